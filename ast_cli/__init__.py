@@ -1,0 +1,46 @@
+"""Tag any recording with the Audio Spectrogram Transformer.
+
+    from ast_cli import Tagger
+    tagger = Tagger.from_pretrained("MIT/ast-finetuned-audioset-10-10-0.4593")
+    for tag in tagger.tag("clip.wav", top_k=5).tags:
+        print(tag.label, tag.score)
+
+The public names are imported when first used, so that `import ast_cli` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ast_cli.config import ASTConfig as ASTConfig
+    from ast_cli.features import ASTFeatureExtractor as ASTFeatureExtractor
+    from ast_cli.model import ASTForAudioClassification as ASTForAudioClassification
+    from ast_cli.model import ASTModel as ASTModel
+    from ast_cli.results import FileFailure as FileFailure
+    from ast_cli.results import FileResult as FileResult
+    from ast_cli.tagger import Tagger as Tagger
+
+__version__ = "0.1.0"
+
+_ROOMS = {
+    "ASTConfig": "config",
+    "ASTFeatureExtractor": "features",
+    "ASTForAudioClassification": "model",
+    "ASTModel": "model",
+    "FileFailure": "results",
+    "FileResult": "results",
+    "Tagger": "tagger",
+}
+__all__ = [*_ROOMS]
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        return getattr(import_module(f"ast_cli.{_ROOMS[name]}"), name)
+    raise AttributeError(f"module 'ast_cli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_ROOMS]

@@ -1,0 +1,346 @@
+"""Weights files: find -> read -> rename -> check, and write; the names of three layouts in one table.
+
+Knows files, names and tensors. Knows nothing of the network they belong to: `ast_cli.model` says which
+names and shapes it expects and gets exactly those, or an error that names what is missing or unknown.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ast_cli.errors import CheckpointError
+from ast_cli.hub import CONFIG_FILE, FEATURE_FILE, CheckpointFiles, find_checkpoint
+from ast_cli.labels import audioset_classes, speech_commands_names
+
+Names = tuple[str, ...]
+
+# One row a tensor: our name, the Hub's, the original code's. Where the Hub has three for one of ours, they
+# are query, key and value: stacked in this order they are the original's and our fused projection.
+BACKBONE_NAMES: tuple[tuple[str, Names, Names], ...] = (
+    ("embeddings.cls_token", ("embeddings.cls_token",), ("v.cls_token",)),
+    ("embeddings.distillation_token", ("embeddings.distillation_token",), ("v.dist_token",)),
+    ("embeddings.position_embeddings", ("embeddings.position_embeddings",), ("v.pos_embed",)),
+    (
+        "embeddings.patch_embeddings.projection.*",
+        ("embeddings.patch_embeddings.projection.*",),
+        ("v.patch_embed.proj.*",),
+    ),
+    ("layers.N.layernorm_before.*", ("encoder.layer.N.layernorm_before.*",), ("v.blocks.N.norm1.*",)),
+    (
+        "layers.N.attention.qkv.*",
+        (
+            "encoder.layer.N.attention.attention.query.*",
+            "encoder.layer.N.attention.attention.key.*",
+            "encoder.layer.N.attention.attention.value.*",
+        ),
+        ("v.blocks.N.attn.qkv.*",),
+    ),
+    (
+        "layers.N.attention.output.*",
+        ("encoder.layer.N.attention.output.dense.*",),
+        ("v.blocks.N.attn.proj.*",),
+    ),
+    ("layers.N.layernorm_after.*", ("encoder.layer.N.layernorm_after.*",), ("v.blocks.N.norm2.*",)),
+    ("layers.N.mlp.fc1.*", ("encoder.layer.N.intermediate.dense.*",), ("v.blocks.N.mlp.fc1.*",)),
+    ("layers.N.mlp.fc2.*", ("encoder.layer.N.output.dense.*",), ("v.blocks.N.mlp.fc2.*",)),
+    ("layernorm.*", ("layernorm.*",), ("v.norm.*",)),
+)
+HEAD_NAMES: tuple[tuple[str, Names, Names], ...] = (
+    ("classifier.layernorm.*", ("classifier.layernorm.*",), ("mlp_head.0.*",)),
+    ("classifier.dense.*", ("classifier.dense.*",), ("mlp_head.1.*",)),
+)
+HUB_PREFIX = "audio_spectrogram_transformer."
+POSITION_EMBEDDINGS = "embeddings.position_embeddings"
+
+# The original's files name neither stride nor length: the number of patches tells them apart.
+ORIGINAL_GEOMETRIES = tuple((stride, frames) for frames in (1024, 512, 128) for stride in (10, 12, 14, 16))
+# Mean and std of the log-mel features, by length of the window: AudioSet, ESC-50, Speech Commands.
+ORIGINAL_NORMALISATION = {
+    1024: (-4.2677393, 4.5689974),
+    512: (-6.6268077, 5.358466),
+    128: (-6.845978, 5.5654526),
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's files and, read when first asked for, what they hold."""
+
+    files: CheckpointFiles
+
+    @classmethod
+    def open(
+        cls, source: str | Path | Checkpoint, revision: str | None = None, *, offline: bool = False
+    ) -> Checkpoint:
+        """Find a checkpoint; see `hub.find_checkpoint` for what `source` may be and what may go wrong."""
+        if isinstance(source, Checkpoint):
+            return source
+        return cls(find_checkpoint(str(source), revision, offline=offline))
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor under the name it has in the file, in float32 on the CPU."""
+        tensors = _read_tensors(self.files.weights)
+        return {name.removeprefix("module."): tensor.float() for name, tensor in tensors.items()}
+
+    @property
+    def is_original(self) -> bool:
+        """Whether the weights have the original code's names."""
+        return "v.cls_token" in self.tensors
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The contents of `config.json`, or what an original `.pth` shows of them.
+
+        Raises:
+            CheckpointError: There is none, and the weights do not tell.
+        """
+        if self.files.config is not None:
+            return read_json(self.files.config)
+        if self.files.weights.suffix != ".safetensors" and self.is_original:
+            return _infer_config(self.files.id, self.tensors)
+        raise CheckpointError(
+            f"there is no {CONFIG_FILE} beside {self.files.weights}",
+            "Put the model's own beside it: it says how long windows are and what the classes are called",
+        )
+
+    @cached_property
+    def features(self) -> dict[str, Any]:
+        """The contents of `preprocessor_config.json`, or the original's for a `.pth` without one.
+
+        Raises:
+            CheckpointError: There is none, and the weights do not tell.
+        """
+        if self.files.features is not None:
+            return read_json(self.files.features)
+        frames = self.config.get("max_length")
+        if self.is_original and frames in ORIGINAL_NORMALISATION:
+            mean, std = ORIGINAL_NORMALISATION[frames]
+            return {"max_length": frames, "mean": mean, "std": std}
+        raise CheckpointError(
+            f"{self.files.id} has no {FEATURE_FILE}",
+            "Put the model's own beside the weights: its mean and std are what the network was trained with",
+        )
+
+    def state_dict(self, expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        """The tensors under our names, exactly those of `expected`.
+
+        A classifier nobody expects is left out, so that a backbone can be taken from any checkpoint.
+
+        Args:
+            expected: Our names (without prefix) and shapes.
+
+        Raises:
+            CheckpointError: A tensor is missing, unknown (named as the file names it) or of another shape.
+        """
+        found = {name.removeprefix(HUB_PREFIX): tensor for name, tensor in self.tensors.items()}
+        # The original's image head came with the weights it started from and is never used.
+        unused = {name for name in found if name.startswith(("v.head.", "v.head_dist."))}
+        state: dict[str, Tensor] = {}
+        missing: list[str] = []
+        for ours, theirs in _their_names(expected, original=self.is_original):
+            unused.update(theirs)
+            absent = [name for name in theirs if name not in found]
+            missing += absent
+            if not absent:
+                state[ours] = found[theirs[0]] if len(theirs) == 1 else torch.cat([found[t] for t in theirs])
+        if not any(name.startswith("classifier.") for name in expected):
+            unused.update(name for name in found if name.startswith(("classifier.", "mlp_head.")))
+        self._refuse_misfits(expected, state, missing, sorted(found.keys() - unused))
+        return state
+
+    def _refuse_misfits(
+        self,
+        expected: Mapping[str, torch.Size],
+        state: Mapping[str, Tensor],
+        missing: list[str],
+        unknown: list[str],
+    ) -> None:
+        where = self.files.weights.name if self.files.revision else str(self.files.weights)
+        if missing and all(name.startswith(("classifier.", "mlp_head.")) for name in missing):
+            raise CheckpointError(
+                f"{where} has no classifier: {_some(missing)}",
+                "It gives embeddings (`ASTModel.from_pretrained`) but no labels; name a fine-tuned model",
+            )
+        if missing:
+            raise CheckpointError(
+                f"{where} lacks {_some(missing)}",
+                f"It is not the AST that {CONFIG_FILE} describes, or the file is damaged",
+            )
+        if unknown:
+            raise CheckpointError(
+                f"{where} holds what an AST does not know: {_some(unknown)}",
+                f"It is another network, or {CONFIG_FILE} describes a smaller one",
+            )
+        for name, shape in expected.items():
+            found = state[name].shape
+            if found != shape:
+                raise CheckpointError(
+                    f"{where}: {name} is {_shape(found)}, but {CONFIG_FILE} asks for {_shape(shape)}",
+                    f"The weights and {CONFIG_FILE} belong to different models",
+                )
+
+
+def save_checkpoint(folder: str | Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write `model.safetensors` and `config.json` in the Hub's layout.
+
+    Args:
+        folder: Made if it is not there.
+        state: Tensors under our names; with a classifier, the backbone gets the Hub's prefix.
+        config: What `config.json` shall hold.
+    """
+    from safetensors.torch import save_file
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    prefix = HUB_PREFIX if any(name.startswith("classifier.") for name in state) else ""
+    tensors: dict[str, Tensor] = {}
+    for ours, theirs in _their_names(state, original=False):
+        owner = "" if ours.startswith("classifier.") else prefix
+        for name, part in zip(theirs, state[ours].chunk(len(theirs)), strict=True):
+            tensors[owner + name] = part.detach().cpu().contiguous()
+    # `transformers` refuses a file that does not say which framework's layout its tensors have.
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    write_json(folder / CONFIG_FILE, config)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object; raises CheckpointError if the file is not one."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read {path}: {error}", "Fetch the file again") from error
+    if not isinstance(document, dict):
+        raise CheckpointError(f"{path} does not hold a JSON object", "Fetch the file again")
+    return document
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON object as the Hub's files are: two spaces, sorted, a newline at the end."""
+    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def adapt_position_embeddings(embeddings: Tensor, frequency_patches: int, time_patches: int) -> Tensor:
+    """Fit position embeddings to another number of patches in time, as the original code does.
+
+    Shorter: the middle of the time axis is kept. Longer: it is stretched bilinearly.
+
+    Args:
+        embeddings: [1, 2 + frequency_patches * (patches in time so far), D]; the first two belong to the
+            cls and the distillation token and stay as they are.
+        frequency_patches: Patches along frequency, which stay the same.
+        time_patches: Patches along time wanted.
+
+    Returns:
+        [1, 2 + frequency_patches * time_patches, D].
+    """
+    tokens, patches = embeddings[:, :2], embeddings[:, 2:]
+    width = embeddings.shape[-1]
+    grid = patches.transpose(1, 2).reshape(1, width, frequency_patches, -1)
+    before = grid.shape[-1]
+    if time_patches <= before:
+        start = before // 2 - time_patches // 2
+        grid = grid[..., start : start + time_patches]
+    else:
+        grid = F.interpolate(grid, size=(frequency_patches, time_patches), mode="bilinear")
+    return torch.cat([tokens, grid.reshape(1, width, -1).transpose(1, 2)], dim=1)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    damaged = "Fetch it again; a download may have been cut off"
+    try:
+        tensors: Any
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds more than tensors, or is no weights file",
+            "It was not opened further, since it could run code; ask its author for a .safetensors file",
+        ) from error
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"cannot read {path}: {str(error).partition(chr(10))[0]}", damaged) from error
+    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+        raise CheckpointError(
+            f"{path} is not a plain table of tensors", "Save the model's state_dict() alone and name that"
+        )
+    return tensors
+
+
+def _their_names(ours: Iterable[str], *, original: bool) -> Iterator[tuple[str, Names]]:
+    """Each of our names with the one or three that the other layout has for it."""
+    rows = {row[0]: row[2] if original else row[1] for row in BACKBONE_NAMES + HEAD_NAMES}
+    for name in ours:
+        layer = re.search(r"\.(\d+)\.", name)
+        kind = re.search(r"\.(weight|bias)$", name)
+        number, suffix = layer[1] if layer else "", kind[1] if kind else ""
+        row = re.sub(r"\.\d+\.", ".N.", re.sub(r"\.(weight|bias)$", ".*", name))
+        yield name, tuple(their.replace("N", number).replace("*", suffix) for their in rows[row])
+
+
+def _infer_config(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the shapes in an original `.pth` tell of the configuration."""
+    try:
+        width, _, patch_size, _ = tensors["v.patch_embed.proj.weight"].shape
+        patches = tensors["v.pos_embed"].shape[1] - 2
+        intermediate = tensors["v.blocks.0.mlp.fc1.weight"].shape[0]
+        labels = tensors["mlp_head.1.weight"].shape[0]
+    except (KeyError, ValueError) as error:
+        raise CheckpointError(f"{source} lacks {error}", "It is not a whole AST checkpoint") from error
+    mel_bins = 128
+    geometries = [
+        (stride, frames)
+        for stride, frames in ORIGINAL_GEOMETRIES
+        if ((mel_bins - patch_size) // stride + 1) * ((frames - patch_size) // stride + 1) == patches
+    ]
+    if len(geometries) != 1:
+        raise CheckpointError(
+            f"{source} has {patches} patches, which fits no published stride and length",
+            f"Put a {CONFIG_FILE} beside it that says frequency_stride, time_stride and max_length",
+        )
+    [(stride, frames)] = geometries
+    if labels == len(audioset_classes()):
+        names = [node.name for node in audioset_classes()]
+    elif labels == len(speech_commands_names()):
+        names = list(speech_commands_names())
+    else:
+        names = [f"LABEL_{index}" for index in range(labels)]
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": len({name.split(".")[2] for name in tensors if name.startswith("v.blocks.")}),
+        "num_attention_heads": width // 64,  # in every size of the original
+        "intermediate_size": intermediate,
+        # Of the blocks. The original's head has 1e-5, which moves a logit by less than 1e-4.
+        "layer_norm_eps": 1e-6,
+        "patch_size": patch_size,
+        "qkv_bias": "v.blocks.0.attn.qkv.bias" in tensors,
+        "frequency_stride": stride,
+        "time_stride": stride,
+        "max_length": frames,
+        "num_mel_bins": mel_bins,
+        "id2label": {str(index): name for index, name in enumerate(names)},
+    }
+
+
+def _some(names: list[str], shown: int = 3) -> str:
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + more
+
+
+def _shape(shape: torch.Size) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,262 @@
+"""The numbers of a network and of its features, read and written as the Hub's two JSON files.
+
+`ASTConfig` and `FeatureConfig` keep the names and defaults of the `transformers` classes `ASTConfig` and
+`ASTFeatureExtractor`, so that either side reads what the other wrote.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from ast_cli.checkpoint import Checkpoint, write_json
+from ast_cli.errors import ConfigError
+from ast_cli.hub import CONFIG_FILE, FEATURE_FILE
+from ast_cli.labels import LabelSet, speech_commands_names
+
+MODEL_TYPE = "audio-spectrogram-transformer"
+ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
+PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
+
+
+@dataclass(frozen=True)
+class ASTConfig:
+    """The shape of an AST and the names of its classes.
+
+    Attributes:
+        hidden_size: Width of the tokens, D.
+        num_hidden_layers: Number of transformer blocks.
+        num_attention_heads: H; must divide `hidden_size`.
+        intermediate_size: Width inside the MLPs.
+        hidden_act: `gelu` (exact), `relu`, `selu` or `gelu_new` (tanh approximation).
+        hidden_dropout_prob: Dropout on embeddings and block outputs, in training.
+        attention_probs_dropout_prob: Dropout on attention probabilities, in training.
+        initializer_range: Standard deviation of fresh weights.
+        layer_norm_eps: Of every LayerNorm.
+        patch_size: Side of a patch, in mel bins and frames.
+        qkv_bias: Whether query, key and value have biases.
+        frequency_stride: Mel bins from one patch to the next.
+        time_stride: Frames from one patch to the next.
+        max_length: Frames in a window, T.
+        num_mel_bins: Mel bins in a frame, M.
+        num_labels: C; taken from `id2label` where that is given, else 2.
+        id2label: Class names by index; `LABEL_0` … where not given.
+        label2id: The reverse.
+        problem_type: `regression`, `single_label_classification` or `multi_label_classification`; decides the
+            loss, and sigmoid or softmax. The published configs name none: see `multi_label`.
+        output_attentions: Whether outputs hold attentions unless a call says otherwise.
+        output_hidden_states: Whether outputs hold hidden states unless a call says otherwise.
+        return_dict: Whether outputs are records rather than tuples unless a call says otherwise.
+    """
+
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: str = "gelu"
+    hidden_dropout_prob: float = 0.0
+    attention_probs_dropout_prob: float = 0.0
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    patch_size: int = 16
+    qkv_bias: bool = True
+    frequency_stride: int = 10
+    time_stride: int = 10
+    max_length: int = 1024
+    num_mel_bins: int = 128
+    num_labels: int = 0
+    id2label: Mapping[int, str] = field(default_factory=dict)
+    label2id: Mapping[str, int] = field(default_factory=dict)
+    problem_type: str | None = None
+    output_attentions: bool = False
+    output_hidden_states: bool = False
+    return_dict: bool = True
+
+    def __post_init__(self) -> None:
+        try:
+            id2label = {int(index): str(name) for index, name in self.id2label.items()}
+        except (AttributeError, ValueError) as error:
+            raise ConfigError(f"id2label is not a table from index to name: {error}") from error
+        if not id2label:
+            id2label = {index: f"LABEL_{index}" for index in range(self.num_labels or 2)}
+        if self.num_labels not in (0, len(id2label)) or sorted(id2label) != list(range(len(id2label))):
+            last = max(self.num_labels, len(id2label)) - 1
+            raise ConfigError(f"id2label names {len(id2label)} classes, not exactly 0 to {last}")
+        # A frozen record fills in what follows from its other fields only this way.
+        object.__setattr__(self, "id2label", dict(sorted(id2label.items())))
+        object.__setattr__(self, "label2id", {name: index for index, name in id2label.items()})
+        object.__setattr__(self, "num_labels", len(id2label))
+        self._check()
+
+    def _check(self) -> None:
+        for name in (
+            *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size"),
+            *("frequency_stride", "time_stride", "max_length", "num_mel_bins"),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
+        if self.hidden_size % self.num_attention_heads:
+            heads, width = self.num_attention_heads, self.hidden_size
+            raise ConfigError(f"{heads} attention heads do not divide a hidden_size of {width}")
+        if min(self.max_length, self.num_mel_bins) < self.patch_size:
+            raise ConfigError(f"a window of {self.max_length} × {self.num_mel_bins} holds no patch")
+        if self.hidden_act not in ACTIVATIONS:
+            raise ConfigError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
+        if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
+            raise ConfigError(
+                f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}"
+            )
+
+    @property
+    def frequency_patches(self) -> int:
+        """Patches along the mel bins."""
+        return (self.num_mel_bins - self.patch_size) // self.frequency_stride + 1
+
+    @property
+    def time_patches(self) -> int:
+        """Patches along the frames."""
+        return (self.max_length - self.patch_size) // self.time_stride + 1
+
+    @property
+    def labels(self) -> LabelSet:
+        """The classes in the order of the logits."""
+        return LabelSet.from_names(self.id2label.values())
+
+    @property
+    def scores(self) -> Literal["sigmoid", "softmax"]:
+        """How logits become scores: what `problem_type` says, else what the classes were trained as.
+
+        AudioSet's classes are multi-label. Anything else without a `problem_type` is taken as single-label,
+        as Speech Commands is.
+        """
+        if self.problem_type is not None:
+            return "softmax" if self.problem_type == "single_label_classification" else "sigmoid"
+        if tuple(self.id2label.values()) == speech_commands_names():
+            return "softmax"
+        return "sigmoid" if self.labels.are_audioset else "softmax"
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> ASTConfig:
+        """Make a config from the contents of `config.json`; entries of no concern to AST are left out.
+
+        Raises:
+            ConfigError: A value cannot be, or the document describes another kind of model.
+        """
+        kind = document.get("model_type", MODEL_TYPE)
+        if kind != MODEL_TYPE:
+            raise ConfigError(f"{CONFIG_FILE} describes a {kind!r} model, not an {MODEL_TYPE!r}")
+        return _from_dict(cls, document)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents of `config.json`."""
+        document = dataclasses.asdict(self)
+        del document["num_labels"]  # follows from id2label; `transformers` warns where both are given
+        document["id2label"] = {str(index): name for index, name in self.id2label.items()}
+        return {key: value for key, value in document.items() if value is not None} | {
+            "model_type": MODEL_TYPE
+        }
+
+    @classmethod
+    def from_pretrained(
+        cls, source: str | Path | Checkpoint, revision: str | None = None, *, offline: bool = False
+    ) -> ASTConfig:
+        """Read a checkpoint's config; `source` is what `--model` takes.
+
+        Raises:
+            CheckpointError: No such checkpoint, or its config is missing.
+            ConfigError: The config holds a value that cannot be.
+        """
+        return cls.from_dict(Checkpoint.open(source, revision, offline=offline).config)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `config.json` into `folder`, which is made if it is not there."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        write_json(Path(folder) / CONFIG_FILE, self.to_dict())
+
+
+@dataclass(frozen=True)
+class FeatureConfig:
+    """The numbers of the log-mel features.
+
+    Attributes:
+        feature_size: Always 1: one value a mel bin and frame.
+        sampling_rate: Of the waveforms, in Hz.
+        num_mel_bins: M.
+        max_length: Frames in a window, T; shorter recordings are padded, longer ones cut.
+        padding_value: What unnormalised features are padded with.
+        do_normalize: Whether (x − mean) / (2·std) is applied, after padding.
+        mean: Of the unnormalised features of the training set.
+        std: Likewise.
+        return_attention_mask: Kept for `transformers`; no mask is made there either.
+    """
+
+    feature_size: int = 1
+    sampling_rate: int = 16000
+    num_mel_bins: int = 128
+    max_length: int = 1024
+    padding_value: float = 0.0
+    do_normalize: bool = True
+    mean: float = -4.2677393
+    std: float = 4.5689974
+    return_attention_mask: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("sampling_rate", "num_mel_bins", "max_length"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
+        for name in ("padding_value", "mean", "std"):
+            if not isinstance(getattr(self, name), int | float):
+                raise ConfigError(f"{name} must be a number, not {getattr(self, name)!r}")
+        if self.std <= 0:
+            raise ConfigError(f"std must be above 0, not {self.std}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents of `preprocessor_config.json`."""
+        return dataclasses.asdict(self) | {
+            "feature_extractor_type": "ASTFeatureExtractor",
+            "padding_side": "right",
+        }
+
+    @classmethod
+    def from_dict(cls: type[FeatureT], document: Mapping[str, Any]) -> FeatureT:
+        """Make a config from the contents of `preprocessor_config.json`; other entries are left out.
+
+        Raises:
+            ConfigError: A value cannot be.
+        """
+        return _from_dict(cls, document)
+
+    @classmethod
+    def from_pretrained(
+        cls: type[FeatureT],
+        source: str | Path | Checkpoint,
+        revision: str | None = None,
+        *,
+        offline: bool = False,
+    ) -> FeatureT:
+        """Read a checkpoint's feature numbers; `source` is what `--model` takes.
+
+        Raises:
+            CheckpointError: No such checkpoint, or it has no feature numbers.
+            ConfigError: They hold a value that cannot be.
+        """
+        return cls.from_dict(Checkpoint.open(source, revision, offline=offline).features)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write `preprocessor_config.json` into `folder`, which is made if it is not there."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        write_json(Path(folder) / FEATURE_FILE, self.to_dict())
+
+
+FeatureT = TypeVar("FeatureT", bound=FeatureConfig)
+_T = TypeVar("_T")
+
+
+def _from_dict(cls: type[_T], document: Mapping[str, Any]) -> _T:
+    known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    return cls(**{key: value for key, value in document.items() if key in known})

@@ -1,0 +1,250 @@
+"""Waveforms -> frames -> windows: the log-mel features the network was trained on, on any device.
+
+The recipe is Kaldi's fbank as the original AST calls it, written once: tagging, training and evaluation all
+come here. A frame depends on no other frame, so the frames of a recording are computed once and a window
+is a slice of them. Knows nothing of files, channels or resampling.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ast_cli.config import FeatureConfig
+from ast_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+FRAME_SECONDS = 0.025
+FRAME_SHIFT_SECONDS = 0.010
+PREEMPHASIS = 0.97
+LOWEST_HZ = 20.0
+ENERGY_FLOOR = torch.finfo(torch.float32).eps  # 1.1920929e-07, before the logarithm
+
+
+class Features(dict[str, Any]):
+    """What the feature extractor returns: a mapping with the one entry `input_values`, [B, T, M]."""
+
+    @property
+    def input_values(self) -> Any:
+        """The normalised features; a tensor, an array or a list of arrays, as was asked for."""
+        return self["input_values"]
+
+
+@dataclass(frozen=True)
+class ASTFeatureExtractor(FeatureConfig):
+    """Turns mono waveforms in [-1, 1] into the network's input.
+
+    Takes the arguments, has the defaults and returns the fields of the `transformers` class of this name;
+    `FeatureConfig` lists them.
+    """
+
+    @property
+    def frame_length(self) -> int:
+        """Samples in a frame: 400 at 16 kHz."""
+        return int(self.sampling_rate * FRAME_SECONDS)
+
+    @property
+    def frame_shift(self) -> int:
+        """Samples from one frame to the next: 160 at 16 kHz."""
+        return int(self.sampling_rate * FRAME_SHIFT_SECONDS)
+
+    def num_frames(self, samples: int) -> int:
+        """Number of whole frames in a waveform; a last, incomplete one is not counted."""
+        return max(0, 1 + (samples - self.frame_length) // self.frame_shift)
+
+    def __call__(
+        self,
+        raw_speech: ArrayLike | Tensor | Sequence[ArrayLike],
+        sampling_rate: int | None = None,
+        return_tensors: Literal["pt", "np"] | None = None,
+    ) -> Features:
+        """Extract, pad or cut to `max_length` frames, then normalise.
+
+        Args:
+            raw_speech: One mono waveform [S], or several: [B, S], or a list of waveforms of any lengths.
+            sampling_rate: Of the waveforms, in Hz; say it, so that a wrong one is an error.
+            return_tensors: `pt` or `np` for one tensor or array; None for a list of arrays.
+
+        Returns:
+            `{"input_values": [B, T, M]}`, float32.
+
+        Raises:
+            UsageError: Another sampling rate than the network's, or more than one channel.
+            InputError: A waveform is shorter than one frame.
+        """
+        if sampling_rate is None:
+            warnings.warn(
+                f"say sampling_rate: {self.sampling_rate} Hz is assumed, and other rates give wrong labels",
+                stacklevel=2,
+            )
+        elif sampling_rate != self.sampling_rate:
+            raise UsageError(
+                f"the waveform has {sampling_rate} Hz, the model wants {self.sampling_rate} Hz",
+                "Resample it first (`torchaudio.functional.resample`)",
+            )
+        windows = [self.pad(self.fbank(waveform)) for waveform in _waveforms(raw_speech)]
+        batch = torch.stack(windows)
+        if self.do_normalize:
+            batch = self.normalize(batch)
+        if return_tensors == "pt":
+            return Features(input_values=batch)
+        array = batch.numpy()
+        return Features(input_values=array if return_tensors == "np" else list(array))
+
+    def fbank(self, waveforms: Tensor) -> Tensor:
+        """Log-mel energies, neither padded nor normalised; on the device of `waveforms`.
+
+        Equal to `torchaudio.compliance.kaldi.fbank(…, window_type="hanning")` on each waveform.
+
+        Args:
+            waveforms: [S] or [B, S], float32 in [-1, 1] at `sampling_rate`.
+
+        Returns:
+            [T, M] or [B, T, M] with T = `num_frames(S)`.
+
+        Raises:
+            InputError: Shorter than one frame.
+        """
+        samples = waveforms.shape[-1]
+        if samples < self.frame_length:
+            raise InputError(
+                "too-short",
+                f"{samples} samples at {self.sampling_rate} Hz do not fill one frame of {self.frame_length}",
+                "A recording must last at least 25 ms",
+            )
+        taper, mel_filters = _tables(
+            self.frame_length, self.sampling_rate, self.num_mel_bins, waveforms.device
+        )
+        # The order of operations is the reference's, so that even its rounding is kept.
+        frames = waveforms.unfold(-1, self.frame_length, self.frame_shift)  # [B, T, 400]
+        frames = frames - frames.mean(dim=-1, keepdim=True)
+        before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
+        frames = (frames - PREEMPHASIS * before) * taper
+        power = torch.fft.rfft(frames, n=_fft_length(self.frame_length)).abs().pow(2.0)  # [B, T, 257]
+        energies: Tensor = power @ mel_filters  # [B, T, M]
+        return energies.clamp_min(ENERGY_FLOOR).log()
+
+    def pad(self, frames: Tensor) -> Tensor:
+        """Pad or cut frames [F, M] to a window [T, M]; before normalising, as the network was trained."""
+        missing = self.max_length - frames.shape[0]
+        return F.pad(frames[: self.max_length], (0, 0, 0, max(0, missing)), value=self.padding_value)
+
+    def normalize(self, windows: Tensor) -> Tensor:
+        """(x − mean) / (2·std), whatever `do_normalize` says."""
+        return (windows - self.mean) / (self.std * 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A slice of a recording's frames.
+
+    Attributes:
+        start: Index of its first frame in the recording.
+        length: Number of its frames that are the recording's; the rest of `frames` is padding.
+        new: Number of its frames that no earlier window held.
+        frames: [T, M], unnormalised.
+    """
+
+    start: int
+    length: int
+    new: int
+    frames: Tensor
+
+
+class WindowStream:
+    """Cuts one recording, handed in piece by piece, into windows; holds at most a window and a piece.
+
+    Windows follow each other by `hop` frames. The last one of a recording that is longer than a window is
+    aligned to its end, so that it holds no padding; a recording shorter than a window is padded.
+
+    Args:
+        extractor: The recipe.
+        length: Frames in a window, at most the extractor's `max_length` (the default).
+        hop: Frames from one window to the next; `length` by default.
+    """
+
+    def __init__(
+        self, extractor: ASTFeatureExtractor, length: int | None = None, hop: int | None = None
+    ) -> None:
+        self._extractor = extractor
+        self._length = length or extractor.max_length
+        self._hop = hop or self._length
+        self._samples = torch.empty(0)  # not yet in a frame, or needed again by the next one
+        self._frames = torch.empty(0, extractor.num_mel_bins)  # from frame `_first` on
+        self._first = 0
+        self._next = 0  # start of the next window
+        self._heard = 0  # frames that a window has held so far
+
+    def push(self, samples: Tensor) -> Iterator[Window]:
+        """Hand in the next samples [S], mono at the model's rate; yields the windows that are complete."""
+        self._samples = torch.cat([self._samples, samples])
+        count = self._extractor.num_frames(len(self._samples))
+        if count == 0:
+            return
+        frames = self._extractor.fbank(self._samples)
+        self._samples = self._samples[count * self._extractor.frame_shift :]
+        self._frames = torch.cat([self._frames, frames])
+        while self.total_frames >= self._next + self._length:
+            yield self._cut(self._next)
+            self._next += self._hop
+        # The last window may have to reach back a whole length from the end, wherever that will be.
+        needless = max(0, min(self._next, self.total_frames - self._length) - self._first)
+        self._frames = self._frames[needless:]
+        self._first += needless
+
+    def finish(self) -> Iterator[Window]:
+        """The recording is over: yields the last window, if frames are left that no window has held."""
+        if self.total_frames > self._heard:
+            yield self._cut(max(0, self.total_frames - self._length))
+
+    @property
+    def total_frames(self) -> int:
+        """Number of frames so far."""
+        return self._first + len(self._frames)
+
+    def _cut(self, start: int) -> Window:
+        frames = self._frames[start - self._first : start - self._first + self._length]
+        new = start + len(frames) - self._heard
+        self._heard += new
+        return Window(start, len(frames), new, self._extractor.pad(frames))
+
+
+def _fft_length(frame_length: int) -> int:
+    return 1 << (frame_length - 1).bit_length()
+
+
+@lru_cache(maxsize=8)
+def _tables(
+    frame_length: int, sampling_rate: int, num_mel_bins: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The taper [400] and the mel filters [257, M]."""
+    from torchaudio.compliance.kaldi import get_mel_banks
+
+    # Kaldi's own filters in float32, because some hold a single small weight, where rounding shows.
+    filters, _ = get_mel_banks(
+        num_mel_bins, _fft_length(frame_length), float(sampling_rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0
+    )
+    filters = F.pad(filters, (0, 1))  # the bin at Nyquist belongs to no filter
+    taper = torch.hann_window(frame_length, periodic=False)
+    return taper.to(device), filters.T.contiguous().to(device)
+
+
+def _waveforms(raw: ArrayLike | Tensor | Sequence[ArrayLike]) -> Iterator[Tensor]:
+    """One waveform, a batch or a list of them -> float32 tensors [S]."""
+    several = isinstance(raw, list | tuple) and len(raw) > 0 and np.ndim(raw[0]) > 0
+    items: Sequence[Any] = raw if several else [raw]  # type: ignore[assignment]
+    for item in items:
+        waveform = torch.as_tensor(np.asarray(item, dtype=np.float32))
+        if waveform.ndim > 2 or (waveform.ndim == 2 and several):
+            raise UsageError("a waveform must have one channel", "Take the mean over its channels first")
+        yield from waveform.reshape(-1, waveform.shape[-1])
