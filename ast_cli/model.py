@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from ast_cli.checkpoint import (
 )
 from ast_cli.config import ASTConfig
 from ast_cli.errors import UsageError
+from ast_cli.settings import Attention, require_choice
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -42,7 +43,6 @@ SDPA_BACKENDS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
-ATTENTIONS = ("sdpa", "eager", *SDPA_BACKENDS)  # sdpa lets torch choose the backend
 
 
 @dataclass
@@ -120,7 +120,7 @@ class ASTPreTrainedModel(nn.Module):
         Args:
             source: What `--model` takes: Hub id, folder or weights file.
             revision: Hub branch, tag or commit; the default branch if None.
-            attn_implementation: One of `ATTENTIONS`.
+            attn_implementation: One of `settings.Attention`.
             max_length: Frames in a window, if another length than the checkpoint's is wanted: its position
                 embeddings are cut from the middle or stretched.
             offline: Never touch the network.
@@ -131,7 +131,7 @@ class ASTPreTrainedModel(nn.Module):
         Raises:
             CheckpointError: No such checkpoint, or a tensor is missing, unknown or of another shape.
             ConfigError: The checkpoint's config holds a value that cannot be.
-            UsageError: `attn_implementation` is not one of `ATTENTIONS`.
+            UsageError: `attn_implementation` is not one of those.
         """
         checkpoint = Checkpoint.open(source, revision, offline=offline)
         config = ASTConfig.from_pretrained(checkpoint)
@@ -160,13 +160,12 @@ class ASTPreTrainedModel(nn.Module):
 
     @property
     def attn_implementation(self) -> str:
-        """How attention is computed: one of `ATTENTIONS`. Only `eager` can return attentions."""
+        """How attention is computed: one of `settings.Attention`. Only `eager` can return attentions."""
         return self._attn_implementation
 
     @attn_implementation.setter
     def attn_implementation(self, name: str) -> None:
-        if name not in ATTENTIONS:
-            raise UsageError(f"no such attention: {name}", f"Choose one of {', '.join(ATTENTIONS)}")
+        require_choice("attention", name, get_args(Attention))
         self._attn_implementation = name
         for module in self.modules():
             if isinstance(module, ASTPreTrainedModel):

@@ -1,0 +1,268 @@
+"""A recording -> mono float32 blocks at its own rate, streamed, so that length costs no memory.
+
+libsndfile reads what it can; PyAV (extra `av`) reads the rest. Whatever is wrong with a file becomes an
+`InputError` with one of its stable words.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ast_cli.audio.discover import AV_SUFFIXES, STDIN
+from ast_cli.errors import InputError
+
+Block = NDArray[np.float32]  # [samples, channels]
+
+BLOCK_SECONDS = 10
+BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels
+# A WAV header written before its length was known, as `ffmpeg … -f wav -` does, promises this or more.
+STREAMED_BYTES = 0x7FFFF000
+
+
+@dataclass
+class Recording:
+    """An open recording.
+
+    Attributes:
+        sample_rate: In Hz.
+        channels: Their number.
+        blocks: [samples, channels] float32 in order, to be read once; integer PCM is scaled to [-1, 1).
+        warnings: What turned out wrong without ending the recording; complete once `blocks` is read.
+    """
+
+    sample_rate: int
+    channels: int
+    blocks: Iterator[Block]
+    warnings: list[str] = field(default_factory=list)
+
+    def mono(self, channel: int | None = None) -> Iterator[Tensor]:
+        """Mono blocks [samples]: the mean of all channels, or channel number `channel`, counted from 1.
+
+        Raises:
+            InputError: There is no such channel, or a sample is not a finite number.
+        """
+        if channel is not None and not 1 <= channel <= self.channels:
+            raise InputError(
+                "no-such-channel",
+                f"there is no channel {channel}: the recording has {self.channels}",
+                "Leave --channel out for the mean of all",
+            )
+        seconds = 0.0
+        for block in self.blocks:
+            samples = torch.from_numpy(block)
+            mono = samples.mean(dim=1) if channel is None else samples[:, channel - 1].contiguous()
+            if not torch.isfinite(mono).all():
+                first = int(torch.nonzero(~torch.isfinite(mono))[0])
+                raise InputError(
+                    "non-finite",
+                    f"a sample at {seconds + first / self.sample_rate:.3f} s is not a finite number",
+                    "Whatever wrote the file divided by zero or overflowed; export it again",
+                )
+            seconds += len(block) / self.sample_rate
+            yield mono
+
+
+@contextmanager
+def open_recording(path: str) -> Iterator[Recording]:
+    """Open a recording; `-` is standard input.
+
+    Raises:
+        InputError: It does not exist, cannot be read, is empty, or is no audio that can be decoded here.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(_open_file(path))
+        if os.fstat(file.fileno()).st_size == 0:
+            raise InputError("empty", "the file is empty (0 bytes)")
+        try:
+            recording = _open_soundfile(file, stack)
+        except _UnrecognisedError as unrecognised:
+            recording = _open_av(path, file, stack, unrecognised.cause)
+        if recording.channels < 1 or recording.sample_rate < 1:
+            raise InputError(
+                "unreadable", f"the header says {recording.channels} channels at {recording.sample_rate} Hz"
+            )
+        yield recording
+
+
+class _UnrecognisedError(Exception):
+    """libsndfile does not know the format; somebody else may."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def _open_file(path: str) -> IO[bytes]:
+    """The file itself, or a seekable copy of what a pipe delivers."""
+    if path == STDIN:
+        return _spool(sys.stdin.buffer)
+    try:
+        # Looked at before it is opened: opening a pipe that nobody writes to would wait for ever.
+        mode = os.stat(path).st_mode  # noqa: PTH116
+        if stat.S_ISFIFO(mode):
+            with open(path, "rb") as pipe:  # noqa: PTH123
+                return _spool(pipe)
+        if not stat.S_ISREG(mode):
+            raise InputError("unreadable", "not a file but a folder or a device")
+        # Unbuffered: libsndfile and PyAV share the descriptor's position with this object.
+        file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
+        try:
+            os.pread(file.fileno(), 1, 0)  # some errors show only in reading
+        except OSError:
+            file.close()
+            raise
+        return file
+    except OSError as error:
+        raise _input_error(path, error) from error
+
+
+def _spool(pipe: IO[bytes]) -> IO[bytes]:
+    copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
+    shutil.copyfileobj(pipe, copy, 1 << 20)
+    copy.seek(0)
+    return copy
+
+
+def _input_error(path: str, error: OSError) -> InputError:
+    if error.errno == errno.ENOENT:
+        if os.path.islink(path):  # noqa: PTH114
+            return InputError("not-found", "the link leads nowhere", "Mend or remove it")
+        return InputError("not-found", "no such file", "Check the spelling")
+    if error.errno == errno.ELOOP:
+        return InputError("unreadable", "a link in a circle", "Mend or remove it")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return InputError("unreadable", "permission denied", "Ask its owner, or `chmod +r` it")
+    return InputError("unreadable", f"cannot be read: {error.strerror}")
+
+
+def _block_length(sample_rate: int, channels: int) -> int:
+    return max(1, min(BLOCK_SECONDS * sample_rate, BLOCK_VALUES // channels))
+
+
+def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
+    import soundfile
+
+    try:
+        # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
+        sound = stack.enter_context(soundfile.SoundFile(os.dup(file.fileno()), closefd=True))
+    except soundfile.LibsndfileError as error:
+        raise _UnrecognisedError(error.error_string.rstrip(".")) from error
+    warnings = [*_header_warnings(sound.extra_info)]
+
+    def blocks() -> Iterator[Block]:
+        rate, length, done = sound.samplerate, _block_length(sound.samplerate, sound.channels), 0
+        while True:
+            block: Block = np.empty((length, sound.channels), np.float32)
+            filled = 0
+            try:
+                # A second at a time, since an error takes with it all that the same call had decoded.
+                while filled < length:
+                    piece = sound.read(out=block[filled : min(filled + rate, length)])
+                    if not len(piece):
+                        break
+                    filled += len(piece)
+            except soundfile.LibsndfileError as error:
+                if done + filled == 0:
+                    raise InputError("unreadable", f"decoding fails: {error.error_string}") from error
+                seconds = (done + filled) / rate
+                warnings.append(f"cut off: decoding fails after {seconds:.3f} s ({error.error_string})")
+                yield block[:filled]
+                return
+            done += filled
+            if filled:
+                yield block[:filled]
+            if filled < length:
+                break
+        if done < sound.frames:
+            seconds, promised = done / sound.samplerate, sound.frames / sound.samplerate
+            warnings.append(f"cut off: it ends after {seconds:.3f} s, its header promises {promised:.3f} s")
+
+    return Recording(sound.samplerate, sound.channels, blocks(), warnings)
+
+
+def _header_warnings(log: str) -> Iterator[str]:
+    """What libsndfile noted about a length that the file does not have."""
+    for line in log.splitlines():
+        name, _, rest = line.partition(":")
+        if name.strip() == "data" and "should be" in rest:
+            promised, found = (
+                int("".join(filter(str.isdigit, part)) or 0) for part in rest.split("should be", 1)
+            )
+            if found < promised < STREAMED_BYTES:
+                yield f"cut off: its header promises {promised} bytes of audio, {found} are there"
+
+
+def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Recording:
+    try:
+        import av
+    except ImportError as error:
+        known = os.path.splitext(path)[1].lower() in AV_SUFFIXES  # noqa: PTH122
+        raise InputError(
+            "unsupported-format",
+            "reading this format needs PyAV" if known else f"not audio that libsndfile reads ({cause})",
+            f"{'' if known else 'If other programs play it: '}pip install 'ast-cli[av]'",
+        ) from error
+
+    file.seek(0)
+    try:
+        container = stack.enter_context(av.open(file, mode="r"))
+    except (av.FFmpegError, ValueError) as error:
+        raise InputError(
+            "unsupported-format",
+            f"neither libsndfile nor FFmpeg can read it ({cause}; {_av_reason(error)})",
+            "If other programs play it, convert it to WAV or FLAC first",
+        ) from error
+    if not container.streams.audio:
+        raise InputError("no-audio", "it holds no sound, only other streams")
+    stream = container.streams.audio[0]
+    codec = stream.codec_context
+    if codec is None or not codec.sample_rate or not codec.channels:
+        raise InputError("unreadable", f"its header is damaged ({cause})")
+    warnings: list[str] = []
+    rate, channels = codec.sample_rate, codec.channels
+
+    def blocks() -> Iterator[Block]:
+        to_float = av.AudioResampler(format="flt", layout=codec.layout, rate=rate)
+        pieces: list[Block] = []
+        done = held = 0
+        try:
+            for frame in _av_frames(container, stream):
+                for piece in to_float.resample(frame):
+                    array = piece.to_ndarray().reshape(-1, channels)
+                    pieces.append(array)
+                    held += len(array)
+                if held >= _block_length(rate, channels):
+                    yield np.concatenate(pieces)
+                    pieces, done, held = [], done + held, 0
+        except av.FFmpegError as error:
+            if done + held == 0:
+                raise InputError("unreadable", f"decoding fails: {_av_reason(error)}") from error
+            seconds = (done + held) / rate
+            warnings.append(f"cut off: decoding fails after {seconds:.3f} s ({_av_reason(error)})")
+        if pieces:
+            yield np.concatenate(pieces)
+
+    return Recording(rate, channels, blocks(), warnings)
+
+
+def _av_frames(container: Any, stream: Any) -> Iterator[Any]:
+    yield from container.decode(stream)
+    yield None  # flushes what the converter still holds
+
+
+def _av_reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

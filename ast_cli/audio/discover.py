@@ -1,0 +1,89 @@
+"""Paths the user names -> recordings, one at a time and in a fixed order; nothing is opened."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from ast_cli.errors import InputError
+from ast_cli.results import FileFailure
+
+STDIN = "-"
+
+# What libsndfile may read, and what needs PyAV. A suffix decides only whether the walk takes a file.
+_SOUNDFILE = """
+    aif aifc aiff au avr bwf caf flac htk mp1 mp2 mp3 mpc2k
+    nist oga ogg opus paf rf64 sd2 snd sph svx voc w64 wav wave wve xi
+"""
+_AV = """
+    3gp aac ac3 amr ape asf avi dts eac3 flv m4a m4b
+    m4v mka mkv mov mp4 mpg mpeg mts ra tak tta webm wma wmv wv
+"""
+SOUNDFILE_SUFFIXES = frozenset(f".{name}" for name in _SOUNDFILE.split())
+AV_SUFFIXES = frozenset(f".{name}" for name in _AV.split())
+AUDIO_SUFFIXES = SOUNDFILE_SUFFIXES | AV_SUFFIXES
+
+
+def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | FileFailure]:
+    """Walk what the user named: files as they are, folders recursively.
+
+    Within a folder, entries come in the order of their names; files count as recordings by their suffix, and
+    names that begin with a dot are passed over. Links are followed, but never in a circle. The same paths
+    always come in the same order, and none waits for the walk to end.
+
+    Yields:
+        A path, `-` for standard input, or the failure of a folder that cannot be read or holds no audio.
+    """
+    for given in paths:
+        path = os.fspath(given)
+        if path == STDIN or not os.path.isdir(path):  # noqa: PTH112 — millions of Path objects would cost minutes
+            yield path
+            continue
+        empty = True
+        for found in _walk(path, ()):
+            empty = False
+            yield found
+        if empty:
+            suffixes = "such as .wav, .flac, .mp3, .m4a"
+            yield failure(
+                path,
+                InputError(
+                    "no-audio",
+                    "the folder holds no file with an audio suffix",
+                    f"Suffixes {suffixes} count; name files with others one by one",
+                ),
+            )
+
+
+def failure(path: str, error: InputError) -> FileFailure:
+    """The record of why `path` has no result."""
+    return FileFailure(path, error.word, str(error))
+
+
+def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str | FileFailure]:
+    try:
+        status = os.stat(folder)  # noqa: PTH116
+        identity = (status.st_dev, status.st_ino)
+        if identity in above:
+            circle = InputError("unreadable", "a link in a circle: it leads back to a folder above it")
+            yield failure(folder, circle)
+            return
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        yield failure(folder, InputError("unreadable", f"cannot read the folder: {error.strerror}"))
+        return
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if _is_folder(entry):
+            yield from _walk(entry.path, (*above, identity))
+        elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122
+            yield entry.path
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir() or stat.S_ISDIR(entry.stat().st_mode)
+    except OSError:
+        return False  # a broken link: opening it will say so

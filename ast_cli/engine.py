@@ -1,0 +1,122 @@
+"""Where and how windows run: device, number format, attention. Windows [B, T, M] in, logits [B, C] out.
+
+Knows the network and the features' normalisation; no files, no labels, no order.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from ast_cli.errors import EngineError, UsageError
+from ast_cli.features import ASTFeatureExtractor
+from ast_cli.model import ASTForAudioClassification
+from ast_cli.settings import require_choice
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device that `auto`, `cpu`, `cuda`, `cuda:N` or `mps` stands for here.
+
+    Raises:
+        UsageError: No such kind of device.
+        EngineError: This machine, or this build of torch, does not have it.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device: torch.device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"no such device: {name}", "Choose auto, cpu, cuda, cuda:N or mps") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UsageError(f"no such device: {name}", "Choose auto, cpu, cuda, cuda:N or mps")
+    if device.type == "cuda":
+        index: int | None = device.index  # None for plain `cuda`, whatever torch's own types say
+        count = torch.cuda.device_count()
+        if count == 0:
+            raise EngineError(
+                "torch finds no CUDA device here",
+                "Check the driver with `nvidia-smi` and torch with `ast-tag doctor`, or use --device cpu",
+            )
+        if index is not None and index >= count:
+            raise EngineError(
+                f"there is no device {name}: torch finds {count}", f"Choose cuda:0 to cuda:{count - 1}"
+            )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise EngineError("torch finds no Apple GPU here", "Use --device cpu")
+    return device
+
+
+def resolve_dtype(name: str = "auto") -> torch.dtype:
+    """The number format that `auto`, `float32`, `bfloat16` or `float16` stands for.
+
+    Raises:
+        UsageError: No such format.
+    """
+    if name == "auto":
+        return torch.float32
+    require_choice("number format", name, ("auto", *DTYPES))
+    return DTYPES[name]
+
+
+class TorchEngine:
+    """Runs a network with torch.
+
+    Args:
+        model: The network; moved to `device` and converted to `dtype`, with its choice of attention.
+        extractor: Whose mean and standard deviation the windows are normalised with.
+        device: See `resolve_device`.
+        dtype: See `resolve_dtype`.
+    """
+
+    def __init__(
+        self,
+        model: ASTForAudioClassification,
+        extractor: ASTFeatureExtractor,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.device = device
+        self.dtype = dtype
+        self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        self._extractor = extractor
+
+    def logits(self, windows: Tensor) -> Tensor:
+        """Run unnormalised windows [B, T, M]; returns logits [B, C], float32 on the CPU.
+
+        Raises:
+            EngineError: The device has too little memory, or cannot do this attention in this format.
+        """
+        try:
+            with torch.inference_mode(), self._exact():
+                windows = windows.to(self.device)
+                if self._extractor.do_normalize:
+                    windows = self._extractor.normalize(windows)
+                logits: Tensor = self.model(windows.to(self.dtype), return_dict=True).logits
+                return logits.float().cpu()
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{self.device} has too little memory for {len(windows)} windows at once",
+                "Use a smaller --batch-size, or --dtype bfloat16",
+            ) from error
+        except RuntimeError as error:
+            if "No available kernel" in str(error):
+                name, format_ = self.model.attn_implementation, str(self.dtype).removeprefix("torch.")
+                raise EngineError(
+                    f"{self.device} has no {name} attention for {format_}", "Use --attn sdpa, which picks one"
+                ) from error
+            raise
+
+    def _exact(self) -> AbstractContextManager[None]:
+        """In float32, keep cuDNN's convolution from rounding to TF32, which it does by default."""
+        if self.device.type != "cuda" or self.dtype != torch.float32:
+            return nullcontext()
+        context: AbstractContextManager[None] = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=False, allow_tf32=False
+        )
+        return context

@@ -1,0 +1,98 @@
+"""Runs generators on threads, ahead of whoever consumes them; their items come out in the order of the jobs.
+
+Knows nothing of audio: a job is anything, and what it yields is anything.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from queue import Full, Queue
+from typing import Generic, TypeVar
+
+JobT = TypeVar("JobT")
+ItemT = TypeVar("ItemT")
+
+POLL_SECONDS = 0.1  # how soon a thread that waits notices that nobody wants its items any more
+
+
+class _Stopped(Exception):  # noqa: N818 — not an error
+    pass
+
+
+class _Lane(Generic[ItemT]):
+    """What one job has yielded and nobody has taken yet."""
+
+    def __init__(self, depth: int, stop: threading.Event) -> None:
+        self._items: Queue[tuple[str, ItemT | BaseException | None]] = Queue(depth)
+        self._stop = stop
+
+    def fill(self, run: Callable[[JobT], Iterator[ItemT]], job: JobT) -> None:
+        """On the job's thread: put every item in, then how it ended."""
+        try:
+            for item in run(job):
+                self._put("item", item)
+            self._put("end", None)
+        except _Stopped:
+            pass
+        except BaseException as error:  # handed to the consumer, whatever it is
+            self._put("error", error)
+
+    def _put(self, kind: str, value: ItemT | BaseException | None) -> None:
+        while not self._stop.is_set():
+            with suppress(Full):
+                return self._items.put((kind, value), timeout=POLL_SECONDS)
+        raise _Stopped
+
+    def __iter__(self) -> Iterator[ItemT]:
+        while True:
+            kind, value = self._items.get()
+            if kind == "end":
+                return
+            if kind == "error":
+                assert isinstance(value, BaseException)
+                raise value
+            yield value  # type: ignore[misc]
+
+
+def read_ahead(
+    jobs: Iterable[JobT], run: Callable[[JobT], Iterator[ItemT]], workers: int, depth: int
+) -> Generator[tuple[JobT, Iterable[ItemT]], None, None]:
+    """Run jobs on threads and hand over each with its items, in the order of the jobs.
+
+    An item can be taken as soon as it is there; an exception of a job is raised where its items are taken.
+    The items of a job must be taken before the next job is. Closing the generator ends the threads.
+
+    Args:
+        jobs: Taken one by one as threads become free, so that they may be endless.
+        run: Makes the items of a job; runs on a thread.
+        workers: Number of threads.
+        depth: Items that a job may be ahead.
+    """
+    stop = threading.Event()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
+    lanes: deque[tuple[JobT, _Lane[ItemT]]] = deque()
+    waiting = iter(jobs)
+
+    def start_one() -> bool:
+        for job in waiting:
+            lane: _Lane[ItemT] = _Lane(depth, stop)
+            lanes.append((job, lane))
+            pool.submit(lane.fill, run, job)
+            return True
+        return False
+
+    try:
+        # One job more than there are threads: a thread that becomes free finds the next one waiting.
+        while len(lanes) <= workers and start_one():
+            pass
+        while lanes:
+            job, lane = lanes.popleft()
+            start_one()
+            yield job, lane
+    finally:
+        stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,420 @@
+"""The whole way from recordings to labels, as a generator: decode, resample, fbank, windows, logits, scores.
+
+Windows of all recordings share full batches; results leave in the order of the inputs. Decoding runs on
+threads ahead of the network. Knows nothing of outputs or terminals.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ast_cli.aggregate import FRAMES_PER_SECOND, Aggregate, Facts, to_scores
+from ast_cli.audio.decode import Recording, open_recording
+from ast_cli.audio.discover import discover, failure
+from ast_cli.audio.resample import StreamResampler
+from ast_cli.checkpoint import Checkpoint
+from ast_cli.engine import TorchEngine, resolve_device, resolve_dtype
+from ast_cli.errors import CheckpointError, InputError, UsageError
+from ast_cli.features import FRAME_SHIFT_SECONDS, ASTFeatureExtractor, Window, WindowStream
+from ast_cli.labels import LabelSet
+from ast_cli.model import ASTForAudioClassification
+from ast_cli.readahead import read_ahead
+from ast_cli.results import FileFailure, FileResult, ModelInfo, RunInfo
+from ast_cli.settings import (
+    DEFAULT_BATCH_SIZE,
+    Attention,
+    Dtype,
+    Pooling,
+    Scores,
+    TagSettings,
+    require_choice,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from typing_extensions import Unpack
+
+MOST_WORKERS = 8
+WINDOWS_AHEAD = 8  # per recording: 4 MB
+
+
+if TYPE_CHECKING:
+
+    class TagOptions(TypedDict, total=False):
+        """The fields of `TagSettings` as keyword arguments, for the type checker."""
+
+        top_k: int
+        threshold: float | None
+        aggregate: Pooling
+        channel: int | None
+        window: float | None
+        hop: float | None
+        timeline: bool
+
+
+class Tagger:
+    """Tags recordings with one checkpoint, or with the mean of several.
+
+    Args:
+        engines: One a checkpoint.
+        extractor: The features all of them take; each engine normalises by its own numbers.
+        labels: The classes all of them score.
+        scores: `sigmoid`, `softmax` or `logits`.
+        checkpoints: Where the engines' networks came from, for `run_info`.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[TorchEngine],
+        extractor: ASTFeatureExtractor,
+        labels: LabelSet,
+        scores: str,
+        checkpoints: Sequence[Checkpoint] = (),
+    ) -> None:
+        self.engines = tuple(engines)
+        self.extractor = extractor
+        self.labels = labels
+        self.scores = scores
+        self._checkpoints = tuple(checkpoints)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path | Sequence[str | Path],
+        revision: str | None = None,
+        *,
+        device: str = "auto",
+        dtype: Dtype = "auto",
+        attn: Attention = "sdpa",
+        scores: Scores = "auto",
+        offline: bool = False,
+    ) -> Tagger:
+        """Load one checkpoint, or several whose scores are averaged.
+
+        Args:
+            source: Hub id, folder or weights file; or a list of them.
+            revision: Hub branch, tag or commit; the default branch if None.
+            device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+            dtype: `auto`, `float32`, `bfloat16` or `float16`.
+            attn: `sdpa`, `eager`, or one SDPA backend: `flash`, `efficient`, `cudnn`, `math`.
+            scores: `auto` follows the checkpoint; or `sigmoid`, `softmax`, `logits`.
+            offline: Never touch the network.
+
+        Raises:
+            CheckpointError: A checkpoint cannot be found or read, or several do not fit together.
+            EngineError: The device is not there.
+            UsageError: An argument has no such value.
+        """
+        require_choice("scores", scores, get_args(Scores))
+        place, number_format = resolve_device(device), resolve_dtype(dtype)
+        sources = [source] if isinstance(source, str | Path) else list(source)
+        if not sources:
+            raise UsageError("no model was named")
+        checkpoints, engines, extractors = [], [], []
+        for one in sources:
+            checkpoint = Checkpoint.open(one, revision, offline=offline)
+            extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+            model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
+            _refuse_misfit(checkpoint, extractor, model)
+            checkpoints.append(checkpoint)
+            extractors.append(extractor)
+            engines.append(TorchEngine(model, extractor, place, number_format))
+        _refuse_ensemble(checkpoints, engines)
+        config = engines[0].model.config
+        return cls(
+            engines, extractors[0], config.labels, config.scores if scores == "auto" else scores, checkpoints
+        )
+
+    def run_info(self, **settings: object) -> RunInfo:
+        """What results of this tagger were made with; reads the weights files once for their sha256."""
+        models = tuple(
+            ModelInfo(c.files.id, c.files.revision, c.files.sha256, self.scores, len(self.labels))
+            for c in self._checkpoints
+        )
+        engine = self.engines[0]
+        made_with = {
+            "device": str(engine.device),
+            "dtype": str(engine.dtype).removeprefix("torch."),
+            "attn": engine.model.attn_implementation,
+        }
+        return RunInfo(models, made_with | settings)
+
+    def tag(self, path: str | os.PathLike[str], **options: Unpack[TagOptions]) -> FileResult:
+        """Tag one recording.
+
+        Args:
+            path: An audio file; `-` is standard input.
+            **options: See `TagSettings`.
+
+        Raises:
+            InputError: It cannot be tagged.
+        """
+        settings = TagSettings(**options)
+        name = os.fspath(path)
+        with open_recording(name) as recording:
+            return self._tag_one(name, recording, settings)
+
+    def tag_waveform(
+        self,
+        waveform: NDArray[np.floating[Any]] | Tensor,
+        sample_rate: int,
+        **options: Unpack[TagOptions],
+    ) -> FileResult:
+        """Tag a waveform that is already in memory.
+
+        Args:
+            waveform: [S] or [channels, S], floating point in [-1, 1].
+            sample_rate: In Hz; resampled to the model's rate.
+            **options: See `TagSettings`.
+
+        Returns:
+            A result whose `file` is empty.
+
+        Raises:
+            InputError: It is shorter than one frame, or holds a number that is not finite.
+            UsageError: It has another shape or type.
+        """
+        settings = TagSettings(**options)
+        samples = torch.as_tensor(waveform)
+        if samples.ndim not in (1, 2) or not samples.is_floating_point() or sample_rate < 1:
+            raise UsageError(
+                f"a waveform is [S] or [channels, S] of floats, not {list(samples.shape)} of {samples.dtype}",
+                "Divide integers by their largest value first",
+            )
+        block = samples.detach().cpu().float().reshape(-1, samples.shape[-1]).T.numpy()
+        return self._tag_one("", Recording(sample_rate, block.shape[1], iter([block])), settings)
+
+    def tag_many(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        *,
+        batch_size: int = DEFAULT_BATCH_SIZE,
+        workers: int | None = None,
+        fail_fast: bool = False,
+        on_heard: Callable[[float], None] | None = None,
+        **options: Unpack[TagOptions],
+    ) -> Iterator[FileResult | FileFailure]:
+        """Tag recordings, one result or failure for each, in their order.
+
+        Args:
+            paths: Files and folders; `-` is standard input. Taken as they are needed, so it may be endless.
+            batch_size: Windows in a forward pass.
+            workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
+            fail_fast: Raise the first failure instead of yielding it.
+            on_heard: Called with the seconds of audio that were newly scored, after every batch.
+            **options: See `TagSettings`.
+
+        Raises:
+            InputError: With `fail_fast`, the first recording that cannot be tagged.
+            EngineError: The device cannot run the network.
+            UsageError: An option has no such value.
+        """
+        settings = TagSettings(**options)
+        if batch_size < 1 or (workers is not None and workers < 1):
+            raise UsageError("batch_size and workers must be at least 1")
+        self._window_and_hop(settings)  # refused now rather than at the first recording
+        return self._tag_many(paths, batch_size, workers or default_workers(), fail_fast, on_heard, settings)
+
+    def _tag_many(
+        self,
+        paths: Iterable[str | os.PathLike[str]],
+        batch_size: int,
+        workers: int,
+        fail_fast: bool,
+        on_heard: Callable[[float], None] | None,
+        settings: TagSettings,
+    ) -> Iterator[FileResult | FileFailure]:
+        batch: list[tuple[_InFlight, Window]] = []
+        in_flight: deque[_InFlight] = deque()  # in the order of the inputs
+
+        def score() -> None:
+            scores = self._scores(torch.stack([window.frames for _, window in batch]))
+            for (owner, window), row in zip(batch, scores, strict=True):
+                owner.add(window, row)
+            if on_heard is not None:
+                on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
+            batch.clear()
+
+        def finished() -> Iterator[FileResult | FileFailure]:
+            while in_flight and (outcome := in_flight[0].outcome()):
+                in_flight.popleft()
+                if fail_fast and isinstance(outcome, FileFailure):
+                    raise InputError(outcome.error, f"{outcome.file}: {outcome.message}")
+                yield outcome
+
+        jobs = read_ahead(
+            discover(paths),
+            lambda found: self._read(found, settings),
+            workers,
+            max(WINDOWS_AHEAD, batch_size),
+        )
+        with closing(jobs):
+            for found, pieces in jobs:
+                name = found.file if isinstance(found, FileFailure) else found
+                owner = _InFlight(Aggregate(name, self.labels, settings))
+                in_flight.append(owner)
+                for piece in pieces:
+                    if isinstance(piece, Window):
+                        owner.waiting += 1
+                        batch.append((owner, piece))
+                        if len(batch) == batch_size:
+                            score()
+                            yield from finished()
+                    else:
+                        owner.end = piece
+                        if isinstance(piece, FileFailure):
+                            batch[:] = [entry for entry in batch if entry[0] is not owner]
+                yield from finished()
+            if batch:
+                score()
+            yield from finished()
+
+    def _read(
+        self, found: str | FileFailure, settings: TagSettings
+    ) -> Iterator[Window | Facts | FileFailure]:
+        """On a thread: the windows of one recording, then its facts, or how it failed."""
+        if isinstance(found, FileFailure):
+            yield found
+            return
+        try:
+            with open_recording(found) as recording:
+                yield from self._windows(recording, settings)
+        except InputError as error:
+            yield failure(found, error)
+
+    def _windows(self, recording: Recording, settings: TagSettings) -> Iterator[Window | Facts]:
+        extractor = self.extractor
+        resampler = StreamResampler(recording.sample_rate, extractor.sampling_rate)
+        stream = WindowStream(extractor, *self._window_and_hop(settings))
+        samples = 0
+        for mono in recording.mono(settings.channel):
+            samples += len(mono)
+            yield from stream.push(resampler.push(mono))
+        yield from stream.push(resampler.finish())
+        yield from stream.finish()
+        if samples == 0:
+            raise InputError("empty", "it holds no audio, only a header")
+        if stream.total_frames == 0:
+            raise InputError(
+                "too-short",
+                f"{samples} samples at {recording.sample_rate} Hz do not fill one frame of 25 ms",
+            )
+        yield Facts(
+            duration=samples / recording.sample_rate,
+            frames=stream.total_frames,
+            sample_rate=recording.sample_rate,
+            channels=recording.channels,
+            warnings=tuple(recording.warnings),
+        )
+
+    def _window_and_hop(self, settings: TagSettings) -> tuple[int, int]:
+        for name, seconds in (("window", settings.window), ("hop", settings.hop)):
+            if seconds is not None and round(seconds * FRAMES_PER_SECOND) < 1:
+                raise UsageError(f"{name} must be at least {FRAME_SHIFT_SECONDS} s, not {seconds}")
+        length = self.extractor.max_length
+        if settings.window is not None:
+            asked = round(settings.window * FRAMES_PER_SECOND)
+            if asked > length:
+                raise UsageError(
+                    f"a window of {settings.window:g} s is longer than the model's "
+                    f"{length / FRAMES_PER_SECOND:g} s",
+                    "Leave --window out; a longer recording is heard in several windows",
+                )
+            length = asked
+        hop = length if settings.hop is None else round(settings.hop * FRAMES_PER_SECOND)
+        if hop > length:
+            raise UsageError(
+                f"a hop of {settings.hop:g} s is longer than the window, and would skip audio",
+                f"Use at most {length / FRAMES_PER_SECOND:g}",
+            )
+        return length, hop
+
+    def _tag_one(self, name: str, recording: Recording, settings: TagSettings) -> FileResult:
+        aggregate = Aggregate(name, self.labels, settings)
+        facts: Facts | None = None
+        for piece in self._windows(recording, settings):
+            if isinstance(piece, Window):
+                row = self._scores(piece.frames[None])[0]
+                aggregate.add(piece.start, piece.length, piece.new, row)
+            else:
+                facts = piece
+        assert facts is not None
+        return aggregate.result(facts)
+
+    def _scores(self, windows: Tensor) -> NDArray[np.float32]:
+        """[B, T, M] -> [B, C]; the mean over all checkpoints."""
+        each = [to_scores(engine.logits(windows), self.scores) for engine in self.engines]
+        mean: NDArray[np.float32] = torch.stack(each).mean(dim=0).numpy()
+        return mean
+
+
+def default_workers() -> int:
+    """Decoding threads: one for each core this process may use, at most `MOST_WORKERS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)
+
+
+@dataclass
+class _InFlight:
+    """A recording on its way: some windows are scored, others wait in the batch or are not read yet."""
+
+    aggregate: Aggregate
+    waiting: int = 0
+    end: Facts | FileFailure | None = None
+
+    def add(self, window: Window, scores: NDArray[np.float32]) -> None:
+        self.waiting -= 1
+        self.aggregate.add(window.start, window.length, window.new, scores)
+
+    def outcome(self) -> FileResult | FileFailure | None:
+        """The result or failure, or None while windows are still to come."""
+        if isinstance(self.end, FileFailure):
+            return self.end
+        if self.end is None or self.waiting:
+            return None
+        try:
+            return self.aggregate.result(self.end)
+        except InputError as error:
+            return failure(self.aggregate.file, error)
+
+
+def _refuse_misfit(
+    checkpoint: Checkpoint, extractor: ASTFeatureExtractor, model: ASTForAudioClassification
+) -> None:
+    config = model.config
+    made, wanted = (
+        (extractor.max_length, extractor.num_mel_bins),
+        (config.max_length, config.num_mel_bins),
+    )
+    if made != wanted:
+        raise CheckpointError(
+            f"{checkpoint.files.id}: its features are windows of {made[0]} × {made[1]}, its network wants "
+            f"{wanted[0]} × {wanted[1]}",
+            "preprocessor_config.json and config.json belong to different models",
+        )
+
+
+def _refuse_ensemble(checkpoints: Sequence[Checkpoint], engines: Sequence[TorchEngine]) -> None:
+    first = engines[0].model.config
+    for checkpoint, engine in zip(checkpoints, engines, strict=True):
+        config = engine.model.config
+        same = (config.labels, config.max_length, config.scores) == (
+            first.labels,
+            first.max_length,
+            first.scores,
+        )
+        if not same:
+            raise CheckpointError(
+                f"{checkpoints[0].files.id} and {checkpoint.files.id} differ in classes or window length",
+                "Only scores for the same classes over the same windows can be averaged",
+            )

@@ -1,0 +1,219 @@
+"""`WindowStream`: pieces against the whole waveform, windows against frames of their samples alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+import torchaudio
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from ast_cli.features import ASTFeatureExtractor, Window, WindowStream
+
+FRAME, SHIFT = 400, 160  # samples at 16 kHz
+MOST = 20  # frames in a window, small enough for many windows in little audio
+EXTRACTOR = ASTFeatureExtractor(max_length=MOST, num_mel_bins=16)
+# A frame's rounding depends on how many are computed together; seen to reach 1e-6.
+TOLERANCE = 1e-5
+
+repeatable = settings(deadline=None, derandomize=True, database=None)
+sample_counts = st.integers(0, 12_000)
+cuts = st.lists(st.integers(0, 12_000), max_size=12)
+
+
+@st.composite
+def lengths_and_hops(draw: st.DrawFn) -> tuple[int, int]:
+    length = draw(st.integers(1, MOST))
+    return length, draw(st.integers(1, length))
+
+
+def waveform(samples: int) -> Tensor:
+    return 0.1 * torch.randn(samples, generator=torch.Generator().manual_seed(0))
+
+
+def windows_of(pieces: list[Tensor], length: int | None = None, hop: int | None = None) -> list[Window]:
+    stream = WindowStream(EXTRACTOR, length, hop)
+    return [window for piece in pieces for window in stream.push(piece)] + list(stream.finish())
+
+
+def spans(samples: int, length: int | None, hop: int | None) -> list[tuple[int, int, int]]:
+    return [(w.start, w.length, w.new) for w in windows_of([waveform(samples)], length, hop)]
+
+
+def samples_for(frames: int) -> int:
+    return FRAME + (frames - 1) * SHIFT
+
+
+@pytest.mark.parametrize(
+    ("samples", "frames"),
+    [
+        (0, 0),
+        (399, 0),
+        (400, 1),
+        (559, 1),
+        (560, 2),  # 400 samples, and 160 more
+        (16_000, 98),  # (16000 - 400) / 160 = 97.5
+        (160_000, 998),
+        (164_079, 1023),
+        (164_080, 1024),  # 400 + 1023 * 160
+    ],
+)
+def test_num_frames_counts_whole_frames(samples: int, frames: int) -> None:
+    assert ASTFeatureExtractor().num_frames(samples) == frames
+    if frames:
+        assert len(ASTFeatureExtractor().fbank(torch.zeros(samples))) == frames
+
+
+@repeatable
+@given(sample_counts, cuts, lengths_and_hops())
+@example(6000, list(range(1, 1000)), (10, 5))  # sample by sample at first
+@example(12_000, [399, 400, 401, 560], (MOST, MOST))
+def test_pushing_in_pieces_gives_the_windows_of_the_whole(
+    samples: int, cuts: list[int], length_and_hop: tuple[int, int]
+) -> None:
+    whole = waveform(samples)
+    edges = [0, *sorted(min(cut, samples) for cut in cuts), samples]
+    pieces = [whole[start:end] for start, end in itertools.pairwise(edges)]
+    expected = windows_of([whole], *length_and_hop)
+    found = windows_of(pieces, *length_and_hop)
+    assert [(w.start, w.length, w.new) for w in found] == [(w.start, w.length, w.new) for w in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours.frames, theirs.frames, rtol=0, atol=TOLERANCE)
+
+
+@repeatable
+@given(sample_counts, lengths_and_hops())
+def test_a_window_equals_the_frames_of_its_samples_alone(
+    samples: int, length_and_hop: tuple[int, int]
+) -> None:
+    whole = waveform(samples)
+    for window in windows_of([whole], *length_and_hop):
+        first = window.start * SHIFT
+        alone = EXTRACTOR.fbank(whole[first : first + samples_for(window.length)])
+        torch.testing.assert_close(window.frames[: window.length], alone, rtol=0, atol=TOLERANCE)
+
+
+@repeatable
+@given(sample_counts, lengths_and_hops())
+def test_every_frame_is_in_a_window_and_new_in_one_only(
+    samples: int, length_and_hop: tuple[int, int]
+) -> None:
+    total = EXTRACTOR.num_frames(samples)
+    covered: set[int] = set()
+    for start, length, new in spans(samples, *length_and_hop):
+        frames = set(range(start, start + length))
+        assert new == len(frames - covered) > 0
+        covered |= frames
+    assert covered == set(range(total))
+
+
+@repeatable
+@given(sample_counts, lengths_and_hops())
+@example(samples_for(40) - 1, (10, 10))
+@example(samples_for(40), (10, 10))
+@example(samples_for(41), (10, 10))
+def test_windows_follow_by_hop_and_the_last_ends_with_the_recording(
+    samples: int, length_and_hop: tuple[int, int]
+) -> None:
+    length, hop = length_and_hop
+    total = EXTRACTOR.num_frames(samples)
+    found = spans(samples, length, hop)
+    if total <= length:
+        assert found == ([(0, total, total)] if total else [])
+    else:
+        starts = [start for start, _, _ in found]
+        assert starts[:-1] == [hop * number for number in range(len(starts) - 1)]
+        assert 0 < starts[-1] - starts[-2] <= hop
+        assert starts[-1] == total - length
+        assert {held for _, held, _ in found} == {length}
+
+
+@repeatable
+@given(sample_counts, lengths_and_hops())
+def test_what_a_window_does_not_hold_is_padding_up_to_max_length(
+    samples: int, length_and_hop: tuple[int, int]
+) -> None:
+    for window in windows_of([waveform(samples)], *length_and_hop):
+        assert window.frames.shape == (MOST, 16)
+        assert (window.frames[: window.length] != 0).all()
+        assert (window.frames[window.length :] == 0).all()
+
+
+def test_a_hop_of_a_window_tiles_and_the_last_one_reaches_back() -> None:
+    assert spans(samples_for(25), length=10, hop=10) == [(0, 10, 10), (10, 10, 10), (15, 10, 5)]
+
+
+def test_overlapping_windows_count_each_frame_once() -> None:
+    assert spans(samples_for(18), length=10, hop=5) == [(0, 10, 10), (5, 10, 5), (8, 10, 3)]
+
+
+def test_a_recording_of_exactly_its_windows_gets_no_further_one() -> None:
+    assert spans(samples_for(20) + SHIFT - 1, length=10, hop=10) == [(0, 10, 10), (10, 10, 10)]
+    assert spans(samples_for(20), length=10, hop=5) == [(0, 10, 10), (5, 10, 5), (10, 10, 5)]
+
+
+def test_length_and_hop_are_a_whole_window_unless_given() -> None:
+    assert spans(samples_for(2 * MOST), None, None) == [(0, MOST, MOST), (MOST, MOST, MOST)]
+    assert spans(samples_for(20), 10, None) == spans(samples_for(20), 10, 10)
+
+
+def test_nothing_shorter_than_a_frame_becomes_a_window() -> None:
+    assert windows_of([waveform(200), waveform(199)]) == []
+    assert spans(200, 10, 5) == []
+
+
+def test_the_stream_counts_its_frames() -> None:
+    stream = WindowStream(EXTRACTOR)
+    assert stream.total_frames == 0
+    for piece in waveform(samples_for(50) + 7).split(1000):
+        list(stream.push(piece))
+    assert stream.total_frames == 50
+
+
+def test_the_stream_holds_no_more_than_a_window_and_a_piece() -> None:
+    stream = WindowStream(EXTRACTOR, length=10, hop=5)
+    for piece in waveform(200_000).split(1600):
+        list(stream.push(piece))
+        assert len(stream._frames) <= 10 + 10
+        assert len(stream._samples) < FRAME
+
+
+def test_silence_is_padded_like_sound() -> None:
+    [window] = windows_of([torch.zeros(samples_for(3))])
+    np.testing.assert_allclose(window.frames[:3], np.log(1.1920929e-07), rtol=1e-6)
+    assert (window.frames[3:] == 0).all()
+
+
+def test_the_padding_value_fills_a_short_window() -> None:
+    extractor = ASTFeatureExtractor(max_length=MOST, num_mel_bins=16, padding_value=-1.5)
+    stream = WindowStream(extractor)
+    list(stream.push(waveform(samples_for(3))))
+    [window] = stream.finish()
+    assert (window.frames[3:] == -1.5).all()
+
+
+def test_the_first_window_of_a_long_waveform_equals_the_truncated_input() -> None:
+    extractor = ASTFeatureExtractor()
+    long = waveform(samples_for(1024) + 50_000)
+    [first] = WindowStream(extractor).push(long)
+    window = extractor.normalize(first.frames)
+    truncated = extractor(long, sampling_rate=16_000, return_tensors="pt").input_values[0]
+    torch.testing.assert_close(window, truncated, rtol=0, atol=TOLERANCE)
+    by_hand = torchaudio.compliance.kaldi.fbank(
+        long[None], sample_frequency=16_000, window_type="hanning", num_mel_bins=128
+    )[:1024]
+    torch.testing.assert_close(window, (by_hand + 4.2677393) / 9.1379948, rtol=0, atol=TOLERANCE)
+
+
+def test_a_short_waveform_gives_the_padded_input() -> None:
+    extractor = ASTFeatureExtractor()
+    short = waveform(16_000)
+    stream = WindowStream(extractor)
+    assert list(stream.push(short)) == []
+    [window] = stream.finish()
+    padded = extractor(short, sampling_rate=16_000, return_tensors="pt").input_values[0]
+    torch.testing.assert_close(extractor.normalize(window.frames), padded, rtol=0, atol=TOLERANCE)
