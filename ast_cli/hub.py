@@ -6,7 +6,10 @@ Turns what `--model` takes into paths on this machine. Knows nothing of what the
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +27,9 @@ WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of prefere
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 
 DEFAULT_MODEL = "MIT/ast-finetuned-audioset-10-10-0.4593"
+
+# The HTTP client under huggingface_hub has changed twice, and its connection errors share no base class.
+HTTP_CLIENTS = ("httpx2", "httpx", "requests")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +165,14 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
     Raises:
         CheckpointError: It does not exist, is incomplete, or cannot be fetched.
     """
-    path = Path(source).expanduser()
-    if path.is_dir():
+    try:
+        path = Path(source).expanduser()
+        is_folder, is_file = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError) as error:  # a name too long for any file; the home of somebody unknown
+        raise _no_such_model(source) from error
+    if is_folder:
         return _in_folder(source, path)
-    if path.is_file():
+    if is_file:
         return _beside(source, path)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or path.suffix in WEIGHT_SUFFIXES:
         raise _no_such_model(source)
@@ -200,65 +210,45 @@ def download(
 ) -> Path | None:
     """Fetch one file of a Hub repository into the cache; None if the repository has no such file.
 
+    Asks whether there is a newer one; what the cache holds serves where nobody answers.
+
     Raises:
         CheckpointError: The repository does not exist or cannot be reached; says which and what to do.
     """
-    from huggingface_hub import constants, errors, hf_hub_download
+    from huggingface_hub import (
+        errors,
+        get_hf_file_metadata,
+        hf_hub_download,
+        hf_hub_url,
+        try_to_load_from_cache,
+    )
 
-    page = f"{constants.ENDPOINT}/{'datasets/' if repo_type == 'dataset' else ''}{repo}"
+    answered = False
     try:
-        return Path(
-            hf_hub_download(repo, name, revision=revision, repo_type=repo_type, local_files_only=offline)
-        )
-    except errors.GatedRepoError as error:
-        raise CheckpointError(
-            f"{repo} asks for its terms to be accepted first",
-            f"Accept them at {page}, then `hf auth login` or set HF_TOKEN",
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise CheckpointError(
-            f"the Hub has no repository {repo}, or it is private",
-            did_you_mean(repo, [known.id for known in KNOWN_MODELS])
-            or "Check the name (see `ast-tag models`); for a private one `hf auth login` or set HF_TOKEN",
-        ) from error
-    except errors.RevisionNotFoundError as error:
-        raise CheckpointError(
-            f"{repo} has no revision {revision}", f"See its branches and commits at {page}/commits/main"
-        ) from error
+        cached = try_to_load_from_cache(repo, name, revision=revision, repo_type=repo_type)
+        if offline:
+            # Not left to hf_hub_download(local_files_only=True): that may fetch a list for its user agent.
+            if cached is None:
+                raise _unreachable(repo, name, repo_type, offline=True)
+            return Path(cached) if isinstance(cached, str) else None
+        with _quietly(bar=name in WEIGHT_FILES):
+            if not isinstance(cached, str):
+                # Without a file to fall back on, hf_hub_download asks a Hub that does not answer, or fails,
+                # for half a minute or more. This asks once. It says too what is not there, but only
+                # hf_hub_download notes that in the cache.
+                with suppress(errors.EntryNotFoundError):
+                    get_hf_file_metadata(hf_hub_url(repo, name, revision=revision, repo_type=repo_type))
+            answered = True
+            return Path(hf_hub_download(repo, name, revision=revision, repo_type=repo_type))
     except errors.LocalEntryNotFoundError as error:
-        raise _unreachable(repo, offline) from error
+        raise _unreachable(repo, name, repo_type) from error
     except errors.EntryNotFoundError:
         return None
-    except errors.OfflineModeIsEnabled as error:
-        raise _unreachable(repo, offline=True) from error
-    except errors.HfHubHTTPError as error:
-        status = error.response.status_code
-        if status in (401, 403):
-            raise CheckpointError(
-                f"the Hub refuses access to {repo} (HTTP {status})",
-                "`hf auth login` with an account that may read it, or set HF_TOKEN",
-            ) from error
-        raise CheckpointError(
-            f"the Hub failed on {repo} (HTTP {status})", "Try again later; what was fetched is kept"
-        ) from error
-    except errors.HFValidationError as error:
-        raise _no_such_model(repo) from error
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot fetch {name} of {repo}: {_reason(error)}",
-            "Check the network and the free space in the cache (`ast-tag doctor` shows both)",
-        ) from error
     except Exception as error:
-        # The HTTP client under huggingface_hub has changed twice; its connection errors share no base class.
-        if type(error).__module__.partition(".")[0] in (
-            "httpx",
-            "httpx2",
-            "httpcore",
-            "httpcore2",
-            "requests",
-        ):
-            raise _unreachable(repo, offline) from error
-        raise
+        explained = _explain(error, repo, name, revision, repo_type, answered)
+        if explained is None:
+            raise
+        raise explained from error
 
 
 def cached_models() -> Iterator[KnownModel]:
@@ -292,20 +282,124 @@ def _beside(source: str, weights: Path) -> CheckpointFiles:
 
 
 def _in_cache(repo: str, revision: str | None) -> CheckpointFiles | None:
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import errors, try_to_load_from_cache
 
-    def cached(name: str, at: str | None) -> Path | None:
-        path = try_to_load_from_cache(repo, name, revision=at)
-        return Path(path) if isinstance(path, str) else None
-
-    config = cached(CONFIG_FILE, revision)
-    if config is None:
+    try:
+        config = try_to_load_from_cache(repo, CONFIG_FILE, revision=revision)
+    except errors.HFValidationError:  # never was nor will be an id; `download` says so
         return None
-    commit = config.parent.name
+    if not isinstance(config, str):
+        return None
+    commit = Path(config).parent.name
+    features = try_to_load_from_cache(repo, FEATURE_FILE, revision=commit)
+    if features is None:  # nobody has asked for it yet: other programs fetch a model without it
+        return None
     for name in WEIGHT_FILES:
-        weights = cached(name, commit)
-        if weights is not None:
-            return CheckpointFiles(repo, commit, weights, config, cached(FEATURE_FILE, commit))
+        weights = try_to_load_from_cache(repo, name, revision=commit)
+        if isinstance(weights, str):
+            return CheckpointFiles(
+                repo,
+                commit,
+                Path(weights),
+                Path(config),
+                Path(features) if isinstance(features, str) else None,
+            )
+    return None
+
+
+# Whether huggingface_hub's warnings in this thread are to be left out.
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+def _may_speak(record: logging.LogRecord) -> bool:
+    return not (_quiet.get() and record.levelno == logging.WARNING)
+
+
+@contextmanager
+def _quietly(*, bar: bool) -> Iterator[None]:
+    """Keep huggingface_hub from writing to stderr, but for its progress bar if that is wanted.
+
+    Its warnings tell of each retry and of missing tokens; what fails in the end, our errors say. They are
+    left out in this thread and on its own handler only, so an application that logs still gets them.
+    """
+    from huggingface_hub import constants
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    group = "huggingface_hub"
+    for handler in logging.getLogger(group).handlers:
+        handler.addFilter(_may_speak)  # the second time does nothing
+    token = _quiet.set(True)
+    # Where the environment asks for bars or for none, that stands.
+    hide = (
+        not bar and constants.HF_HUB_DISABLE_PROGRESS_BARS is None and not are_progress_bars_disabled(group)
+    )
+    if hide:
+        disable_progress_bars(group)
+    try:
+        yield
+    finally:
+        if hide:
+            enable_progress_bars(group)
+        _quiet.reset(token)
+
+
+def _explain(
+    error: Exception, repo: str, name: str, revision: str | None, repo_type: str, answered: bool
+) -> CheckpointError | None:
+    """Cause and remedy of what huggingface_hub raised; None for what is no fault of Hub, network or disk."""
+    from huggingface_hub import constants, errors
+
+    page = f"{constants.ENDPOINT}/{'datasets/' if repo_type == 'dataset' else ''}{repo}"
+    if isinstance(error, errors.GatedRepoError):
+        return CheckpointError(
+            f"{repo} asks for its terms to be accepted first",
+            f"Accept them at {page}, then `hf auth login` or set HF_TOKEN",
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        names = [known.id for known in KNOWN_MODELS]
+        return CheckpointError(
+            f"the Hub has no repository {repo}, or it is private",
+            ("" if repo in names or repo_type != "model" else did_you_mean(repo, names))
+            or "Check the name (see `ast-tag models`); for a private one `hf auth login` or set HF_TOKEN",
+        )
+    if isinstance(error, errors.RevisionNotFoundError):
+        return CheckpointError(
+            f"{repo} has no revision {revision or constants.DEFAULT_REVISION}",
+            f"See its branches and commits at {page}/commits/main",
+        )
+    if isinstance(error, errors.OfflineModeIsEnabled):
+        return _unreachable(repo, name, repo_type, offline=True)
+    if isinstance(error, errors.HfHubHTTPError):
+        status = error.response.status_code
+        if status in (401, 403):
+            return CheckpointError(
+                f"the Hub refuses access to {repo} (HTTP {status})",
+                "`hf auth login` with an account that may read it, or set HF_TOKEN",
+            )
+        return CheckpointError(f"the Hub failed on {repo} (HTTP {status})", "Try again later")
+    if isinstance(error, errors.HFValidationError):
+        return _no_such_model(repo)
+    if isinstance(error, OSError) and error.strerror:
+        return CheckpointError(
+            f"cannot store {name} of {repo}: {error.strerror}",
+            "Check the rights and the free space in the cache (`ast-tag doctor` shows where it is)",
+        )
+    if isinstance(error, RuntimeError):  # all that hf_xet, the client of the Hub's storage, ever raises
+        return CheckpointError(
+            f"the download of {name} of {repo} failed in the Hub's storage",
+            "Run it again; with HF_HUB_DISABLE_XET=1 it takes the plain way, which more firewalls let pass",
+        )
+    if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in HTTP_CLIENTS:
+        if not answered:
+            return _unreachable(repo, name, repo_type)
+        return CheckpointError(
+            f"the download of {name} of {repo} broke off",
+            "Run it again; if it keeps failing, check the network and proxy settings",
+        )
     return None
 
 
@@ -319,17 +413,16 @@ def _no_such_model(source: str) -> CheckpointError:
     )
 
 
-def _unreachable(repo: str, offline: bool) -> CheckpointError:
-    if offline:
+def _unreachable(repo: str, name: str, repo_type: str, *, offline: bool = False) -> CheckpointError:
+    if not offline:
         return CheckpointError(
-            f"{repo} is not in the cache and the network is off (--offline or HF_HUB_OFFLINE)",
-            f"Run `ast-tag models pull {repo}` once with a network, or name a folder that holds the model",
+            f"{name} of {repo} is not in the cache and the Hub cannot be reached",
+            "Check the network and proxy settings"
+            + (", or name a folder that holds the model" if repo_type == "model" else ""),
         )
     return CheckpointError(
-        f"{repo} is not in the cache and the Hub cannot be reached",
-        "Check the network and proxy settings, or name a folder that holds the model",
+        f"{name} of {repo} is not in the cache and the network is off (--offline or HF_HUB_OFFLINE)",
+        f"Run `ast-tag models pull {repo}` once with a network, or name a folder that holds the model"
+        if repo_type == "model"
+        else "Run it once with a network",
     )
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error).partition("\n")[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -105,16 +106,24 @@ def children(node: AudioSetNode) -> list[AudioSetNode]:
 
 
 def search_audioset(query: str) -> list[AudioSetNode]:
-    """Nodes whose name holds every word of `query`, or whose mid or index is `query`; exact names first.
+    """Nodes whose name holds every word of `query`, or whose mid or index is `query`; the closest first.
 
+    Exact names come first, then names with these very words (`owl` finds Owl before Howl), then the others.
     Upper and lower case are the same. A query that finds nothing gives an empty list: see `did_you_mean`.
     """
     wanted = query.casefold().strip()
-    nodes = audioset_nodes().values()
-    exact = [node for node in nodes if wanted in (node.name.casefold(), node.mid, str(node.index))]
-    words = wanted.split()
-    holding = [node for node in nodes if all(word in node.name.casefold() for word in words)]
-    return exact + [node for node in holding if node not in exact]
+    parts = wanted.split()
+
+    def distance(node: AudioSetNode) -> int | None:
+        name = node.name.casefold()
+        if wanted in (name, node.mid, str(node.index)):
+            return 0
+        if set(parts) <= set(re.findall(r"\w+", name)):
+            return 1
+        return 2 if all(part in name for part in parts) else None
+
+    found = [(near, node) for node in audioset_nodes().values() if (near := distance(node)) is not None]
+    return [node for _, node in sorted(found, key=lambda pair: pair[0])]
 
 
 def did_you_mean(word: str, known: Sequence[str], limit: int = 3) -> str:

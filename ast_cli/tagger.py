@@ -135,6 +135,15 @@ class Tagger:
             engines, extractors[0], config.labels, config.scores if scores == "auto" else scores, checkpoints
         )
 
+    @property
+    def description(self) -> str:
+        """Which checkpoints run where and how, in one line."""
+        engine = self.engines[0]
+        names = " + ".join(checkpoint.files.id for checkpoint in self._checkpoints)
+        dtype = str(engine.dtype).removeprefix("torch.")
+        attn = engine.model.attn_implementation
+        return f"{names}: {self.scores} scores, {attn} attention, {dtype} on {engine.device}"
+
     def run_info(self, **settings: object) -> RunInfo:
         """What results of this tagger were made with; reads the weights files once for their sha256."""
         models = tuple(

@@ -1,0 +1,116 @@
+"""The Typer application: which commands there are, the default one, and the one place where errors end.
+
+Nothing imported here may import torch: help and completion must be instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from ast_cli.cli import doctor, labels, models, tag, verify
+from ast_cli.cli.screen import error_line
+from ast_cli.errors import AstCliError, ExitCode
+
+DEFAULT_COMMAND = "tag"
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "token_normalize_func": lambda token: token.replace("_", "-"),
+}
+
+
+class DefaultCommandGroup(TyperGroup):
+    """A group whose first argument may be a path: then it is the default command's."""
+
+    def parse_args(self, ctx: Any, args: Sequence[str]) -> list[str]:
+        """Put the default command before arguments that name none; the group's own options stay."""
+        args = list(args)
+        own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args.insert(0, DEFAULT_COMMAND)
+        return list(super().parse_args(ctx, args))
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command inside the error boundary."""
+        with error_boundary():
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="ast-tag",
+    cls=DefaultCommandGroup,
+    context_settings=CONTEXT,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        from ast_cli import __version__
+
+        def installed(package: str) -> str:
+            try:
+                return version(package)
+            except PackageNotFoundError:
+                return "missing"
+
+        typer.echo(
+            f"ast-tag {__version__} (torch {installed('torch')}, torchaudio {installed('torchaudio')})"
+        )
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the versions and exit.", callback=_print_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Say what is heard in any recording, with the Audio Spectrogram Transformer.
+
+    [bold]ast-tag PATH...[/bold] is the same as [bold]ast-tag tag PATH...[/bold]; `ast-tag tag --help` lists
+    its options. A file that is called like a command is ./NAME.
+    """
+
+
+app.command("tag", no_args_is_help=True)(tag.tag)
+app.command("labels")(labels.labels)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+app.command("verify")(verify.verify)
+
+
+@contextmanager
+def error_boundary() -> Iterator[None]:
+    """Turn what goes wrong into one line on stderr and an exit code."""
+    try:
+        yield
+    except AstCliError as error:
+        error_line(str(error))
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        error_line("interrupted")
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    except BrokenPipeError:
+        # Whoever read our results has read enough, as `head` does. Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(ExitCode.OK) from None
+
+
+def main() -> None:
+    """The entry point of `ast-tag`."""
+    try:
+        app()
+    except KeyboardInterrupt:  # before or after the command itself
+        sys.exit(ExitCode.INTERRUPTED)

@@ -1,0 +1,25 @@
+"""`ast-tag doctor`: what is installed, what works, and what to do about what does not."""
+
+from __future__ import annotations
+
+import typer
+from rich.markup import escape
+
+from ast_cli.cli.screen import stdout
+from ast_cli.errors import ExitCode
+
+
+def doctor() -> None:
+    """Check versions, device, codecs and cache by trying them; exit code 3 if something needed is broken."""
+    from ast_cli.doctor import examine
+
+    console = stdout()
+    broken = False
+    for finding in examine():
+        mark = "[green]✓[/]" if finding.works else "[bold red]✗[/]" if finding.needed else "[yellow]–[/]"
+        console.print(f"{mark} [bold]{finding.what}[/]  {escape(finding.found)}", soft_wrap=True)
+        if not finding.works:
+            console.print(f"    {escape(finding.remedy)}", soft_wrap=True)
+            broken = broken or finding.needed
+    if broken:
+        raise typer.Exit(ExitCode.CANNOT_RUN)

@@ -1,0 +1,68 @@
+"""`ast-tag labels`: the class table, searched."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ast_cli.cli.screen import stdout
+from ast_cli.errors import UsageError
+from ast_cli.labels import (
+    AudioSetNode,
+    audioset_classes,
+    audioset_nodes,
+    children,
+    did_you_mean,
+    search_audioset,
+    tree_paths,
+)
+
+SEPARATOR = " › "
+
+
+def labels(
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[QUERY]", show_default=False, help="Words of a name, an index or a mid; all if none."
+        ),
+    ] = None,
+) -> None:
+    """Search AudioSet's classes, and show where they stand in its tree.
+
+    Into a pipe: index, mid, name and tree paths, separated by tabs. Nodes without an index only group others.
+    """
+    words = " ".join(query or [])
+    found = search_audioset(words) if words else list(audioset_classes())
+    if not found:
+        names = [node.name for node in audioset_nodes().values()]
+        raise UsageError(f"no class is called {words}", did_you_mean(words, names) or "Try a shorter word")
+    if sys.stdout.isatty():
+        _draw(found)
+        return
+    for node in found:
+        index = "" if node.index is None else str(node.index)
+        print("\t".join((index, node.mid, node.name, " | ".join(_paths(node)))))  # noqa: T201
+
+
+def _draw(found: list[AudioSetNode]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("index", justify="right")
+    table.add_column("mid", style="dim", no_wrap=True)
+    table.add_column("name", style="bold")
+    table.add_column("in the tree")
+    for node in found:
+        below = children(node)
+        place = Text("\n".join(_paths(node)), "dim")
+        if below and len(found) <= 3:
+            place.append(f"\nholds {', '.join(child.name for child in below)}", "not dim")
+        table.add_row("" if node.index is None else str(node.index), node.mid, Text(node.name), place)
+    stdout().print(table)
+
+
+def _paths(node: AudioSetNode) -> list[str]:
+    return [SEPARATOR.join(path) for path in tree_paths(node)]

@@ -1,0 +1,63 @@
+"""`ast-tag models`: the published checkpoints, and fetching one."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ast_cli.cli import options
+from ast_cli.cli.screen import stdout
+from ast_cli.hub import DEFAULT_MODEL, KNOWN_MODELS, cached_models
+
+COLUMNS = ("model", "stride", "patches", "labels", "T", "published", "cached")
+
+app = typer.Typer(help="List the published checkpoints and their figures, or fetch one.")
+
+
+@app.callback(invoke_without_command=True)
+def models(ctx: typer.Context) -> None:
+    """List the published checkpoints with their authors' figures, and say which are cached."""
+    if ctx.invoked_subcommand is not None:
+        return
+    cached = {known.id for known in cached_models()}
+    rows = [
+        (
+            known.id,
+            str(known.stride),
+            str(known.patches),
+            str(known.labels),
+            str(known.frames),
+            f"{known.metric} {known.published:.3f}",
+            "yes" if known.id in cached else "no",
+        )
+        for known in KNOWN_MODELS
+    ]
+    if not sys.stdout.isatty():
+        for row in (COLUMNS, *rows):
+            print("\t".join(row))  # noqa: T201
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in COLUMNS:
+        table.add_column(column, justify="left" if column in ("model", "published", "cached") else "right")
+    for row in rows:
+        table.add_row(*row, style="bold" if row[0] == DEFAULT_MODEL else None)
+    stdout().print(table)
+    stdout().print(
+        "\nThe figures are the authors' own, on AudioSet's evaluation set and Speech Commands' test set.",
+        style="dim",
+    )
+
+
+@app.command("pull")
+def pull(
+    model: Annotated[str, typer.Argument(metavar="ID", help="A model on the Hub.")] = DEFAULT_MODEL,
+    revision: options.RevisionOption = None,
+) -> None:
+    """Fetch a checkpoint into the cache, or bring it up to date; prints the folder it is in."""
+    from ast_cli.hub import pull_checkpoint
+
+    files = pull_checkpoint(model, revision)
+    print(files.weights.parent)  # noqa: T201

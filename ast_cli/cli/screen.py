@@ -1,0 +1,164 @@
+"""What a person sees on stderr: messages, progress, the closing line. Results never come here."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ast_cli.outputs.sink import STDOUT, part_of
+from ast_cli.outputs.table import clock
+from ast_cli.outputs.text import one_line
+from ast_cli.results import FileFailure, FileResult, display_name
+
+
+def stderr() -> Console:
+    """A console on the stderr of this moment, so that tests can put another in its place."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """A console on the stdout of this moment."""
+    return Console(highlight=False)
+
+
+def error_line(message: str, console: Console | None = None) -> None:
+    """One line that says what is wrong."""
+    line = Text("ast-tag: ", "bold red")
+    line.append(one_line(message), "not bold default")
+    (console or stderr()).print(line)
+
+
+class TagScreen:
+    """The messages of one tagging run: progress while it lasts, failures as they come, a closing line.
+
+    Args:
+        quiet: Say nothing but failures.
+        verbose: Say what runs where, too.
+    """
+
+    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+        self._console = stderr()
+        self._quiet = quiet
+        self._verbose = verbose
+        self._progress: Progress | None = None
+        self._started = time.perf_counter()
+        self._seconds = 0.0
+        self.tagged = 0
+        self.failed = 0
+
+    @contextmanager
+    def progress(self, count: Callable[[], Iterable[object]] | None) -> Iterator[None]:
+        """Show progress while the block runs, on a terminal only.
+
+        Args:
+            count: Gives the inputs once more, for the total; None where they can be read only once.
+        """
+        self._started = time.perf_counter()
+        if self._quiet or not self._console.is_terminal:
+            yield
+            return
+        self._progress = Progress(
+            TextColumn("[progress.description]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[heard]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._task = self._progress.add_task("tagging", total=None, heard="")
+        if count is not None:
+            # Walking a large tree takes a while; tagging need not wait for it.
+            threading.Thread(target=self._count, args=(count,), daemon=True).start()
+        with self._progress:
+            yield
+        self._progress = None
+
+    def _count(self, count: Callable[[], Iterable[object]]) -> None:
+        total = sum(1 for _ in count())
+        if self._progress is not None:
+            self._progress.update(self._task, total=total)
+
+    @contextmanager
+    def _above_progress(self) -> Iterator[None]:
+        """Take the progress line away while something else is written to the same terminal."""
+        if self._progress is None:
+            yield
+            return
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
+
+    def showing_results(self) -> Any:
+        """Around writing to stdout: keeps results and progress apart where both are on the terminal."""
+        return self._above_progress() if sys.stdout.isatty() else nullcontext()
+
+    def heard(self, seconds: float) -> None:
+        """More audio was scored."""
+        self._seconds += seconds
+        if self._progress is not None:
+            self._progress.update(self._task, heard=self._rate())
+
+    def outcome(self, outcome: FileResult | FileFailure) -> None:
+        """A recording is done."""
+        if self._progress is not None:
+            self._progress.advance(self._task)
+        file = display_name(outcome.file)
+        if isinstance(outcome, FileFailure):
+            self.failed += 1
+            with self._above_progress():
+                error_line(f"{file}: {outcome.error}: {outcome.message}", self._console)
+            return
+        self.tagged += 1
+        for warning in outcome.warnings:
+            if not self._quiet:
+                with self._above_progress():
+                    self._say(f"ast-tag: warning: {file}: {warning}", "yellow")
+
+    def note(self, message: str) -> None:
+        """Something for --verbose."""
+        if self._verbose:
+            self._say(message, "dim")
+
+    @contextmanager
+    def closing_line(self, out: str) -> Iterator[None]:
+        """After the block: what came in is what was tagged, failed or skipped.
+
+        If the block breaks off, says where the results so far are.
+
+        Args:
+            out: The output the results go to.
+        """
+        try:
+            yield
+        except BaseException as error:
+            part = part_of(Path(out))
+            if out != STDOUT and part.exists() and not isinstance(error, BrokenPipeError):
+                self._say(f"{self.tagged} tagged, {self.failed} failed before the end; kept in {part}")
+            raise
+        inputs = self.tagged + self.failed
+        if not self._quiet and (inputs != 1 or self._verbose):
+            counts = f"{self.tagged} tagged, {self.failed} failed, 0 skipped"
+            self._say(f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}", "dim")
+
+    def _rate(self, before: str = "") -> str:
+        elapsed = time.perf_counter() - self._started
+        if not self._seconds:
+            return ""
+        return f"{before}{clock(self._seconds)} of audio, {self._seconds / elapsed:.1f} × realtime"
+
+    def _say(self, message: str, style: str = "") -> None:
+        self._console.print(Text(one_line(message), style))

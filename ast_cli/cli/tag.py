@@ -1,0 +1,234 @@
+"""`ast-tag tag`: recordings in, labels out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import chain
+from typing import IO, Annotated
+
+import typer
+
+from ast_cli.cli import options
+from ast_cli.audio.discover import STDIN, discover
+from ast_cli.cli.screen import TagScreen
+from ast_cli.errors import ExitCode, InputError, UsageError
+from ast_cli.hub import DEFAULT_MODEL
+from ast_cli.labels import did_you_mean
+from ast_cli.settings import DEFAULT_BATCH_SIZE, Pooling, Scores, TagSettings
+
+WHAT = "What is tagged"
+LABELS = "Labels"
+OUTPUT = "Output"
+DEFAULTS = TagSettings()
+
+
+def tag(
+    ctx: typer.Context,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...",
+            show_default=False,
+            help="Audio files; folders, walked recursively; - is one audio file on stdin.",
+        ),
+    ] = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            rich_help_panel=WHAT,
+            help="A list of paths, one a line; - is stdin.",
+            show_default=False,
+        ),
+    ] = None,
+    null: Annotated[
+        bool,
+        typer.Option(
+            "--null", "-0", rich_help_panel=WHAT, help="The list is NUL-separated (`find -print0`)."
+        ),
+    ] = False,
+    channel: Annotated[
+        str,
+        typer.Option(
+            metavar="mix|N", rich_help_panel=WHAT, help="mix (the mean) or a channel number from 1."
+        ),
+    ] = "mix",
+    window: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            rich_help_panel=WHAT,
+            help="Length of a window.",
+            show_default="the model's length",
+        ),
+    ] = DEFAULTS.window,
+    hop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            rich_help_panel=WHAT,
+            help="From one window to the next.",
+            show_default="the window's length",
+        ),
+    ] = DEFAULTS.hop,
+    top_k: Annotated[
+        int, typer.Option("--top-k", "-k", min=0, rich_help_panel=LABELS, help="Labels per file (0: all).")
+    ] = DEFAULTS.top_k,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            rich_help_panel=LABELS, help="Drop labels scored below it.", show_default="none dropped"
+        ),
+    ] = DEFAULTS.threshold,
+    scores: Annotated[
+        Scores,
+        typer.Option(rich_help_panel=LABELS, help="What a score is; auto follows the checkpoint."),
+    ] = "auto",
+    aggregate: Annotated[
+        Pooling,
+        typer.Option(
+            rich_help_panel=LABELS,
+            help="Windows to file: mean, weighed by the seconds each newly covers, or max.",
+        ),
+    ] = DEFAULTS.aggregate,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", rich_help_panel=LABELS, help="Keep the windows' labels too.")
+    ] = DEFAULTS.timeline,
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="A file; - is stdout.")
+    ] = "-",
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            rich_help_panel=OUTPUT,
+            help="table, json, jsonl, csv or tsv.",
+            show_default="by the suffix of --out, else table",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
+    ] = False,
+    model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
+    revision: options.RevisionOption = None,
+    offline: options.OfflineOption = False,
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "--batch-size", "-b", min=1, rich_help_panel=options.RUN, help="Windows per forward pass."
+        ),
+    ] = DEFAULT_BATCH_SIZE,
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    attn: options.AttnOption = "sdpa",
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, rich_help_panel=options.RUN, help="Decoding threads.", show_default="one a core, at most 8"
+        ),
+    ] = None,
+    fail_fast: Annotated[
+        bool, typer.Option("--fail-fast", rich_help_panel=options.RUN, help="Stop at the first bad file.")
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", rich_help_panel=options.MESSAGES, help="Only failures on stderr."),
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option("--verbose", "-v", rich_help_panel=options.MESSAGES, help="Say what runs where."),
+    ] = False,
+) -> None:
+    """Tag recordings: the top labels of each, as a table or for another program.
+
+    On a terminal the labels are drawn; into a pipe they are file, label and score, separated by tabs. Long
+    recordings are heard whole, window by window.
+    """
+    from ast_cli.outputs import choose_format, make_writer
+    from ast_cli.outputs.sink import open_sink
+
+    format_ = choose_format(format_, out)
+    if files_from is None:
+        _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
+    inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
+    settings = TagSettings(top_k, threshold, aggregate, _channel(channel), window, hop, timeline)
+    screen = TagScreen(quiet=quiet, verbose=verbose)
+    with screen.closing_line(out), open_sink(out, overwrite=overwrite) as stream:
+        from ast_cli.tagger import Tagger
+
+        tagger = Tagger.from_pretrained(
+            model, revision, device=device, dtype=dtype, attn=attn, scores=scores, offline=offline
+        )
+        screen.note(tagger.description)
+        outcomes = tagger.tag_many(
+            inputs,
+            batch_size=batch_size,
+            workers=workers,
+            fail_fast=fail_fast,
+            on_heard=screen.heard,
+            **asdict(settings),
+        )
+        run_info = partial(tagger.run_info, batch_size=batch_size, **asdict(settings))
+        with (
+            # A list can be read only once, so that its length is not known before its end.
+            screen.progress(None if files_from else lambda: discover(paths or [])),
+            make_writer(format_, stream, run_info) as writer,
+        ):
+            for outcome in outcomes:
+                screen.outcome(outcome)
+                with screen.showing_results():
+                    writer.write(outcome)
+    if screen.failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _channel(text: str) -> int | None:
+    if text == "mix":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"no such channel: {text}", "--channel takes mix or a number from 1")
+    return int(text)
+
+
+def _inputs(paths: list[str], files_from: str | None, separator: str) -> Iterable[str]:
+    """The paths of the command line, then those of the list as they come."""
+    if not paths and files_from is None:
+        raise UsageError("nothing to tag", "Name files or folders, or --files-from a list")
+    if files_from == "-" and "-" in paths:
+        raise UsageError("stdin cannot be both an audio file and a list of files")
+    if files_from is None:
+        return paths
+    try:
+        # Names are bytes: what is not UTF-8 comes through as it is.
+        lines = (
+            sys.stdin.buffer if files_from == "-" else open(files_from, "rb")  # noqa: PTH123, SIM115
+        )
+    except OSError as error:
+        raise UsageError(f"cannot read the list {files_from}: {error.strerror}") from error
+    return chain(paths, map(os.fsdecode, _split(lines, separator.encode())))
+
+
+def _split(lines: IO[bytes], separator: bytes) -> Iterator[bytes]:
+    """The entries of a list, read piece by piece; empty ones are passed over."""
+    with lines:
+        rest = b""
+        while piece := lines.read(1 << 16):
+            *whole, rest = (rest + piece).split(separator)
+            yield from (entry.removesuffix(b"\r") for entry in whole if entry.strip())
+        if rest.strip():
+            yield rest.removesuffix(b"\r")
+
+
+def _refuse_missing(paths: list[str], commands: list[str]) -> None:
+    """Say so at once if nothing that was named is there: a slip should not cost the loading of a model."""
+    if not paths or any(path == STDIN or os.path.lexists(path) for path in paths):
+        return
+    hint = did_you_mean(paths[0], commands).replace("mean ", "mean the command ")
+    raise InputError("not-found", f"no such file: {', '.join(paths)}", hint or "Check the spelling")

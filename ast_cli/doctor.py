@@ -1,0 +1,133 @@
+"""What of this installation works, found by trying it rather than by asking for versions alone."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ast_cli import __version__
+from ast_cli.errors import AstCliError
+from ast_cli.hub import KNOWN_MODELS, cached_models
+
+REINSTALL = "Install the matching pair: pip install 'torch>=2.11,<2.12' 'torchaudio>=2.11,<2.12'"
+WEIGHTS_BYTES = 350_000_000  # of a full-size checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried.
+
+    Attributes:
+        what: Its name.
+        found: Version, or how it failed.
+        works: Whether it does.
+        needed: Whether nothing can run without it.
+        remedy: What to do if it does not work.
+    """
+
+    what: str
+    found: str
+    works: bool = True
+    needed: bool = True
+    remedy: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Try everything, in the order in which things depend on each other."""
+    yield Finding("ast-tag", f"{__version__}, Python {platform.python_version()} at {sys.prefix}")
+    yield _try("torch", _torch, REINSTALL)
+    yield _try("torchaudio", _torchaudio, REINSTALL)
+    yield _try("device", _device, "Use --device cpu, or check the driver (`nvidia-smi`)")
+    yield _try("soundfile", _soundfile, "pip install --force-reinstall soundfile")
+    yield _try("PyAV", _av, "For m4a, mp4, webm and wma: pip install 'ast-cli[av]'", needed=False)
+    yield _try(
+        "transformers",
+        _transformers,
+        "Only for `verify --against transformers`: pip install 'ast-cli[verify]'",
+        needed=False,
+    )
+    yield _cache()
+
+
+def _try(what: str, how: Callable[[], str], remedy: str, *, needed: bool = True) -> Finding:
+    try:
+        return Finding(what, how(), needed=needed)
+    except (ImportError, OSError, RuntimeError, AttributeError, AstCliError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return Finding(what, reason, works=False, needed=needed, remedy=remedy)
+
+
+def _torch() -> str:
+    import torch
+
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
+    return f"{torch.__version__}, {built}, {torch.get_num_threads()} threads"
+
+
+def _torchaudio() -> str:
+    import torch
+    import torchaudio
+    from torchaudio.compliance.kaldi import get_mel_banks
+    from torchaudio.transforms import Resample
+
+    get_mel_banks(128, 512, 16000.0, 20.0, 0.0, 100.0, -500.0, 1.0)
+    Resample(44100, 16000)(torch.zeros(4410))
+    return str(torchaudio.__version__)
+
+
+def _device() -> str:
+    import torch
+
+    from ast_cli.engine import resolve_device
+
+    device = resolve_device("auto")
+    ones = torch.ones(64, 64, device=device)
+    if (ones @ ones).sum().item() != 64**3:
+        raise RuntimeError(f"{device} computes wrong sums")
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return f"{device}: {torch.cuda.get_device_name(device)}, {free >> 20} of {total >> 20} MiB free"
+    return f"{device}: {platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def _soundfile() -> str:
+    import soundfile
+
+    formats = ", ".join(sorted(soundfile.available_formats()))
+    return f"{soundfile.__version__}, {soundfile.__libsndfile_version__}: {formats}"
+
+
+def _av() -> str:
+    import av
+
+    codecs = [name for name in ("aac", "opus", "wmav2", "alac", "ac3") if name in av.codecs_available]
+    return f"{av.__version__}: {', '.join(codecs)} and {len(av.codecs_available) - len(codecs)} more codecs"
+
+
+def _transformers() -> str:
+    from importlib.metadata import version
+
+    return version("transformers")
+
+
+def _cache() -> Finding:
+    from huggingface_hub import constants
+
+    folder = Path(constants.HF_HUB_CACHE)
+    there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    cached = len(list(cached_models()))
+    free = shutil.disk_usage(there).free
+    holds = f"{cached} of {len(KNOWN_MODELS)} known models"
+    found = f"{folder}, {free // 1_000_000:,} MB free, {holds}; Hub at {constants.ENDPOINT}"
+    if not os.access(there, os.W_OK):
+        return Finding(
+            "cache", f"{found}; not writable", False, not cached, "Set HF_HOME to a folder of your own"
+        )
+    if free < WEIGHTS_BYTES and not cached:
+        return Finding("cache", found, False, True, "Free some space, or set HF_HOME to a larger disk")
+    return Finding("cache", found)

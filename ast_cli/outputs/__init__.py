@@ -1,0 +1,58 @@
+"""Results -> text, one small writer a format; `FORMATS` is the table of them.
+
+A writer is told of every outcome as it comes and writes it at once. It knows its stream and nothing of
+where the stream leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import TextIO
+
+from ast_cli.errors import UsageError
+from ast_cli.outputs.documents import JsonlWriter, JsonWriter
+from ast_cli.outputs.rows import CsvWriter, PlainWriter, TsvWriter
+from ast_cli.outputs.sink import STDOUT
+from ast_cli.outputs.table import TableWriter
+from ast_cli.outputs.writer import Writer
+from ast_cli.results import RunInfo
+from ast_cli.settings import require_choice
+
+FORMATS: dict[str, type[Writer]] = {
+    "table": TableWriter,
+    "json": JsonWriter,
+    "jsonl": JsonlWriter,
+    "csv": CsvWriter,
+    "tsv": TsvWriter,
+}
+
+
+def choose_format(asked: str | None, out: str) -> str:
+    """The format asked for, or else the one that the suffix of the output file names.
+
+    Raises:
+        UsageError: There is no such format, or the suffix names none.
+    """
+    if asked is not None:
+        require_choice("format", asked, tuple(FORMATS))
+        return asked
+    if out == STDOUT:
+        return "table"
+    suffix = PurePath(out).suffix.removeprefix(".").lower()
+    if suffix != "txt" and suffix not in FORMATS:
+        raise UsageError(f"the suffix of {out} names no format", f"Say --format, one of {', '.join(FORMATS)}")
+    return "table" if suffix == "txt" else suffix
+
+
+def make_writer(format_: str, stream: TextIO, run_info: Callable[[], RunInfo]) -> Writer:
+    """A writer for one of `FORMATS`; a table that no person sees is plain lines instead.
+
+    Args:
+        format_: A key of `FORMATS`.
+        stream: Where to write.
+        run_info: Says what the results are made with; called only if the format tells it.
+    """
+    if format_ == "table" and not stream.isatty():
+        return PlainWriter(stream, run_info)
+    return FORMATS[format_](stream, run_info)

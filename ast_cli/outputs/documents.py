@@ -1,0 +1,103 @@
+"""JSON, one document a run, and JSON lines, one a recording."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ast_cli.outputs.writer import Writer
+from ast_cli.results import FileFailure, FileResult, ModelInfo, Tag, display_name
+
+SCHEMA = "ast-tag/1"
+
+
+class JsonWriter(Writer):
+    """One document: what the run was made with, its results, its errors. Written as results come."""
+
+    def begin(self) -> None:
+        """Write what the run is made with, and open the list of results."""
+        run = self.run_info()
+        self._errors: list[dict[str, Any]] = []
+        self._separator = "\n"
+        head = {"schema": SCHEMA, "model": _model(run.models), "settings": run.settings}
+        text = json.dumps(head, indent=2, ensure_ascii=False)
+        self.stream.write(text.removesuffix("\n}") + ',\n  "results": [')
+
+    def result(self, result: FileResult) -> None:
+        """Write one entry of the list."""
+        self.stream.write(f"{self._separator}    {_dump(result_document(result))}")
+        self._separator = ",\n"
+
+    def failure(self, failure: FileFailure) -> None:
+        """Keep it for the list at the end."""
+        self._errors.append(failure_document(failure))
+
+    def end(self) -> None:
+        """Close the results and write the errors."""
+        errors = ",".join(f"\n    {_dump(error)}" for error in self._errors)
+        closing = "\n  " if self._errors else ""
+        after_results = "\n  " if self._separator == ",\n" else ""
+        self.stream.write(f'{after_results}],\n  "errors": [{errors}{closing}]\n}}\n')
+
+
+class JsonlWriter(Writer):
+    """One line a recording: its result, or its error."""
+
+    def result(self, result: FileResult) -> None:
+        """Write one line."""
+        self.stream.write(_dump(result_document(result)) + "\n")
+
+    def failure(self, failure: FileFailure) -> None:
+        """Write one line."""
+        self.stream.write(_dump(failure_document(failure)) + "\n")
+
+
+def result_document(result: FileResult) -> dict[str, Any]:
+    """A result as JSON holds it: seconds with 3 decimals, scores with 6, as in CSV."""
+    document: dict[str, Any] = {
+        "file": display_name(result.file),
+        "duration": round(result.duration, 3),
+        "seconds_heard": round(result.seconds_heard, 3),
+        "sample_rate": result.sample_rate,
+        "channels": result.channels,
+        "tags": _tags(result.tags),
+    }
+    if result.windows:
+        document["windows"] = [
+            {"start": round(window.start, 3), "end": round(window.end, 3), "tags": _tags(window.tags)}
+            for window in result.windows
+        ]
+    if result.warnings:
+        document["warnings"] = list(result.warnings)
+    return document
+
+
+def failure_document(failure: FileFailure) -> dict[str, Any]:
+    """A failure as JSON holds it."""
+    return {"file": display_name(failure.file), "error": failure.error, "message": failure.message}
+
+
+def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
+    return [asdict(tag) | {"score": round(tag.score, 6)} for tag in tags]
+
+
+def _model(models: Sequence[ModelInfo]) -> dict[str, Any]:
+    """One model as it is; several as the ensemble they form, with its members."""
+    if len(models) == 1:
+        return asdict(models[0])
+    first = models[0]
+    return {
+        "id": " + ".join(model.id for model in models),
+        "revision": "",
+        "sha256": "",
+        "scores": first.scores,
+        "labels": first.labels,
+        "members": [asdict(model) for model in models],
+    }
+
+
+def _dump(document: object) -> str:
+    # Text stays text, so that a name can be searched for; one line each, so that `grep` and `tail` work.
+    return json.dumps(document, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,67 @@
+"""CSV and TSV for other programs, and plain lines for pipes: one row a label."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from typing import TextIO
+
+from ast_cli.outputs.text import inert, inert_path, one_line
+from ast_cli.outputs.writer import Writer
+from ast_cli.results import FileResult, RunInfo, Tag, display_name
+
+COLUMNS = ("file", "start", "end", "rank", "index", "mid", "label", "score")
+
+
+class CsvWriter(Writer):
+    """Comma-separated rows with a header, quoted where needed.
+
+    Rows are the recording's, from 0 to its duration, or its windows' where it has any.
+    """
+
+    delimiter = ","
+
+    def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
+        super().__init__(stream, run_info)
+        self._rows = csv.writer(stream, delimiter=self.delimiter, lineterminator="\n")
+
+    def begin(self) -> None:
+        """Write the header."""
+        self._rows.writerow(COLUMNS)
+
+    def result(self, result: FileResult) -> None:
+        """Write a row for each label."""
+        file = inert_path(display_name(result.file))
+        for start, end, tag in timed_tags(result):
+            label, score = inert(tag.label), f"{tag.score:.6f}"
+            self._rows.writerow(
+                (file, f"{start:.3f}", f"{end:.3f}", tag.rank, tag.index, tag.mid, label, score)
+            )
+
+
+class TsvWriter(CsvWriter):
+    """The same separated by tabs."""
+
+    delimiter = "\t"
+
+
+class PlainWriter(Writer):
+    """`file<TAB>label<TAB>score` lines, with start and end after the file where there are windows.
+
+    One line each, whatever the names hold: tabs, newlines and other control characters are escaped.
+    """
+
+    def result(self, result: FileResult) -> None:
+        """Write a line for each label."""
+        file = one_line(display_name(result.file))
+        for start, end, tag in timed_tags(result):
+            times = f"{start:.3f}\t{end:.3f}\t" if result.windows else ""
+            self.stream.write(f"{file}\t{times}{one_line(tag.label)}\t{tag.score:.6f}\n")
+
+
+def timed_tags(result: FileResult) -> Iterator[tuple[float, float, Tag]]:
+    """Start, end and label: of the windows where there are any, else of the whole recording."""
+    if result.windows:
+        yield from ((window.start, window.end, tag) for window in result.windows for tag in window.tags)
+    else:
+        yield from ((0.0, result.duration, tag) for tag in result.tags)

@@ -1,0 +1,66 @@
+"""The table a person sees: a heading for each recording, a bar for each score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from ast_cli.outputs.text import one_line
+from ast_cli.outputs.writer import Writer
+from ast_cli.results import FileResult, RunInfo, Tag, display_name
+
+BAR_WIDTH = 20
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+
+class TableWriter(Writer):
+    """Coloured where the terminal has colours; never wider than it."""
+
+    def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
+        super().__init__(stream, run_info)
+        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+
+    def result(self, result: FileResult) -> None:
+        """Draw one recording."""
+        # Text, never markup: a name such as `[red]` must be shown as it is.
+        heading = Text(one_line(display_name(result.file)), "bold")
+        heading.append(f"  {clock(result.duration)}", "dim not bold")
+        self._print(heading)
+        if not result.windows:
+            self._tags(result.tags)
+        for window in result.windows:
+            self._print(Text(f"  {clock(window.start)} – {clock(window.end)}", "cyan"))
+            self._tags(window.tags)
+
+    def _tags(self, tags: Sequence[Tag]) -> None:
+        if not tags:
+            self._print(Text("  nothing scored above the threshold", "dim"))
+        for tag in tags:
+            line = Text(f"  {tag.score:6.3f}  ", "dim")
+            line.append(bar(tag.score), "green not dim")
+            line.append(f"  {one_line(tag.label)}", "not dim")
+            self._print(line)
+
+    def _print(self, line: Text) -> None:
+        line.no_wrap, line.overflow = True, "ellipsis"
+        self._console.print(line, soft_wrap=False, crop=True)
+
+
+def bar(score: float) -> str:
+    """A bar of `BAR_WIDTH` cells, in eighths of a cell; logits beyond 0 and 1 fill none or all."""
+    eighths = round(min(max(score, 0.0), 1.0) * BAR_WIDTH * 8)
+    full, rest = divmod(eighths, 8)
+    return ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR_WIDTH)
+
+
+def clock(seconds: float) -> str:
+    """`9.3 s`, `2:05.0` or `1:02:05.0`."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest / 10:04.1f}"
+    return f"{minutes}:{rest / 10:04.1f}" if minutes else f"{rest / 10:.1f} s"

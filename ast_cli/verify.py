@@ -1,0 +1,158 @@
+"""Is this network the published one? Our numbers against the authors' logits, or against `transformers`.
+
+Every comparison is made in float32 on the CPU, where rounding is smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ast_cli.audio.decode import open_recording
+from ast_cli.audio.resample import StreamResampler
+from ast_cli.checkpoint import Checkpoint
+from ast_cli.errors import CheckpointError, EngineError
+from ast_cli.features import ASTFeatureExtractor
+from ast_cli.hub import KNOWN_MODELS, download
+from ast_cli.model import ASTForAudioClassification
+
+SAMPLE_REPOSITORY = "nielsr/audio-spectogram-transformer-checkpoint"  # a data set; spelled so
+SAMPLE_FILE = "sample_audio.flac"
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One number of ours against one of theirs, or the largest deviation among many.
+
+    Attributes:
+        what: What is compared.
+        ours: Our number.
+        theirs: The other side's.
+        deviation: The distance between them, or the largest.
+    """
+
+    what: str
+    ours: float
+    theirs: float
+    deviation: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether they agree within `TOLERANCE`."""
+        return self.deviation <= TOLERANCE
+
+
+def verify_published(
+    source: str, revision: str | None = None, *, offline: bool = False
+) -> Iterator[Comparison]:
+    """The first three logits for the published sample clip, against those its authors give.
+
+    Args:
+        source: One of the published AudioSet checkpoints.
+        revision: Hub branch, tag or commit; the default branch if None.
+        offline: Use the cache only.
+
+    Raises:
+        CheckpointError: No logits are published for it, or model or clip cannot be fetched.
+    """
+    published = {known.id: known.sample_logits for known in KNOWN_MODELS if known.sample_logits}
+    if source not in published:
+        raise CheckpointError(
+            f"nobody has published logits of {source}",
+            "`ast-tag verify FILE --against transformers` compares any checkpoint on any file",
+        )
+    checkpoint = Checkpoint.open(source, revision, offline=offline)
+    clip = sample_clip(offline=offline)
+    extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+    # The published numbers come from the first channel as it is.
+    waveform = _waveform(str(clip), extractor.sampling_rate, channel=1)
+    with torch.inference_mode():
+        model = ASTForAudioClassification.from_pretrained(checkpoint)
+        [logits] = model(_input_values(extractor, waveform)).logits
+    for index, (ours, theirs) in enumerate(zip(logits.tolist(), published[source], strict=False)):
+        yield Comparison(f"logit {index} ({model.config.id2label[index]})", ours, theirs, abs(ours - theirs))
+
+
+def verify_against_transformers(
+    source: str, path: str | None = None, revision: str | None = None, *, offline: bool = False
+) -> Iterator[Comparison]:
+    """Features and logits of the first window of a file, ours against those of `transformers`.
+
+    Args:
+        source: A checkpoint in the Hub's layout.
+        path: An audio file; the published sample clip if None.
+        revision: Hub branch, tag or commit; the default branch if None.
+        offline: Use the cache only.
+
+    Raises:
+        EngineError: `transformers` is not installed.
+        CheckpointError: The checkpoint or the clip is not there, or `transformers` cannot read it.
+        InputError: The file cannot be read.
+    """
+    if find_spec("transformers") is None:
+        raise EngineError("transformers is not installed", "pip install 'ast-cli[verify]'")
+    import transformers
+
+    checkpoint = Checkpoint.open(source, revision, offline=offline)
+    extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+    waveform = _waveform(path or str(sample_clip(offline=offline)), extractor.sampling_rate)
+    ours = _input_values(extractor, waveform)
+    folder = checkpoint.files.weights.parent
+    try:
+        their_extractor = transformers.ASTFeatureExtractor.from_pretrained(folder, local_files_only=True)
+        their_model = transformers.ASTForAudioClassification.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"transformers cannot load {source}: {str(error).partition(chr(10))[0]}",
+            "It reads folders in the Hub's layout only",
+        ) from error
+    theirs = their_extractor(
+        waveform.numpy(), sampling_rate=extractor.sampling_rate, return_tensors="pt"
+    ).input_values
+    yield _largest("features", ours, theirs)
+    with torch.inference_mode():
+        their_logits = their_model.eval()(theirs).logits
+        for attn in ("sdpa", "eager"):
+            model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
+            yield _largest(f"logits, {attn}", model(ours).logits, their_logits)
+
+
+def sample_clip(*, offline: bool = False) -> Path:
+    """The clip the authors' logits are published for, fetched once.
+
+    Raises:
+        CheckpointError: It cannot be fetched.
+    """
+    clip = download(SAMPLE_REPOSITORY, SAMPLE_FILE, repo_type="dataset", offline=offline)
+    if clip is None:
+        raise CheckpointError(f"{SAMPLE_REPOSITORY} no longer has {SAMPLE_FILE}")
+    return clip
+
+
+def _waveform(path: str, sample_rate: int, channel: int | None = None) -> Tensor:
+    with open_recording(path) as recording:
+        resampler = StreamResampler(recording.sample_rate, sample_rate)
+        pieces = [resampler.push(mono) for mono in recording.mono(channel)]
+    return torch.cat([*pieces, resampler.finish()])
+
+
+def _input_values(extractor: ASTFeatureExtractor, waveform: Tensor) -> Tensor:
+    values: Tensor = extractor(waveform, extractor.sampling_rate, return_tensors="pt").input_values
+    return values
+
+
+def _largest(what: str, ours: Tensor, theirs: Tensor) -> Comparison:
+    deviation = (ours - theirs).abs().flatten()
+    worst = int(deviation.argmax())
+    return Comparison(
+        f"{what} (the worst of {deviation.numel():,})",
+        ours.flatten()[worst].item(),
+        theirs.flatten()[worst].item(),
+        deviation[worst].item(),
+    )
