@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import struct
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,16 +16,17 @@ from socket import SO_LINGER, SOL_SOCKET
 from threading import Thread
 from urllib.parse import unquote
 
-# The real Hub stores large files apart, and sends the hash and the size of what it stores in headers of their own.
-LARGE_FILES = (".safetensors", ".bin", ".flac")
-PATH = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+FILE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+# The real Hub keeps large files apart, and sends the hash and the size of what it keeps in headers of their own.
+LARGE = (".safetensors", ".bin", ".flac")
+TOKEN = "hf_openSesame"
 
 
 @dataclass(frozen=True)
 class Request:
     method: str
     path: str
-    range: str = ""
+    range: str
 
     @property
     def file(self) -> str:
@@ -41,7 +43,7 @@ class Repository:
 
 @dataclass(frozen=True)
 class Refusal:
-    """What the Hub says instead of a file; `code` is the word by which its client tells refusals apart."""
+    """What the Hub answers instead of a file; `code` is the word by which its client tells refusals apart."""
 
     status: int
     code: str = ""
@@ -57,7 +59,7 @@ NO_FILE = Refusal(404, "EntryNotFound", "Entry not found")
 class Cut:
     """Where downloads of a file end too early.
 
-    `times` of them do, counted down. A reset connection is torn off; one that is not ends politely.
+    `times` says how many of them, and is counted down. The connection ends as if all were sent, or is reset.
     """
 
     after: int
@@ -66,38 +68,33 @@ class Cut:
 
 
 class HubServer:
-    """The Hub's `resolve` addresses, for models and datasets (whose names begin with `datasets/`).
+    """Serves `/{repo}/resolve/{revision}/{file}`; the names of datasets begin with `datasets/`.
 
     Attributes:
         url: What HF_ENDPOINT shall be.
-        requests: Every request so far, in order.
-        cuts: By file name.
-        refusals: By repository.
+        requests: All so far, in order.
         before_answering: Called with each request; may push.
+        refusals: By repository, for whoever does not bring `TOKEN`.
+        cuts: By name of the file.
+        storage: Of large files, where not here: the address of a Xet server.
         note: Sent with every answer, for the client to show to its user.
     """
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
         self.repositories: dict[str, Repository] = {}
-        self.cuts: dict[str, Cut] = {}
+        self.requests: list[Request] = []
+        self.before_answering: Callable[[Request], object] = lambda request: None
         self.refusals: dict[str, Refusal] = {}
-        self.before_answering: Callable[[Request], object] = lambda _: None
+        self.cuts: dict[str, Cut] = {}
+        self.storage = ""
         self.note = "auth; You are sending unauthenticated requests to the HF Hub. Please set a HF_TOKEN."
-
-        hub = self
-
-        class Handler(_Handler):
-            pass
-
-        Handler.hub = hub
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        self._thread = Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
     def push(self, repo: str, files: Mapping[str, bytes], branch: str = "main") -> str:
-        """Make `files` the whole contents of a branch; returns the commit."""
+        """Make `files` all that a branch holds; returns the commit."""
         repository = self.repositories.setdefault(repo, Repository())
         commit = hashlib.sha1(f"{repo} {len(repository.commits)}".encode()).hexdigest()
         repository.commits[commit] = dict(files)
@@ -107,15 +104,18 @@ class HubServer:
     def tag(self, repo: str, name: str, commit: str) -> None:
         self.repositories[repo].refs[name] = commit
 
+    @property
     def downloads(self) -> list[str]:
         """The names of the files whose contents were asked for, in order."""
-        return [request.file for request in self.requests if request.method == "GET" and "/resolve/" in request.path]
+        return [
+            request.file for request in self.requests if request.method == "GET" and FILE.match(request.path)
+        ]
 
     def stop(self) -> None:
-        """Let nobody be at home from now on; may be called twice."""
+        """From now on nobody listens."""
         self._server.shutdown()
-        self._server.server_close()
         self._thread.join()
+        self._server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -123,81 +123,96 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
-        self.answer()
-
-    def do_GET(self) -> None:
-        self.answer()
-
-    def answer(self) -> None:
         request = Request(self.command, unquote(self.path), self.headers.get("Range", ""))
         self.hub.requests.append(request)
         self.hub.before_answering(request)
-        asked = PATH.fullmatch(self.path)
-        if asked is None:
-            return self.refuse(Refusal(404))
-        repo, file = asked["repo"], unquote(asked["file"])
-        if repo in self.hub.refusals:
-            return self.refuse(self.hub.refusals[repo])
-        if repo not in self.hub.repositories:
-            return self.refuse(NO_REPOSITORY)
-        repository = self.hub.repositories[repo]
-        revision = unquote(asked["revision"])
-        commit = repository.refs.get(revision, revision)
-        if commit not in repository.commits:
-            return self.refuse(NO_REVISION)
-        if file not in repository.commits[commit]:
-            return self.refuse(NO_FILE, commit)
-        return self.send_file(file, repository.commits[commit][file], commit, request.range)
+        if "/xet-read-token/" in self.path:
+            self.send_way_to_storage()
+        elif asked := FILE.fullmatch(self.path):
+            self.find_file(*map(unquote, asked.group("repo", "revision", "file")))
+        else:
+            self.refuse(Refusal(404))
+
+    do_GET = do_HEAD
+
+    def find_file(self, repo: str, revision: str, name: str) -> None:
+        repository = self.hub.repositories.get(repo)
+        if repo in self.hub.refusals and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            self.refuse(self.hub.refusals[repo])
+        elif repository is None:
+            self.refuse(NO_REPOSITORY)
+        elif (commit := repository.refs.get(revision, revision)) not in repository.commits:
+            self.refuse(NO_REVISION)
+        elif name not in repository.commits[commit]:
+            self.refuse(NO_FILE, commit)
+        else:
+            self.send_file(name, repository.commits[commit][name], commit)
 
     def refuse(self, refusal: Refusal, commit: str = "") -> None:
         body = refusal.message.encode()
-        self.send_response(refusal.status)
-        self.send_headers(
+        self.send_head(
+            refusal.status,
             {
                 "X-Repo-Commit": commit,
                 "X-Error-Code": refusal.code,
                 "X-Error-Message": refusal.message,
                 "Content-Type": "text/plain; charset=utf-8",
                 "Content-Length": str(len(body)),
-            }
+            },
         )
         if self.command == "GET":
             self.wfile.write(body)
 
-    def send_file(self, name: str, contents: bytes, commit: str, wanted: str) -> None:
+    def send_file(self, name: str, contents: bytes, commit: str) -> None:
+        wanted = self.headers.get("Range", "")
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
-        large = name.endswith(LARGE_FILES)
-        etag = f'"{(hashlib.sha256 if large else hashlib.sha1)(contents).hexdigest()}"'
-        self.send_response(206 if wanted else 200)
-        self.send_headers(
-            {
-                "X-Repo-Commit": commit,
-                "ETag": f'"part-{etag[1:-1]}"' if large else etag,
-                "X-Linked-Etag": etag if large else "",
-                "X-Linked-Size": str(len(contents)) if large else "",
-                "Accept-Ranges": "bytes",
-                "Content-Range": f"bytes {start}-{len(contents) - 1}/{len(contents)}" if wanted else "",
-                "Content-Length": str(len(contents) - start),
-            }
-        )
-        if self.command == "HEAD":
-            return
-        cut = self.hub.cuts.get(name)
+        headers = {
+            "X-Repo-Commit": commit,
+            "ETag": f'"{hashlib.sha1(contents).hexdigest()}"',
+            "Accept-Ranges": "bytes",
+            "Content-Length": str(len(contents) - start),
+        }
+        if wanted:
+            headers["Content-Range"] = f"bytes {start}-{len(contents) - 1}/{len(contents)}"
+        if name.endswith(LARGE):
+            sha256 = hashlib.sha256(contents).hexdigest()
+            headers |= {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(contents))}
+            if self.hub.storage:
+                headers |= {
+                    "X-Xet-Hash": sha256,
+                    "Link": f'<{self.hub.url}/api/xet-read-token/{commit}>; rel="xet-auth"',
+                }
+        self.send_head(206 if wanted else 200, headers)
+        if self.command == "GET":
+            self.send_body(contents, start, self.hub.cuts.get(name))
+
+    def send_body(self, contents: bytes, start: int, cut: Cut | None) -> None:
         if cut is None or cut.times == 0:
             self.wfile.write(contents[start:])
             return
         cut.times -= 1
         self.wfile.write(contents[start : cut.after])
         self.close_connection = True
-        if cut.reset:  # closing with this option set throws the connection away instead of ending it
+        if cut.reset:  # lingering for no time throws the connection away instead of ending it
             self.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
 
-    def send_headers(self, headers: Mapping[str, str]) -> None:
+    def send_way_to_storage(self) -> None:
+        self.send_head(
+            200,
+            {
+                "X-Xet-Cas-Url": self.hub.storage,
+                "X-Xet-Access-Token": "for this file",
+                "X-Xet-Token-Expiration": str(int(time.time()) + 3600),
+                "Content-Length": "0",
+            },
+        )
+
+    def send_head(self, status: int, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
         for name, value in {**headers, "X-HF-Warning": self.hub.note}.items():
             if value:
                 self.send_header(name, value)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: `HubServer.requests` is the log."""
+        """Print nothing: `HubServer.requests` is the log."""

@@ -12,8 +12,8 @@ from typing import IO, Annotated
 
 import typer
 
-from ast_cli.cli import options
 from ast_cli.audio.discover import STDIN, discover
+from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.hub import DEFAULT_MODEL

@@ -16,8 +16,8 @@ from ast_cli.config import ASTConfig
 from ast_cli.model import ASTForAudioClassification, ASTModel
 from tests.checkpoints import random_config, random_model, save_random_checkpoint
 
-# float32 rounding through up to 12 layers, seen to reach 3e-6 on logits of size 10.
-TOLERANCE = 1e-4
+# On one machine both come out equal to the last bit; another order of sums moves full-size logits by 8e-6.
+TOLERANCE = 2e-5
 
 SIZES = [
     "nano",
