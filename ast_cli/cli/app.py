@@ -5,7 +5,6 @@ Nothing imported here may import torch: help and completion must be instant.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typer.core import TyperGroup
 from ast_cli.cli import doctor, labels, models, tag, verify
 from ast_cli.cli.screen import error_line
 from ast_cli.errors import AstCliError, ExitCode
+from ast_cli.outputs.sink import abandon_stdout
 
 DEFAULT_COMMAND = "tag"
 CONTEXT = {
@@ -103,8 +103,7 @@ def error_boundary() -> Iterator[None]:
         error_line("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except BrokenPipeError:
-        # Whoever read our results has read enough, as `head` does. Nothing may be written at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()  # whoever read our results has read enough, as `head` does
         raise typer.Exit(ExitCode.OK) from None
 
 

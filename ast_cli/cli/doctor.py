@@ -13,13 +13,13 @@ def doctor() -> None:
     """Check versions, device, codecs and cache by trying them; exit code 3 if something needed is broken."""
     from ast_cli.doctor import examine
 
-    console = stdout()
     broken = False
-    for finding in examine():
-        mark = "[green]✓[/]" if finding.works else "[bold red]✗[/]" if finding.needed else "[yellow]–[/]"
-        console.print(f"{mark} [bold]{finding.what}[/]  {escape(finding.found)}", soft_wrap=True)
-        if not finding.works:
-            console.print(f"    {escape(finding.remedy)}", soft_wrap=True)
-            broken = broken or finding.needed
+    with stdout() as console:
+        for finding in examine():
+            mark = "[green]✓[/]" if finding.works else "[bold red]✗[/]" if finding.needed else "[yellow]–[/]"
+            console.print(f"{mark} [bold]{finding.what}[/]  {escape(finding.found)}", soft_wrap=True)
+            if not finding.works:
+                console.print(f"    {escape(finding.remedy)}", soft_wrap=True)
+                broken = broken or finding.needed
     if broken:
         raise typer.Exit(ExitCode.CANNOT_RUN)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -28,7 +27,7 @@ def labels(
     query: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[QUERY]", show_default=False, help="Words of a name, an index or a mid; all if none."
+            metavar="QUERY", show_default=False, help="Words of a name, an index or a mid; all if none."
         ),
     ] = None,
 ) -> None:
@@ -41,15 +40,16 @@ def labels(
     if not found:
         names = [node.name for node in audioset_nodes().values()]
         raise UsageError(f"no class is called {words}", did_you_mean(words, names) or "Try a shorter word")
-    if sys.stdout.isatty():
-        _draw(found)
-        return
-    for node in found:
-        index = "" if node.index is None else str(node.index)
-        print("\t".join((index, node.mid, node.name, " | ".join(_paths(node)))))  # noqa: T201
+    with stdout() as console:
+        if console.is_terminal:
+            console.print(_table(found))
+            return
+        for node in found:
+            index = "" if node.index is None else str(node.index)
+            console.file.write("\t".join((index, node.mid, node.name, " | ".join(_paths(node)))) + "\n")
 
 
-def _draw(found: list[AudioSetNode]) -> None:
+def _table(found: list[AudioSetNode]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("index", justify="right")
     table.add_column("mid", style="dim", no_wrap=True)
@@ -61,7 +61,7 @@ def _draw(found: list[AudioSetNode]) -> None:
         if below and len(found) <= 3:
             place.append(f"\nholds {', '.join(child.name for child in below)}", "not dim")
         table.add_row("" if node.index is None else str(node.index), node.mid, Text(node.name), place)
-    stdout().print(table)
+    return table
 
 
 def _paths(node: AudioSetNode) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
@@ -13,6 +12,7 @@ from ast_cli.cli.screen import stdout
 from ast_cli.hub import DEFAULT_MODEL, KNOWN_MODELS, cached_models
 
 COLUMNS = ("model", "stride", "patches", "labels", "T", "published", "cached")
+NUMBERS = ("stride", "patches", "labels", "T")
 
 app = typer.Typer(help="List the published checkpoints and their figures, or fetch one.")
 
@@ -35,20 +35,20 @@ def models(ctx: typer.Context) -> None:
         )
         for known in KNOWN_MODELS
     ]
-    if not sys.stdout.isatty():
-        for row in (COLUMNS, *rows):
-            print("\t".join(row))  # noqa: T201
-        return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in COLUMNS:
-        table.add_column(column, justify="left" if column in ("model", "published", "cached") else "right")
-    for row in rows:
-        table.add_row(*row, style="bold" if row[0] == DEFAULT_MODEL else None)
-    stdout().print(table)
-    stdout().print(
-        "\nThe figures are the authors' own, on AudioSet's evaluation set and Speech Commands' test set.",
-        style="dim",
-    )
+    with stdout() as console:
+        if not console.is_terminal:
+            console.file.writelines("\t".join(row) + "\n" for row in (COLUMNS, *rows))
+            return
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for column in COLUMNS:
+            table.add_column(column, justify="right" if column in NUMBERS else "left")
+        for row in rows:
+            table.add_row(*row, style="bold" if row[0] == DEFAULT_MODEL else None)
+        console.print(table)
+        console.print(
+            "\nThe figures are the authors' own, on AudioSet's evaluation set and Speech Commands' test set.",
+            style="dim",
+        )
 
 
 @app.command("pull")
@@ -60,4 +60,5 @@ def pull(
     from ast_cli.hub import pull_checkpoint
 
     files = pull_checkpoint(model, revision)
-    print(files.weights.parent)  # noqa: T201
+    with stdout() as console:
+        console.file.write(f"{files.weights.parent}\n")

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ast_cli.outputs.sink import STDOUT, part_of
+from ast_cli.outputs.sink import STDOUT, open_stdout, part_of
 from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, FileResult, display_name
@@ -25,9 +25,11 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def stdout() -> Console:
-    """A console on the stdout of this moment."""
-    return Console(highlight=False)
+@contextmanager
+def stdout() -> Iterator[Console]:
+    """A console for what a command prints; writing fails as in `sink.open_stdout`."""
+    with open_stdout() as stream:
+        yield Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
 
 
 def error_line(message: str, console: Console | None = None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
-from typing import IO, Annotated
+from typing import IO, Annotated, cast
 
 import typer
 
@@ -31,7 +33,7 @@ def tag(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             show_default=False,
             help="Audio files; folders, walked recursively; - is one audio file on stdin.",
         ),
@@ -148,14 +150,14 @@ def tag(
 ) -> None:
     """Tag recordings: the top labels of each, as a table or for another program.
 
-    On a terminal the labels are drawn; into a pipe they are file, label and score, separated by tabs. Long
-    recordings are heard whole, window by window.
+    On a terminal the labels are drawn; into a pipe they are file, label and score, separated by tabs.
+    Long recordings are heard whole, window by window.
     """
     from ast_cli.outputs import choose_format, make_writer
     from ast_cli.outputs.sink import open_sink
 
     format_ = choose_format(format_, out)
-    if files_from is None:
+    if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
     inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
     settings = TagSettings(top_k, threshold, aggregate, _channel(channel), window, hop, timeline)
@@ -192,7 +194,7 @@ def tag(
 def _channel(text: str) -> int | None:
     if text == "mix":
         return None
-    if not text.isdecimal():
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
         raise UsageError(f"no such channel: {text}", "--channel takes mix or a number from 1")
     return int(text)
 
@@ -217,9 +219,9 @@ def _inputs(paths: list[str], files_from: str | None, separator: str) -> Iterabl
 
 def _split(lines: IO[bytes], separator: bytes) -> Iterator[bytes]:
     """The entries of a list, read piece by piece; empty ones are passed over."""
-    with lines:
+    with cast(io.BufferedIOBase, lines) as buffered:
         rest = b""
-        while piece := lines.read(1 << 16):
+        while piece := buffered.read1(1 << 16):  # what is there: whoever writes the list may take its time
             *whole, rest = (rest + piece).split(separator)
             yield from (entry.removesuffix(b"\r") for entry in whole if entry.strip())
         if rest.strip():
@@ -227,7 +229,10 @@ def _split(lines: IO[bytes], separator: bytes) -> Iterator[bytes]:
 
 
 def _refuse_missing(paths: list[str], commands: list[str]) -> None:
-    """Say so at once if nothing that was named is there: a slip should not cost the loading of a model."""
+    """Say so at once if nothing that was named is there: a slip should not cost the loading of a model.
+
+    Only to a person: another program gets the document it asked for, with the failures in it.
+    """
     if not paths or any(path == STDIN or os.path.lexists(path) for path in paths):
         return
     hint = did_you_mean(paths[0], commands).replace("mean ", "mean the command ")

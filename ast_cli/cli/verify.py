@@ -17,7 +17,7 @@ def verify(
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="[FILE]",
+            metavar="FILE",
             help="An audio file, with --against.",
             show_default="the published sample clip",
         ),
@@ -51,7 +51,8 @@ def verify(
     for one in found:
         verdict = "[green]equal[/]" if one.holds else "[bold red]different[/]"
         table.add_row(one.what, f"{one.ours:.6f}", f"{one.theirs:.6f}", f"{one.deviation:.1e}", verdict)
-    stdout().print(table)
+    with stdout() as console:
+        console.print(table)
     if not all(one.holds for one in found):
         error_line(f"{model} differs by more than {TOLERANCE:.0e} from what is {against}")
         raise typer.Exit(ExitCode.SOME_FAILED)
