@@ -182,6 +182,8 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
 def pull_checkpoint(source: str, revision: str | None = None, *, offline: bool = False) -> CheckpointFiles:
     """Fetch a checkpoint from the Hub, or only what has changed since the last time.
 
+    Where nobody answers, what the cache holds of it serves if it is all there.
+
     Args:
         source: A Hub id.
         revision: Hub branch, tag or commit; the default branch if None.
@@ -373,25 +375,26 @@ def _explain(
         )
     if isinstance(error, errors.OfflineModeIsEnabled):
         return _unreachable(repo, name, repo_type, offline=True)
-    if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        if status in (401, 403):
-            return CheckpointError(
-                f"the Hub refuses access to {repo} (HTTP {status})",
-                "`hf auth login` with an account that may read it, or set HF_TOKEN",
-            )
-        return CheckpointError(f"the Hub failed on {repo} (HTTP {status})", "Try again later")
     if isinstance(error, errors.HFValidationError):
         return _no_such_model(repo)
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if status in (401, 403):
+        return CheckpointError(
+            f"the Hub refuses access to {repo} (HTTP {status})",
+            "`hf auth login` with an account that may read it, or set HF_TOKEN",
+        )
+    if status is not None:
+        return CheckpointError(f"the Hub failed on {repo} (HTTP {status})", "Try again later")
+    if isinstance(error, (RuntimeError, ConnectionError)):
+        # hf_xet, the client of the Hub's storage, has few errors of its own; HTTP clients raise only theirs.
+        return CheckpointError(
+            f"the download of {name} of {repo} failed in the Hub's storage",
+            "Run it again; with HF_HUB_DISABLE_XET=1 it takes the plain way, which more firewalls let pass",
+        )
     if isinstance(error, OSError) and error.strerror:
         return CheckpointError(
             f"cannot store {name} of {repo}: {error.strerror}",
             "Check the rights and the free space in the cache (`ast-tag doctor` shows where it is)",
-        )
-    if isinstance(error, RuntimeError):  # all that hf_xet, the client of the Hub's storage, ever raises
-        return CheckpointError(
-            f"the download of {name} of {repo} failed in the Hub's storage",
-            "Run it again; with HF_HUB_DISABLE_XET=1 it takes the plain way, which more firewalls let pass",
         )
     if isinstance(error, OSError) or type(error).__module__.partition(".")[0] in HTTP_CLIENTS:
         if not answered:

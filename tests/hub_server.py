@@ -1,4 +1,4 @@
-"""A Hub small enough to read: repositories, commits and files, served on 127.0.0.1 as the real client wants them.
+"""A Hub small enough to read: repositories, commits and files on 127.0.0.1, served as its client wants them.
 
 Tests push files, tag commits, refuse access and cut downloads off, and read afterwards what was asked for.
 """
@@ -16,8 +16,11 @@ from socket import SO_LINGER, SOL_SOCKET
 from threading import Thread
 from urllib.parse import unquote
 
-FILE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
-# The real Hub keeps large files apart, and sends the hash and the size of what it keeps in headers of their own.
+# Small files are asked for at the first address, and the real Hub sends the client on to the second, where no
+# push can change them.
+RESOLVE = re.compile(r"/((?:datasets/)?[^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+RESOLVED = re.compile(r"/api/resolve-cache/((?:models|datasets)/[^/]+/[^/]+)/([^/]+)/(.+)")
+# Large files are kept apart; the hash and the size of what is kept come in headers of their own.
 LARGE = (".safetensors", ".bin", ".flac")
 TOKEN = "hf_openSesame"
 
@@ -108,7 +111,9 @@ class HubServer:
     def downloads(self) -> list[str]:
         """The names of the files whose contents were asked for, in order."""
         return [
-            request.file for request in self.requests if request.method == "GET" and FILE.match(request.path)
+            request.file
+            for request in self.requests
+            if request.method == "GET" and (RESOLVE.match(request.path) or RESOLVED.match(request.path))
         ]
 
     def stop(self) -> None:
@@ -123,19 +128,24 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
         request = Request(self.command, unquote(self.path), self.headers.get("Range", ""))
         self.hub.requests.append(request)
         self.hub.before_answering(request)
         if "/xet-read-token/" in self.path:
             self.send_way_to_storage()
-        elif asked := FILE.fullmatch(self.path):
-            self.find_file(*map(unquote, asked.group("repo", "revision", "file")))
+        elif asked := RESOLVE.fullmatch(self.path) or RESOLVED.fullmatch(self.path):
+            self.find_file(*map(unquote, asked.groups()))
         else:
             self.refuse(Refusal(404))
 
-    do_GET = do_HEAD
-
     def find_file(self, repo: str, revision: str, name: str) -> None:
+        repo = repo.removeprefix("models/")
         repository = self.hub.repositories.get(repo)
         if repo in self.hub.refusals and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             self.refuse(self.hub.refusals[repo])
@@ -145,6 +155,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.refuse(NO_REVISION)
         elif name not in repository.commits[commit]:
             self.refuse(NO_FILE, commit)
+        elif RESOLVE.fullmatch(self.path) and not name.endswith(LARGE):
+            path = f"{repo if repo.startswith('datasets/') else f'models/{repo}'}/{commit}/{name}"
+            self.send_head(307, {"Location": f"/api/resolve-cache/{path}", "Content-Length": "0"})
         else:
             self.send_file(name, repository.commits[commit][name], commit)
 
@@ -214,5 +227,5 @@ class _Handler(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *args: object) -> None:
         """Print nothing: `HubServer.requests` is the log."""

@@ -161,6 +161,15 @@ def test_length_and_hop_are_a_whole_window_unless_given() -> None:
     assert spans(samples_for(20), 10, None) == spans(samples_for(20), 10, 10)
 
 
+def test_a_window_leaves_with_the_sample_that_completes_it() -> None:
+    stream = WindowStream(EXTRACTOR, length=10)
+    whole = waveform(samples_for(10))
+    assert list(stream.push(whole[:-1])) == []
+    [window] = stream.push(whole[-1:])
+    assert (window.start, window.length) == (0, 10)
+    assert list(stream.finish()) == []
+
+
 def test_nothing_shorter_than_a_frame_becomes_a_window() -> None:
     assert windows_of([waveform(200), waveform(199)]) == []
     assert spans(200, 10, 5) == []
