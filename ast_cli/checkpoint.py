@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import struct
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,8 +22,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_cli.errors import CheckpointError
-from ast_cli.hub import CONFIG_FILE, FEATURE_FILE, CheckpointFiles, find_checkpoint
 from ast_cli.labels import audioset_classes, speech_commands_names
+from ast_cli.locate import CONFIG_FILE, FEATURE_FILE, CheckpointFiles, find_checkpoint
 
 Names = tuple[str, ...]
 
@@ -73,6 +75,13 @@ ORIGINAL_NORMALISATION = {
 }
 
 
+# What the unpickler may stumble over in a file that is no pickle, beside its own error.
+UNPICKLING_ACCIDENTS = (
+    *(AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, ValueError),
+    *(struct.error, AssertionError, ImportError, MemoryError, OverflowError),
+)
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint's files and, read when first asked for, what they hold."""
@@ -92,9 +101,16 @@ class Checkpoint:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under the name it has in the file, in float32 on the CPU."""
         tensors = _read_tensors(self.files.weights)
-        return {name.removeprefix("module."): tensor.float() for name, tensor in tensors.items()}
+        return {
+            name: tensor.float() for name, tensor in _without_prefix(tensors, "module.", self._where).items()
+        }
 
     @property
+    def _where(self) -> str:
+        """The weights file as errors call it; where it lies in the cache is of no concern to anybody."""
+        return self.files.weights.name if self.files.revision else str(self.files.weights)
+
+    @cached_property
     def is_original(self) -> bool:
         """Whether the weights have the original code's names."""
         return "v.cls_token" in self.tensors
@@ -134,7 +150,7 @@ class Checkpoint:
         )
 
     def state_dict(self, expected: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-        """The tensors under our names, exactly those of `expected`.
+        """The tensors under our names, exactly those of `expected`; read anew for each call.
 
         A classifier nobody expects is left out, so that a backbone can be taken from any checkpoint.
 
@@ -144,30 +160,36 @@ class Checkpoint:
         Raises:
             CheckpointError: A tensor is missing, unknown (named as the file names it) or of another shape.
         """
-        found = {name.removeprefix(HUB_PREFIX): tensor for name, tensor in self.tensors.items()}
+        found = _without_prefix(self.tensors, HUB_PREFIX, self._where)
+        original = self.is_original
+        # Two networks must not share their tensors, nor this object keep a second copy of them.
+        vars(self).pop("tensors", None)
         # The original's image head came with the weights it started from and is never used.
         unused = {name for name in found if name.startswith(("v.head.", "v.head_dist."))}
         state: dict[str, Tensor] = {}
         missing: list[str] = []
-        for ours, theirs in _their_names(expected, original=self.is_original):
+        misshapen: list[tuple[str, torch.Size, torch.Size]] = []
+        for ours, theirs in _their_names(expected, original=original):
             unused.update(theirs)
-            absent = [name for name in theirs if name not in found]
-            missing += absent
-            if not absent:
-                state[ours] = found[theirs[0]] if len(theirs) == 1 else torch.cat([found[t] for t in theirs])
+            parts = {name: found[name] for name in theirs if name in found}
+            missing += [name for name in theirs if name not in found]
+            first, *rest = expected[ours]
+            shape = torch.Size([first // len(theirs), *rest])
+            misshapen += [(name, part.shape, shape) for name, part in parts.items() if part.shape != shape]
+            if not missing and not misshapen:
+                state[ours] = torch.cat([*parts.values()]) if len(parts) > 1 else parts[theirs[0]]
         if not any(name.startswith("classifier.") for name in expected):
             unused.update(name for name in found if name.startswith(("classifier.", "mlp_head.")))
-        self._refuse_misfits(expected, state, missing, sorted(found.keys() - unused))
+        self._refuse_misfits(missing, sorted(found.keys() - unused), misshapen)
         return state
 
     def _refuse_misfits(
         self,
-        expected: Mapping[str, torch.Size],
-        state: Mapping[str, Tensor],
         missing: list[str],
         unknown: list[str],
+        misshapen: list[tuple[str, torch.Size, torch.Size]],
     ) -> None:
-        where = self.files.weights.name if self.files.revision else str(self.files.weights)
+        where = self._where
         if missing and all(name.startswith(("classifier.", "mlp_head.")) for name in missing):
             raise CheckpointError(
                 f"{where} has no classifier: {_some(missing)}",
@@ -183,8 +205,7 @@ class Checkpoint:
                 f"{where} holds what an AST does not know: {_some(unknown)}",
                 f"It is another network, or {CONFIG_FILE} describes a smaller one",
             )
-        for name, shape in expected.items():
-            found = state[name].shape
+        for name, found, shape in misshapen:
             if found != shape:
                 raise CheckpointError(
                     f"{where}: {name} is {_shape(found)}, but {CONFIG_FILE} asks for {_shape(shape)}",
@@ -219,7 +240,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raises CheckpointError if the file is not one."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"cannot read {path}: {error}", "Fetch the file again") from error
     if not isinstance(document, dict):
         raise CheckpointError(f"{path} does not hold a JSON object", "Fetch the file again")
@@ -267,15 +288,19 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about old pickles; whether they hold tensors is what counts
+                tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors, or is no weights file",
             "It was not opened further, since it could run code; ask its author for a .safetensors file",
         ) from error
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, *UNPICKLING_ACCIDENTS) as error:
         raise CheckpointError(f"cannot read {path}: {str(error).partition(chr(10))[0]}", damaged) from error
-    if not isinstance(tensors, dict) or not all(isinstance(value, Tensor) for value in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
+    ):
         raise CheckpointError(
             f"{path} is not a plain table of tensors", "Save the model's state_dict() alone and name that"
         )
@@ -300,8 +325,12 @@ def _infer_config(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         patches = tensors["v.pos_embed"].shape[1] - 2
         intermediate = tensors["v.blocks.0.mlp.fc1.weight"].shape[0]
         labels = tensors["mlp_head.1.weight"].shape[0]
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
         raise CheckpointError(f"{source} lacks {error}", "It is not a whole AST checkpoint") from error
+    except (ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"{source} has tensors of another shape than an AST's", "It is another network"
+        ) from error
     mel_bins = 128
     geometries = [
         (stride, frames)
@@ -335,6 +364,14 @@ def _infer_config(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
         "num_mel_bins": mel_bins,
         "id2label": {str(index): name for index, name in enumerate(names)},
     }
+
+
+def _without_prefix(tensors: Mapping[str, Tensor], prefix: str, where: str) -> dict[str, Tensor]:
+    bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    if len(bare) < len(tensors):
+        twice = [name for name in bare if name in tensors and prefix + name in tensors]
+        raise CheckpointError(f"{where} holds twice, with and without {prefix}: {_some(twice)}")
+    return bare
 
 
 def _some(names: list[str], shown: int = 3) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any, Literal, TypeVar
 
 from ast_cli.checkpoint import Checkpoint, write_json
 from ast_cli.errors import ConfigError
-from ast_cli.hub import CONFIG_FILE, FEATURE_FILE
-from ast_cli.labels import LabelSet, speech_commands_names
+from ast_cli.labels import LabelSet
+from ast_cli.locate import CONFIG_FILE, FEATURE_FILE
 
 MODEL_TYPE = "audio-spectrogram-transformer"
 ACTIVATIONS = ("gelu", "relu", "selu", "gelu_new")
+LOWEST_SAMPLING_RATE = 1000  # in Hz; below it a frame holds too few samples
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
@@ -76,19 +78,22 @@ class ASTConfig:
     return_dict: bool = True
 
     def __post_init__(self) -> None:
+        _require(self, _is_count(self.num_labels), "num_labels", "a whole number")
         try:
             id2label = {int(index): str(name) for index, name in self.id2label.items()}
-        except (AttributeError, ValueError) as error:
+        except (AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"id2label is not a table from index to name: {error}") from error
+        count = len(self.id2label) or self.num_labels or 2
         if not id2label:
-            id2label = {index: f"LABEL_{index}" for index in range(self.num_labels or 2)}
-        if self.num_labels not in (0, len(id2label)) or sorted(id2label) != list(range(len(id2label))):
-            last = max(self.num_labels, len(id2label)) - 1
-            raise ConfigError(f"id2label names {len(id2label)} classes, not exactly 0 to {last}")
+            id2label = {index: f"LABEL_{index}" for index in range(count)}
+        if sorted(id2label) != list(range(count)):
+            raise ConfigError(f"id2label must name each index from 0 to {count - 1} once")
+        if self.num_labels not in (0, count):
+            raise ConfigError(f"num_labels is {self.num_labels}, but id2label names {count}")
         # A frozen record fills in what follows from its other fields only this way.
         object.__setattr__(self, "id2label", dict(sorted(id2label.items())))
         object.__setattr__(self, "label2id", {name: index for index, name in id2label.items()})
-        object.__setattr__(self, "num_labels", len(id2label))
+        object.__setattr__(self, "num_labels", count)
         self._check()
 
     def _check(self) -> None:
@@ -96,20 +101,25 @@ class ASTConfig:
             *("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "patch_size"),
             *("frequency_stride", "time_stride", "max_length", "num_mel_bins"),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
+            _require_count(self, name)
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            _require(self, _is_number(getattr(self, name)) and 0 <= getattr(self, name) <= 1, name, "0 to 1")
+        for name in ("initializer_range", "layer_norm_eps"):
+            _require(self, _is_number(getattr(self, name)) and getattr(self, name) >= 0, name, "0 or more")
+        for name in ("qkv_bias", "output_attentions", "output_hidden_states", "return_dict"):
+            _require(self, isinstance(getattr(self, name), bool), name, "true or false")
+        _require(self, self.hidden_act in ACTIVATIONS, "hidden_act", f"one of {', '.join(ACTIVATIONS)}")
+        _require(
+            self,
+            self.problem_type in (None, *PROBLEM_TYPES),
+            "problem_type",
+            f"one of {', '.join(PROBLEM_TYPES)}",
+        )
         if self.hidden_size % self.num_attention_heads:
             heads, width = self.num_attention_heads, self.hidden_size
             raise ConfigError(f"{heads} attention heads do not divide a hidden_size of {width}")
         if min(self.max_length, self.num_mel_bins) < self.patch_size:
             raise ConfigError(f"a window of {self.max_length} × {self.num_mel_bins} holds no patch")
-        if self.hidden_act not in ACTIVATIONS:
-            raise ConfigError(f"hidden_act must be one of {', '.join(ACTIVATIONS)}, not {self.hidden_act!r}")
-        if self.problem_type is not None and self.problem_type not in PROBLEM_TYPES:
-            raise ConfigError(
-                f"problem_type must be one of {', '.join(PROBLEM_TYPES)}, not {self.problem_type!r}"
-            )
 
     @property
     def frequency_patches(self) -> int:
@@ -130,13 +140,11 @@ class ASTConfig:
     def scores(self) -> Literal["sigmoid", "softmax"]:
         """How logits become scores: what `problem_type` says, else what the classes were trained as.
 
-        AudioSet's classes are multi-label. Anything else without a `problem_type` is taken as single-label,
-        as Speech Commands is.
+        AudioSet's classes are multi-label. Any others without a `problem_type` are taken as single-label, as
+        Speech Commands' are.
         """
         if self.problem_type is not None:
             return "softmax" if self.problem_type == "single_label_classification" else "sigmoid"
-        if tuple(self.id2label.values()) == speech_commands_names():
-            return "softmax"
         return "sigmoid" if self.labels.are_audioset else "softmax"
 
     @classmethod
@@ -206,14 +214,19 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         for name in ("sampling_rate", "num_mel_bins", "max_length"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ConfigError(f"{name} must be a whole number above 0, not {value!r}")
+            _require_count(self, name)
         for name in ("padding_value", "mean", "std"):
-            if not isinstance(getattr(self, name), int | float):
-                raise ConfigError(f"{name} must be a number, not {getattr(self, name)!r}")
-        if self.std <= 0:
-            raise ConfigError(f"std must be above 0, not {self.std}")
+            _require(self, _is_number(getattr(self, name)), name, "a number")
+        for name in ("do_normalize", "return_attention_mask"):
+            _require(self, isinstance(getattr(self, name), bool), name, "true or false")
+        _require(self, self.feature_size == 1, "feature_size", "1")
+        _require(self, self.std > 0, "std", "above 0")
+        _require(
+            self,
+            self.sampling_rate >= LOWEST_SAMPLING_RATE,
+            "sampling_rate",
+            f"{LOWEST_SAMPLING_RATE} or more",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of `preprocessor_config.json`."""
@@ -260,3 +273,21 @@ _T = TypeVar("_T")
 def _from_dict(cls: type[_T], document: Mapping[str, Any]) -> _T:
     known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return cls(**{key: value for key, value in document.items() if key in known})
+
+
+def _require(config: object, holds: bool, name: str, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} must be {wanted}, not {getattr(config, name)!r}")
+
+
+def _require_count(config: object, name: str) -> None:
+    value = getattr(config, name)
+    _require(config, _is_count(value) and value > 0, name, "a whole number above 0")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

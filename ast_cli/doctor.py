@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ast_cli import __version__
 from ast_cli.errors import AstCliError
-from ast_cli.hub import KNOWN_MODELS, cached_models
+from ast_cli.locate import cached_models
+from ast_cli.published import PUBLISHED_MODELS
 
 REINSTALL = "Install the matching pair: pip install 'torch>=2.11,<2.12' 'torchaudio>=2.11,<2.12'"
 WEIGHTS_BYTES = 350_000_000  # of a full-size checkpoint
@@ -51,12 +52,13 @@ def examine() -> Iterator[Finding]:
         "Only for `verify --against transformers`: pip install 'ast-cli[verify]'",
         needed=False,
     )
-    yield _cache()
+    yield _try("cache", _cache, "pip install --force-reinstall huggingface_hub")
 
 
-def _try(what: str, how: Callable[[], str], remedy: str, *, needed: bool = True) -> Finding:
+def _try(what: str, how: Callable[[], str | Finding], remedy: str, *, needed: bool = True) -> Finding:
     try:
-        return Finding(what, how(), needed=needed)
+        found = how()
+        return found if isinstance(found, Finding) else Finding(what, found, needed=needed)
     except (ImportError, OSError, RuntimeError, AttributeError, AstCliError) as error:
         reason = str(error).partition("\n")[0] or type(error).__name__
         return Finding(what, reason, works=False, needed=needed, remedy=remedy)
@@ -122,7 +124,7 @@ def _cache() -> Finding:
     there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     cached = len(list(cached_models()))
     free = shutil.disk_usage(there).free
-    holds = f"{cached} of {len(KNOWN_MODELS)} known models"
+    holds = f"{cached} of {len(PUBLISHED_MODELS)} published models"
     found = f"{folder}, {free // 1_000_000:,} MB free, {holds}; Hub at {constants.ENDPOINT}"
     if not os.access(there, os.W_OK):
         return Finding(

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ast_cli.config import FeatureConfig
 from ast_cli.errors import InputError, UsageError
+from ast_cli.settings import require_choice
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -92,7 +93,10 @@ class ASTFeatureExtractor(FeatureConfig):
                 f"the waveform has {sampling_rate} Hz, the model wants {self.sampling_rate} Hz",
                 "Resample it first (`torchaudio.functional.resample`)",
             )
+        require_choice("return_tensors", str(return_tensors), ("None", "pt", "np"))
         windows = [self.pad(self.fbank(waveform)) for waveform in _waveforms(raw_speech)]
+        if not windows:
+            raise UsageError("no waveform was given")
         batch = torch.stack(windows)
         if self.do_normalize:
             batch = self.normalize(batch)
@@ -170,7 +174,10 @@ class WindowStream:
     Args:
         extractor: The recipe.
         length: Frames in a window, at most the extractor's `max_length` (the default).
-        hop: Frames from one window to the next; `length` by default.
+        hop: Frames from one window to the next, at most `length` (the default), lest frames be skipped.
+
+    Raises:
+        UsageError: A length or hop that cannot be.
     """
 
     def __init__(
@@ -179,33 +186,42 @@ class WindowStream:
         self._extractor = extractor
         self._length = length or extractor.max_length
         self._hop = hop or self._length
+        if not 0 < self._hop <= self._length <= extractor.max_length:
+            raise UsageError(
+                f"windows of {self._length} frames every {self._hop} cannot be cut for a network that takes "
+                f"{extractor.max_length}",
+                "The hop may be as long as the window at most, and the window as long as the network's",
+            )
         self._samples = torch.empty(0)  # not yet in a frame, or needed again by the next one
         self._frames = torch.empty(0, extractor.num_mel_bins)  # from frame `_first` on
         self._first = 0
         self._next = 0  # start of the next window
         self._heard = 0  # frames that a window has held so far
 
-    def push(self, samples: Tensor) -> Iterator[Window]:
-        """Hand in the next samples [S], mono at the model's rate; yields the windows that are complete."""
+    def push(self, samples: Tensor) -> list[Window]:
+        """Hand in the next samples [S], mono at the model's rate; returns the windows that are complete."""
         self._samples = torch.cat([self._samples, samples])
         count = self._extractor.num_frames(len(self._samples))
         if count == 0:
-            return
+            return []
         frames = self._extractor.fbank(self._samples)
         self._samples = self._samples[count * self._extractor.frame_shift :]
         self._frames = torch.cat([self._frames, frames])
+        windows = []
         while self.total_frames >= self._next + self._length:
-            yield self._cut(self._next)
+            windows.append(self._cut(self._next))
             self._next += self._hop
         # The last window may have to reach back a whole length from the end, wherever that will be.
         needless = max(0, min(self._next, self.total_frames - self._length) - self._first)
         self._frames = self._frames[needless:]
         self._first += needless
+        return windows
 
-    def finish(self) -> Iterator[Window]:
-        """The recording is over: yields the last window, if frames are left that no window has held."""
-        if self.total_frames > self._heard:
-            yield self._cut(max(0, self.total_frames - self._length))
+    def finish(self) -> list[Window]:
+        """The recording is over: returns the last window, if frames are left that no window has held."""
+        if self.total_frames == self._heard:
+            return []
+        return [self._cut(max(0, self.total_frames - self._length))]
 
     @property
     def total_frames(self) -> int:
@@ -244,7 +260,8 @@ def _waveforms(raw: ArrayLike | Tensor | Sequence[ArrayLike]) -> Iterator[Tensor
     several = isinstance(raw, list | tuple) and len(raw) > 0 and np.ndim(raw[0]) > 0
     items: Sequence[Any] = raw if several else [raw]  # type: ignore[assignment]
     for item in items:
-        waveform = torch.as_tensor(np.asarray(item, dtype=np.float32))
-        if waveform.ndim > 2 or (waveform.ndim == 2 and several):
+        array = item.detach().cpu() if isinstance(item, Tensor) else np.asarray(item, dtype=np.float32)
+        waveform = torch.as_tensor(array, dtype=torch.float32)
+        if waveform.ndim not in ((1,) if several else (1, 2)):
             raise UsageError("a waveform must have one channel", "Take the mean over its channels first")
         yield from waveform.reshape(-1, waveform.shape[-1])

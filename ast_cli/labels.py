@@ -108,27 +108,39 @@ def children(node: AudioSetNode) -> list[AudioSetNode]:
 def search_audioset(query: str) -> list[AudioSetNode]:
     """Nodes whose name holds every word of `query`, or whose mid or index is `query`; the closest first.
 
-    Exact names come first, then names with these very words (`owl` finds Owl before Howl), then the others.
-    Upper and lower case are the same. A query that finds nothing gives an empty list: see `did_you_mean`.
+    Exact names come first, then names with these very words, then names with words that begin so (`rain`
+    finds Raindrop but not Train), and only if there are none, names that hold them anywhere. Upper and lower
+    case are the same. A query that finds nothing gives an empty list: see `did_you_mean`.
     """
     wanted = query.casefold().strip()
     parts = wanted.split()
 
     def distance(node: AudioSetNode) -> int | None:
         name = node.name.casefold()
+        words = re.findall(r"\w+", name)
         if wanted in (name, node.mid, str(node.index)):
             return 0
-        if set(parts) <= set(re.findall(r"\w+", name)):
+        if set(parts) <= set(words):
             return 1
-        return 2 if all(part in name for part in parts) else None
+        if all(any(word.startswith(part) for word in words) for part in parts):
+            return 2
+        return 3 if all(part in name for part in parts) else None
 
     found = [(near, node) for node in audioset_nodes().values() if (near := distance(node)) is not None]
+    found = [pair for pair in found if pair[0] < 3] or found
     return [node for _, node in sorted(found, key=lambda pair: pair[0])]
 
 
 def did_you_mean(word: str, known: Sequence[str], limit: int = 3) -> str:
-    """`Did you mean A or B?` for the entries of `known` closest to `word`; empty if none is close."""
-    # A later spelling of the same folded name would only repeat it.
-    by_fold = {name.casefold(): name for name in reversed(known)}
-    close = difflib.get_close_matches(word.casefold(), by_fold, n=limit, cutoff=0.6)
-    return f"Did you mean {' or '.join(by_fold[fold] for fold in close)}?" if close else ""
+    """`Did you mean A or B?` for the entries of `known` closest to `word`; empty if none is close.
+
+    A word of a longer entry counts too: `voilin` is close to `Violin, fiddle`.
+    """
+    by_key: dict[str, str] = {}
+    for name in known:
+        words = re.findall(r"\w{4,}", name) if " " in name else []
+        for key in (name, *words):
+            by_key.setdefault(key.casefold(), name)
+    close = difflib.get_close_matches(word.casefold(), by_key, n=2 * limit, cutoff=0.6)
+    names = list(dict.fromkeys(by_key[key] for key in close))[:limit]
+    return f"Did you mean {' or '.join(names)}?" if names else ""

@@ -55,7 +55,11 @@ class ModelOutput:
         return tuple(value for value in values if value is not None)
 
     def __getitem__(self, key: str | int | slice) -> Any:
-        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+        if isinstance(key, str):
+            if key not in vars(self):
+                raise KeyError(key)
+            return getattr(self, key)
+        return self.to_tuple()[key]
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.to_tuple())
@@ -148,8 +152,7 @@ class ASTPreTrainedModel(nn.Module):
             )
         names = {name.removeprefix(HUB_PREFIX): name for name in model.state_dict()}
         model.load_state_dict({names[name]: value for name, value in state.items()}, assign=True)
-        # Tensors that came straight from a file carry no wish to be trained.
-        return model.requires_grad_().eval()
+        return model.eval()
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `model.safetensors` and `config.json` in the Hub's layout, which `transformers` loads too."""
@@ -268,7 +271,11 @@ class ASTModel(ASTPreTrainedModel):
             raise UsageError(f"{attn} never forms the attentions", "Use attn_implementation='eager'")
         if head_mask is None:
             head_mask = input_values.new_ones(1)
-        head_masks = head_mask.expand(self.config.num_hidden_layers, -1)
+        elif head_mask.shape not in ((heads := self.config.num_attention_heads,), (len(self.layers), heads)):
+            raise UsageError(
+                f"head_mask is {list(head_mask.shape)}, not [{heads}] or [{len(self.layers)}, {heads}]"
+            )
+        head_masks = head_mask.expand(len(self.layers), -1)
 
         tokens = self.embeddings(input_values)  # [B, N, D]
         hidden_states, attentions = [tokens], []

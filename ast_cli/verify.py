@@ -16,10 +16,13 @@ from torch import Tensor
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.checkpoint import Checkpoint
-from ast_cli.errors import CheckpointError, EngineError
+from ast_cli.errors import CheckpointError, EngineError, InputError
 from ast_cli.features import ASTFeatureExtractor
-from ast_cli.hub import KNOWN_MODELS, download
+from ast_cli.hub import fetch
+from ast_cli.locate import WEIGHT_FILES
 from ast_cli.model import ASTForAudioClassification
+from ast_cli.published import PUBLISHED_MODELS
+from ast_cli.tagger import refuse_misfit
 
 SAMPLE_REPOSITORY = "nielsr/audio-spectogram-transformer-checkpoint"  # a data set; spelled so
 SAMPLE_FILE = "sample_audio.flac"
@@ -61,7 +64,7 @@ def verify_published(
     Raises:
         CheckpointError: No logits are published for it, or model or clip cannot be fetched.
     """
-    published = {known.id: known.sample_logits for known in KNOWN_MODELS if known.sample_logits}
+    published = {known.id: known.sample_logits for known in PUBLISHED_MODELS if known.sample_logits}
     if source not in published:
         raise CheckpointError(
             f"nobody has published logits of {source}",
@@ -69,11 +72,10 @@ def verify_published(
         )
     checkpoint = Checkpoint.open(source, revision, offline=offline)
     clip = sample_clip(offline=offline)
-    extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+    extractor, model = _load(checkpoint)
     # The published numbers come from the first channel as it is.
     waveform = _waveform(str(clip), extractor.sampling_rate, channel=1)
     with torch.inference_mode():
-        model = ASTForAudioClassification.from_pretrained(checkpoint)
         [logits] = model(_input_values(extractor, waveform)).logits
     for index, (ours, theirs) in enumerate(zip(logits.tolist(), published[source], strict=False)):
         yield Comparison(f"logit {index} ({model.config.id2label[index]})", ours, theirs, abs(ours - theirs))
@@ -99,14 +101,25 @@ def verify_against_transformers(
         raise EngineError("transformers is not installed", "pip install 'ast-cli[verify]'")
     import transformers
 
+    transformers.logging.set_verbosity_error()  # what fails, our errors say
+    transformers.logging.disable_progress_bar()
     checkpoint = Checkpoint.open(source, revision, offline=offline)
-    extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+    weights = checkpoint.files.weights
+    if weights.name not in WEIGHT_FILES:  # it would take the folder's other weights instead
+        raise CheckpointError(
+            f"transformers reads no weights called {weights.name}",
+            f"Copy them to a folder of their own as {' or '.join(WEIGHT_FILES)}, with their config.json",
+        )
+    extractor, model = _load(checkpoint)
     waveform = _waveform(path or str(sample_clip(offline=offline)), extractor.sampling_rate)
     ours = _input_values(extractor, waveform)
-    folder = checkpoint.files.weights.parent
     try:
-        their_extractor = transformers.ASTFeatureExtractor.from_pretrained(folder, local_files_only=True)
-        their_model = transformers.ASTForAudioClassification.from_pretrained(folder, local_files_only=True)
+        their_extractor = transformers.ASTFeatureExtractor.from_pretrained(
+            weights.parent, local_files_only=True
+        )
+        their_model = transformers.ASTForAudioClassification.from_pretrained(
+            weights.parent, local_files_only=True, use_safetensors=weights.suffix == ".safetensors"
+        )
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"transformers cannot load {source}: {str(error).partition(chr(10))[0]}",
@@ -119,7 +132,7 @@ def verify_against_transformers(
     with torch.inference_mode():
         their_logits = their_model.eval()(theirs).logits
         for attn in ("sdpa", "eager"):
-            model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
+            model.attn_implementation = attn
             yield _largest(f"logits, {attn}", model(ours).logits, their_logits)
 
 
@@ -129,16 +142,26 @@ def sample_clip(*, offline: bool = False) -> Path:
     Raises:
         CheckpointError: It cannot be fetched.
     """
-    clip = download(SAMPLE_REPOSITORY, SAMPLE_FILE, repo_type="dataset", offline=offline)
+    clip = fetch(SAMPLE_REPOSITORY, SAMPLE_FILE, repo_type="dataset", offline=offline)
     if clip is None:
         raise CheckpointError(f"{SAMPLE_REPOSITORY} no longer has {SAMPLE_FILE}")
     return clip
 
 
+def _load(checkpoint: Checkpoint) -> tuple[ASTFeatureExtractor, ASTForAudioClassification]:
+    extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+    model = ASTForAudioClassification.from_pretrained(checkpoint)
+    refuse_misfit(checkpoint, extractor, model)
+    return extractor, model
+
+
 def _waveform(path: str, sample_rate: int, channel: int | None = None) -> Tensor:
-    with open_recording(path) as recording:
-        resampler = StreamResampler(recording.sample_rate, sample_rate)
-        pieces = [resampler.push(mono) for mono in recording.mono(channel)]
+    try:
+        with open_recording(path) as recording:
+            resampler = StreamResampler(recording.sample_rate, sample_rate)
+            pieces = [resampler.push(mono) for mono in recording.mono(channel)]
+    except InputError as error:
+        raise InputError(error.word, f"{path}: {error.cause}", error.remedy) from error
     return torch.cat([*pieces, resampler.finish()])
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints with random weights, made on the spot: what is computed from them can be compared, not believed."""
+"""Checkpoints with random weights, made on the spot: their results can be compared, not believed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ SIZES = {  # width, layers, heads, width inside the MLPs
 }
 
 
-def random_config(size: str = "nano", stride: int = 10, frames: int = 128, labels: int = 527, **more) -> ASTConfig:
+def random_config(
+    size: str = "nano", stride: int = 10, frames: int = 128, labels: int = 527, **more
+) -> ASTConfig:
     width, layers, heads, intermediate = SIZES[size]
-    names = [node.name for node in audioset_classes()] if labels == 527 else [f"class {i}" for i in range(labels)]
+    names = (
+        [node.name for node in audioset_classes()] if labels == 527 else [f"class {i}" for i in range(labels)]
+    )
     return ASTConfig(
         hidden_size=width,
         num_hidden_layers=layers,
@@ -65,5 +69,3 @@ def save_random_checkpoint(folder: Path, config: ASTConfig | None = None, seed: 
     model.save_pretrained(folder)
     ASTFeatureExtractor(max_length=model.config.max_length).save_pretrained(folder)
     return folder
-
-

@@ -541,3 +541,57 @@ def test_an_original_of_another_length_runs(tmp_path: Path) -> None:
 def test_a_length_without_a_patch_is_an_error(folder: Path) -> None:
     with pytest.raises(ConfigError, match="15 × 128 holds no patch"):
         ASTForAudioClassification.from_pretrained(folder, max_length=15)
+
+
+# Files that are nearly right
+
+
+def test_query_key_and_value_are_checked_one_by_one(folder: Path) -> None:
+    prefix = "audio_spectrogram_transformer.encoder.layer.0.attention.attention"
+
+    def shift_rows(tensors: Tensors) -> None:  # together they still have the right shape
+        query, key = tensors[f"{prefix}.query.weight"], tensors[f"{prefix}.key.weight"]
+        tensors[f"{prefix}.query.weight"] = query[:32].clone()
+        tensors[f"{prefix}.key.weight"] = torch.cat([query[32:], key])
+
+    edit(folder, shift_rows)
+    assert "layer.0.attention.attention.query.weight is 32×64, but config.json asks for 64×64" in str(
+        refusal(folder)
+    )
+
+
+@pytest.mark.parametrize("prefix", ["audio_spectrogram_transformer.", "module."])
+def test_a_tensor_that_is_there_twice_is_an_error_that_names_it(folder: Path, prefix: str) -> None:
+    name = "layernorm.weight"
+
+    def double(tensors: Tensors) -> None:
+        tensors[name] = torch.ones(64)
+        tensors[prefix + name] = torch.zeros(64)
+
+    edit(folder, double)
+    assert f"holds twice, with and without {prefix}: {name}" in str(refusal(folder))
+
+
+def test_names_that_are_no_text_are_no_table_of_tensors(tmp_path: Path) -> None:
+    torch.save({1: torch.ones(2)}, tmp_path / "odd.pth")
+    assert "is not a plain table of tensors" in str(refusal(tmp_path / "odd.pth"))
+
+
+@pytest.mark.parametrize("text", ["Repository not found", "error: no", "README", "(see the wiki)", "x"])
+def test_any_text_called_bin_is_an_error_that_names_the_file(folder: Path, text: str) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_text(text)
+    assert "pytorch_model.bin" in str(refusal(folder))
+
+
+def test_json_nested_without_end_is_an_error_that_names_the_file(folder: Path) -> None:
+    (folder / "config.json").write_text('{"a":' * 100_000)
+    assert "config.json" in str(refusal(folder))
+
+
+def test_two_networks_from_one_checkpoint_share_nothing(folder: Path) -> None:
+    checkpoint = Checkpoint.open(folder)
+    first, second = (ASTForAudioClassification.from_pretrained(checkpoint) for _ in range(2))
+    with torch.no_grad():
+        first.classifier.dense.bias.zero_()
+    assert second.classifier.dense.bias.abs().max() > 0

@@ -12,8 +12,8 @@ import pytest
 from ast_cli.config import ASTConfig, FeatureConfig
 from ast_cli.errors import ConfigError, ExitCode
 from ast_cli.features import ASTFeatureExtractor
-from ast_cli.hub import KNOWN_MODELS, KnownModel
 from ast_cli.labels import audioset_classes, speech_commands_names
+from ast_cli.published import PUBLISHED_MODELS, PublishedModel
 from tests.checkpoints import random_config, save_random_checkpoint
 
 AUDIOSET = dict(enumerate(node.name for node in audioset_classes()))
@@ -68,12 +68,12 @@ def test_classes_must_be_a_table_from_index_to_name(id2label: object) -> None:
 
 @pytest.mark.parametrize("id2label", [{1: "a", 2: "b"}, {0: "a", 2: "b"}, {-1: "a", 0: "b"}], ids=str)
 def test_class_indices_must_start_at_zero_and_have_no_gap(id2label: dict[int, str]) -> None:
-    with pytest.raises(ConfigError, match="id2label names 2 classes, not exactly 0 to 1"):
+    with pytest.raises(ConfigError, match="id2label must name each index from 0 to 1 once"):
         ASTConfig(id2label=id2label)
 
 
 def test_the_number_of_classes_must_be_that_of_their_names() -> None:
-    with pytest.raises(ConfigError, match="id2label names 2 classes, not exactly 0 to 2"):
+    with pytest.raises(ConfigError, match="num_labels is 3, but id2label names 2"):
         ASTConfig(id2label={0: "a", 1: "b"}, num_labels=3)
 
 
@@ -155,8 +155,8 @@ def test_scores_follow_the_problem_type_and_else_the_classes(
 # Patches
 
 
-@pytest.mark.parametrize("known", KNOWN_MODELS, ids=lambda known: known.id)
-def test_the_published_models_have_their_published_patches(known: KnownModel) -> None:
+@pytest.mark.parametrize("known", PUBLISHED_MODELS, ids=lambda known: known.id)
+def test_the_published_models_have_their_published_patches(known: PublishedModel) -> None:
     config = ASTConfig(frequency_stride=known.stride, time_stride=known.stride, max_length=known.frames)
     assert config.frequency_patches * config.time_patches == known.patches
 
@@ -247,3 +247,50 @@ def test_configs_cannot_be_changed(config: ASTConfig | FeatureConfig) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.max_length = 128  # type: ignore[misc]
     assert dataclasses.replace(config, max_length=128).max_length == 128
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_labels", "3"),
+        ("num_labels", 2.5),
+        ("num_labels", -1),
+        ("hidden_dropout_prob", 2.0),
+        ("hidden_dropout_prob", "a"),
+        ("layer_norm_eps", "1e-12"),
+        ("layer_norm_eps", -1.0),
+        ("initializer_range", None),
+        ("qkv_bias", "yes"),
+    ],
+)
+def test_a_number_or_switch_of_the_network_is_one(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be .*, not {re.escape(repr(value))}"):
+        ASTConfig(**{name: value})
+
+
+def test_an_index_named_twice_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="each index from 0 to 1 once"):
+        ASTConfig(id2label={0: "a", "0": "b"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("std", float("nan")),
+        ("mean", float("inf")),
+        ("feature_size", 2),
+        ("do_normalize", "no"),
+        ("sampling_rate", 50),
+    ],
+)
+def test_a_number_or_switch_of_the_features_is_one(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be .*, not {re.escape(repr(value))}"):
+        FeatureConfig(**{name: value})
+
+
+def test_a_folder_with_nothing_but_the_json_files_is_read(tmp_path: Path) -> None:
+    config, features = random_config(), ASTFeatureExtractor(max_length=128)
+    config.save_pretrained(tmp_path)
+    features.save_pretrained(tmp_path)
+    assert ASTConfig.from_pretrained(tmp_path) == config
+    assert ASTFeatureExtractor.from_pretrained(tmp_path) == features

@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from ast_cli.errors import UsageError
 from ast_cli.features import ASTFeatureExtractor, Window, WindowStream
 
 FRAME, SHIFT = 400, 160  # samples at 16 kHz
@@ -226,3 +227,26 @@ def test_a_short_waveform_gives_the_padded_input() -> None:
     [window] = stream.finish()
     padded = extractor(short, sampling_rate=16_000, return_tensors="pt").input_values[0]
     torch.testing.assert_close(extractor.normalize(window.frames), padded, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize(("length", "hop"), [(10, 20), (MOST + 1, None), (-1, None), (None, -3)])
+def test_windows_that_would_skip_or_drop_frames_are_refused(length: int | None, hop: int | None) -> None:
+    with pytest.raises(UsageError, match="cannot be cut"):
+        WindowStream(ASTFeatureExtractor(max_length=MOST, num_mel_bins=16), length, hop)
+
+
+@pytest.mark.parametrize("nothing", [[], np.zeros((0, 16_000), np.float32), 3.0])
+def test_what_is_no_waveform_is_refused(nothing: object) -> None:
+    with pytest.raises(UsageError, match="waveform"):
+        ASTFeatureExtractor()(nothing, 16_000)
+
+
+def test_a_tensor_that_wants_a_gradient_is_taken_as_it_is() -> None:
+    samples = waveform(16_000)
+    with_gradient = ASTFeatureExtractor()(samples.clone().requires_grad_(), 16_000, "pt").input_values
+    assert torch.equal(with_gradient, ASTFeatureExtractor()(samples, 16_000, "pt").input_values)
+
+
+def test_tensors_of_another_framework_are_refused() -> None:
+    with pytest.raises(UsageError, match="no such return_tensors: tf"):
+        ASTFeatureExtractor()(waveform(16_000), 16_000, return_tensors="tf")

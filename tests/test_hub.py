@@ -25,7 +25,8 @@ import pytest
 
 from ast_cli import hub as hub_room
 from ast_cli.errors import CheckpointError, ExitCode
-from ast_cli.hub import DEFAULT_MODEL, KNOWN_MODELS, find_checkpoint
+from ast_cli.locate import find_checkpoint
+from ast_cli.published import DEFAULT_MODEL, PUBLISHED_MODELS
 from tests.hub_server import TOKEN, Cut, HubServer, Refusal, Request
 
 REPO = "someone/tagger"
@@ -40,7 +41,7 @@ LARGE_WEIGHTS = random.Random(0).randbytes(PIECE + (1 << 20))
 
 CLIENT = """
 import json, sys, time
-from ast_cli import hub
+from ast_cli import hub, locate
 from ast_cli.errors import CheckpointError
 
 naps = []
@@ -48,9 +49,9 @@ time.sleep = naps.append  # that the client would wait and try again is all we w
 function, arguments, options = json.loads(sys.argv[1])
 found, error = None, None
 try:
-    found = getattr(hub, function)(*arguments, **options)
-    if isinstance(found, hub.CheckpointFiles):
-        found = vars(found)
+    found = {**vars(hub), **vars(locate)}[function](*arguments, **options)
+    if isinstance(found, locate.CheckpointFiles):
+        found = {name: getattr(found, name) for name in ("id", "revision", "weights", "config", "features")}
     elif function == "cached_models":
         found = [known.id for known in found]
 except CheckpointError as caught:
@@ -195,7 +196,7 @@ def test_pulling_without_a_network_gives_what_is_here(hub: HubServer, client: Cl
     first = client.find()
     hub.stop()
     assert client.run("pull_checkpoint", REPO).found == first.found
-    assert client.run("pull_checkpoint", REPO, offline=True).found == first.found
+    assert client.find(offline=True).found == first.found
 
 
 def test_a_push_between_two_downloads_does_not_mix_commits(hub: HubServer, client: Client) -> None:
@@ -220,7 +221,7 @@ def test_weights_in_the_older_file_are_taken_where_there_are_no_others(
     run = client.find()
     assert run.weights == b"pickled"
     hub.stop()
-    assert client.run("pull_checkpoint", REPO, offline=True) == run
+    assert client.find(offline=True) == run
 
 
 def test_a_missing_feature_file_is_not_asked_for_again(hub: HubServer, client: Client) -> None:
@@ -234,34 +235,34 @@ def test_a_missing_feature_file_is_not_asked_for_again(hub: HubServer, client: C
 
 def test_a_cache_that_others_filled_in_part_is_completed(hub: HubServer, client: Client) -> None:
     hub.push(REPO, FILES)
-    client.run("download", REPO, "config.json")
-    client.run("download", REPO, "model.safetensors")
+    client.run("fetch", REPO, "config.json")
+    client.run("fetch", REPO, "model.safetensors")
     hub.requests.clear()
     assert Path(client.find().found["features"]).read_bytes() == FILES["preprocessor_config.json"]
     assert hub.downloads == ["preprocessor_config.json"]
 
 
 def test_known_models_in_the_cache_are_listed_once_they_are_complete(hub: HubServer, client: Client) -> None:
-    whole, part = KNOWN_MODELS[2].id, KNOWN_MODELS[0].id
+    whole, part = PUBLISHED_MODELS[2].id, PUBLISHED_MODELS[0].id
     hub.push(whole, FILES)
     hub.push(part, FILES)
     assert client.run("cached_models").found == []
     client.find(whole)
-    client.run("download", part, "config.json")
+    client.run("fetch", part, "config.json")
     assert client.run("cached_models").found == [whole]
 
 
 def test_a_file_of_a_dataset_is_fetched_once(hub: HubServer, client: Client) -> None:
     repo, name = "someone/sounds", "clips/first.flac"
     hub.push(f"datasets/{repo}", {name: b"a sound"})
-    first = client.run("download", repo, name, repo_type="dataset")
+    first = client.run("fetch", repo, name, repo_type="dataset")
     assert Path(first.found).read_bytes() == b"a sound"
-    assert client.run("download", repo, "clips/none.flac", repo_type="dataset").found is None
-    assert client.run("download", repo, name, repo_type="dataset") == first
+    assert client.run("fetch", repo, "clips/none.flac", repo_type="dataset").found is None
+    assert client.run("fetch", repo, name, repo_type="dataset") == first
     assert hub.downloads == ["first.flac"]
     hub.stop()
-    assert client.run("download", repo, name, repo_type="dataset") == first
-    assert client.run("download", repo, name, repo_type="dataset", offline=True) == first
+    assert client.run("fetch", repo, name, repo_type="dataset") == first
+    assert client.run("fetch", repo, name, repo_type="dataset", offline=True) == first
 
 
 def test_a_token_opens_what_is_private(hub: HubServer, client: Client) -> None:
@@ -288,7 +289,7 @@ def test_another_name_gets_no_guess(name: str, client: Client) -> None:
 
 
 def test_the_guess_for_a_dataset_is_not_a_model(client: Client) -> None:
-    error = client.run("download", "MIT/ast-finetuned-audioset", "a.flac", repo_type="dataset").error
+    error = client.run("fetch", "MIT/ast-finetuned-audioset", "a.flac", repo_type="dataset").error
     assert error.startswith("the Hub has no repository MIT/ast-finetuned-audioset")
     assert "Did you mean" not in error
 
@@ -385,7 +386,7 @@ def test_without_a_network_one_attempt_is_enough(hub: HubServer, client: Client)
 def test_a_dataset_that_cannot_be_reached_is_not_called_a_model(hub: HubServer, client: Client) -> None:
     hub.stop()
     for options in ({}, {"offline": True}):
-        error = client.run("download", REPO, "first.flac", repo_type="dataset", **options).error
+        error = client.run("fetch", REPO, "first.flac", repo_type="dataset", **options).error
         assert error.startswith(f"first.flac of {REPO} is not in the cache")
         assert "model" not in error
 
@@ -400,7 +401,7 @@ def test_offline_nothing_is_asked_and_what_is_missing_is_named(
     error = client.find(**off).error
     assert error.startswith(f"config.json of {REPO} is not in the cache and the network is off")
     assert f"ast-tag models pull {REPO}" in error
-    client.run("download", REPO, "config.json")
+    client.run("fetch", REPO, "config.json")
     hub.requests.clear()
     assert client.find(**off).error.startswith(f"preprocessor_config.json of {REPO} is not in the cache")
     assert hub.requests == []
@@ -449,7 +450,7 @@ def test_on_a_terminal_only_the_weights_have_a_progress_bar(hub: HubServer, clie
 def test_bars_asked_for_in_the_environment_do_not_cause_a_warning(hub: HubServer, client: Client) -> None:
     hub.push(REPO, FILES)
     for wish in ("0", "1"):
-        client.run("download", REPO, "config.json", environment={"HF_HUB_DISABLE_PROGRESS_BARS": wish})
+        client.run("fetch", REPO, "config.json", environment={"HF_HUB_DISABLE_PROGRESS_BARS": wish})
 
 
 def test_only_warnings_are_left_out_and_only_while_and_where_we_download() -> None:
@@ -511,7 +512,7 @@ def test_a_folder_without_weights_says_which_it_wants(tmp_path: Path) -> None:
     with pytest.raises(
         CheckpointError, match=r"holds no model\.safetensors or pytorch_model\.bin\. Name the"
     ) as error:
-        find_checkpoint(str(tmp_path))
+        _ = find_checkpoint(str(tmp_path)).weights
     assert_one_clear_line(str(error.value))
 
 

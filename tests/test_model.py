@@ -291,3 +291,14 @@ def test_saving_a_half_precision_network_keeps_its_numbers(tmp_path: Path) -> No
     again = ASTForAudioClassification.from_pretrained(tmp_path)
     weight = model.classifier.dense.weight
     assert torch.equal(again.classifier.dense.weight, weight.float())
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (1, 1, 1)])
+def test_a_mask_of_another_shape_is_an_error_that_says_which_is_wanted(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"not \[2\] or \[2, 2\]"):
+        random_model()(windows(), head_mask=torch.ones(shape))
+
+
+def test_an_output_asked_for_by_a_name_it_has_not_is_a_key_error() -> None:
+    with pytest.raises(KeyError, match="nope"):
+        random_model()(windows())["nope"]

@@ -9,7 +9,8 @@ from rich.table import Table
 
 from ast_cli.cli import options
 from ast_cli.cli.screen import stdout
-from ast_cli.hub import DEFAULT_MODEL, KNOWN_MODELS, cached_models
+from ast_cli.locate import cached_models
+from ast_cli.published import DEFAULT_MODEL, PUBLISHED_MODELS
 
 COLUMNS = ("model", "stride", "patches", "labels", "T", "published", "cached")
 NUMBERS = ("stride", "patches", "labels", "T")
@@ -30,10 +31,10 @@ def models(ctx: typer.Context) -> None:
             str(known.patches),
             str(known.labels),
             str(known.frames),
-            f"{known.metric} {known.published:.3f}",
+            f"{known.metric} {known.figure:.3f}",
             "yes" if known.id in cached else "no",
         )
-        for known in KNOWN_MODELS
+        for known in PUBLISHED_MODELS
     ]
     with stdout() as console:
         if not console.is_terminal:
@@ -57,7 +58,7 @@ def pull(
     revision: options.RevisionOption = None,
 ) -> None:
     """Fetch a checkpoint into the cache, or bring it up to date; prints the folder it is in."""
-    from ast_cli.hub import pull_checkpoint
+    from ast_cli.locate import pull_checkpoint
 
     files = pull_checkpoint(model, revision)
     with stdout() as console:

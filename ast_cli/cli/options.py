@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ast_cli.hub import DEFAULT_MODEL
+from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import Attention, Dtype
 
 MODEL = "Model"

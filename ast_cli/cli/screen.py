@@ -29,7 +29,12 @@ def stderr() -> Console:
 def stdout() -> Iterator[Console]:
     """A console for what a command prints; writing fails as in `sink.open_stdout`."""
     with open_stdout() as stream:
-        yield Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        yield _OutConsole(file=stream, highlight=False, soft_wrap=not stream.isatty())
+
+
+class _OutConsole(Console):
+    def on_broken_pipe(self) -> None:
+        raise  # as every writer to a pipe does; rich would exit with 1, which means something else here
 
 
 def error_line(message: str, console: Console | None = None) -> None:
@@ -148,8 +153,9 @@ class TagScreen:
             yield
         except BaseException as error:
             part = part_of(Path(out))
-            if out != STDOUT and part.exists() and not isinstance(error, BrokenPipeError):
-                self._say(f"{self.tagged} tagged, {self.failed} failed before the end; kept in {part}")
+            kept = f"; kept in {part}" if out != STDOUT and part.exists() else ""
+            if (self.tagged or self.failed) and not isinstance(error, BrokenPipeError):
+                self._say(f"{self.tagged} tagged, {self.failed} failed before the end{kept}")
             raise
         inputs = self.tagged + self.failed
         if not self._quiet and (inputs != 1 or self._verbose):

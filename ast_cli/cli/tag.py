@@ -18,8 +18,8 @@ from ast_cli.audio.discover import STDIN, discover
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, InputError, UsageError
-from ast_cli.hub import DEFAULT_MODEL
 from ast_cli.labels import did_you_mean
+from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import DEFAULT_BATCH_SIZE, Pooling, Scores, TagSettings
 
 WHAT = "What is tagged"
@@ -207,6 +207,8 @@ def _inputs(paths: list[str], files_from: str | None, separator: str) -> Iterabl
         raise UsageError("stdin cannot be both an audio file and a list of files")
     if files_from is None:
         return paths
+    if files_from == "-" and sys.stdin is None:
+        raise UsageError("standard input is closed", "Name a file with the list")
     try:
         # Names are bytes: what is not UTF-8 comes through as it is.
         lines = (
@@ -219,13 +221,14 @@ def _inputs(paths: list[str], files_from: str | None, separator: str) -> Iterabl
 
 def _split(lines: IO[bytes], separator: bytes) -> Iterator[bytes]:
     """The entries of a list, read piece by piece; empty ones are passed over."""
+    end = b"\r" if separator == b"\n" else b""  # of a line from Windows; between NULs it is part of a name
     with cast(io.BufferedIOBase, lines) as buffered:
         rest = b""
         while piece := buffered.read1(1 << 16):  # what is there: whoever writes the list may take its time
             *whole, rest = (rest + piece).split(separator)
-            yield from (entry.removesuffix(b"\r") for entry in whole if entry.strip())
+            yield from (entry.removesuffix(end) for entry in whole if entry.strip())
         if rest.strip():
-            yield rest.removesuffix(b"\r")
+            yield rest.removesuffix(end)
 
 
 def _refuse_missing(paths: list[str], commands: list[str]) -> None:

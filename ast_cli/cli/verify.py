@@ -10,7 +10,7 @@ from rich.table import Table
 from ast_cli.cli import options
 from ast_cli.cli.screen import error_line, stdout
 from ast_cli.errors import ExitCode, UsageError
-from ast_cli.hub import DEFAULT_MODEL
+from ast_cli.published import DEFAULT_MODEL
 
 
 def verify(
