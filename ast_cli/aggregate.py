@@ -17,9 +17,8 @@ from ast_cli.labels import LabelSet
 from ast_cli.results import FileResult, Tag, WindowResult
 from ast_cli.settings import TagSettings
 
-FRAMES_PER_SECOND = round(
-    1 / FRAME_SHIFT_SECONDS
-)  # times are divided by it: 7 / 100 is 0.07, 7 * 0.01 is not
+# Times are divided by it: 35 / 100 is 0.35, 35 * 0.01 is not.
+FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)

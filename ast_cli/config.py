@@ -195,7 +195,7 @@ class FeatureConfig:
         sampling_rate: Of the waveforms, in Hz.
         num_mel_bins: M.
         max_length: Frames in a window, T; shorter recordings are padded, longer ones cut.
-        padding_value: What unnormalised features are padded with.
+        padding_value: Kept for `transformers`; features are padded with 0 there too, whatever it says.
         do_normalize: Whether (x − mean) / (2·std) is applied, after padding.
         mean: Of the unnormalised features of the training set.
         std: Likewise.

@@ -16,6 +16,8 @@ from ast_cli.model import ASTForAudioClassification
 from ast_cli.settings import require_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# How torch says on CUDA and on the CPU that no backend that may be used can do this attention.
+NO_KERNEL = ("No available kernel", "No viable backend")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -105,7 +107,7 @@ class TorchEngine:
                 "Use a smaller --batch-size, or --dtype bfloat16",
             ) from error
         except RuntimeError as error:
-            if "No available kernel" in str(error):
+            if any(words in str(error) for words in NO_KERNEL):
                 name, format_ = self.model.attn_implementation, str(self.dtype).removeprefix("torch.")
                 raise EngineError(
                     f"{self.device} has no {name} attention for {format_}", "Use --attn sdpa, which picks one"

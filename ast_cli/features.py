@@ -95,8 +95,6 @@ class ASTFeatureExtractor(FeatureConfig):
             )
         require_choice("return_tensors", str(return_tensors), ("None", "pt", "np"))
         windows = [self.pad(self.fbank(waveform)) for waveform in _waveforms(raw_speech)]
-        if not windows:
-            raise UsageError("no waveform was given")
         batch = torch.stack(windows)
         if self.do_normalize:
             batch = self.normalize(batch)
@@ -139,9 +137,9 @@ class ASTFeatureExtractor(FeatureConfig):
         return energies.clamp_min(ENERGY_FLOOR).log()
 
     def pad(self, frames: Tensor) -> Tensor:
-        """Pad or cut frames [F, M] to a window [T, M]; before normalising, as the network was trained."""
+        """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalising, as in training."""
         missing = self.max_length - frames.shape[0]
-        return F.pad(frames[: self.max_length], (0, 0, 0, max(0, missing)), value=self.padding_value)
+        return F.pad(frames[: self.max_length], (0, 0, 0, max(0, missing)), value=0.0)
 
     def normalize(self, windows: Tensor) -> Tensor:
         """(x − mean) / (2·std), whatever `do_normalize` says."""
@@ -264,4 +262,6 @@ def _waveforms(raw: ArrayLike | Tensor | Sequence[ArrayLike]) -> Iterator[Tensor
         waveform = torch.as_tensor(array, dtype=torch.float32)
         if waveform.ndim not in ((1,) if several else (1, 2)):
             raise UsageError("a waveform must have one channel", "Take the mean over its channels first")
+        if waveform.numel() == 0:
+            raise UsageError("a waveform is empty")
         yield from waveform.reshape(-1, waveform.shape[-1])

@@ -78,6 +78,10 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
         is_folder, is_file = path.is_dir(), path.is_file()
     except (OSError, RuntimeError) as error:  # a name too long for any file; the home of somebody unknown
         raise no_such_model(source) from error
+    if revision is not None and (is_folder or is_file):
+        raise CheckpointError(
+            f"{source} is here, and has no revisions", "Leave --revision out, or name a Hub id"
+        )
     if is_folder:
         return _local(source, path, partial(_weights_in, source, path))
     if is_file:

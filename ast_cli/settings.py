@@ -5,6 +5,7 @@ Knows no torch, so that the command's help can show it at once.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -44,6 +45,8 @@ class TagSettings:
     def __post_init__(self) -> None:
         if self.top_k < 0:
             raise UsageError(f"top_k must be 0 (all) or more, not {self.top_k}")
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise UsageError(f"threshold must be a finite number, not {self.threshold}")
         require_choice("aggregate", self.aggregate, get_args(Pooling))
 
 

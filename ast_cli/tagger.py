@@ -6,6 +6,7 @@ threads ahead of the network. Knows nothing of outputs or terminals.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -95,7 +96,7 @@ class Tagger:
         *,
         device: str = "auto",
         dtype: Dtype = "auto",
-        attn: Attention = "sdpa",
+        attn_implementation: Attention = "sdpa",
         scores: Scores = "auto",
         offline: bool = False,
     ) -> Tagger:
@@ -106,7 +107,7 @@ class Tagger:
             revision: Hub branch, tag or commit; the default branch if None.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             dtype: `auto`, `float32`, `bfloat16` or `float16`.
-            attn: `sdpa`, `eager`, or one SDPA backend: `flash`, `efficient`, `cudnn`, `math`.
+            attn_implementation: `sdpa`, `eager`, or one SDPA backend: `flash`, `efficient`, `cudnn`, `math`.
             scores: `auto` follows the checkpoint; or `sigmoid`, `softmax`, `logits`.
             offline: Never touch the network.
 
@@ -124,8 +125,10 @@ class Tagger:
         for one in sources:
             checkpoint = Checkpoint.open(one, revision, offline=offline)
             extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
-            model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
-            _refuse_misfit(checkpoint, extractor, model)
+            model = ASTForAudioClassification.from_pretrained(
+                checkpoint, attn_implementation=attn_implementation
+            )
+            refuse_misfit(checkpoint, extractor, model)
             checkpoints.append(checkpoint)
             extractors.append(extractor)
             engines.append(TorchEngine(model, extractor, place, number_format))
@@ -194,13 +197,20 @@ class Tagger:
             UsageError: It has another shape or type.
         """
         settings = TagSettings(**options)
-        samples = torch.as_tensor(waveform)
-        if samples.ndim not in (1, 2) or not samples.is_floating_point() or sample_rate < 1:
+        if isinstance(waveform, Tensor):
+            waveform = waveform.detach().cpu()
+            waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
+        samples = np.asarray(waveform)
+        right_shape = samples.ndim == 1 or (samples.ndim == 2 and len(samples) > 0)
+        if not right_shape or samples.dtype.kind != "f" or sample_rate < 1:
             raise UsageError(
-                f"a waveform is [S] or [channels, S] of floats, not {list(samples.shape)} of {samples.dtype}",
+                f"a waveform is [S] or [channels, S] of floats at 1 Hz or more, not {list(samples.shape)} "
+                f"of {samples.dtype} at {sample_rate} Hz",
                 "Divide integers by their largest value first",
             )
-        block = samples.detach().cpu().float().reshape(-1, samples.shape[-1]).T.numpy()
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
+            # A copy only where torch could not share the memory.
+            block = np.atleast_2d(np.require(samples, np.float32, ["C", "W"])).T
         return self._tag_one("", Recording(sample_rate, block.shape[1], iter([block])), settings)
 
     def tag_many(
@@ -209,7 +219,6 @@ class Tagger:
         *,
         batch_size: int = DEFAULT_BATCH_SIZE,
         workers: int | None = None,
-        fail_fast: bool = False,
         on_heard: Callable[[float], None] | None = None,
         **options: Unpack[TagOptions],
     ) -> Iterator[FileResult | FileFailure]:
@@ -219,12 +228,10 @@ class Tagger:
             paths: Files and folders; `-` is standard input. Taken as they are needed, so it may be endless.
             batch_size: Windows in a forward pass.
             workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
-            fail_fast: Raise the first failure instead of yielding it.
             on_heard: Called with the seconds of audio that were newly scored, after every batch.
             **options: See `TagSettings`.
 
         Raises:
-            InputError: With `fail_fast`, the first recording that cannot be tagged.
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
@@ -232,14 +239,13 @@ class Tagger:
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
         self._window_and_hop(settings)  # refused now rather than at the first recording
-        return self._tag_many(paths, batch_size, workers or default_workers(), fail_fast, on_heard, settings)
+        return self._tag_many(paths, batch_size, workers or default_workers(), on_heard, settings)
 
     def _tag_many(
         self,
         paths: Iterable[str | os.PathLike[str]],
         batch_size: int,
         workers: int,
-        fail_fast: bool,
         on_heard: Callable[[float], None] | None,
         settings: TagSettings,
     ) -> Iterator[FileResult | FileFailure]:
@@ -257,8 +263,6 @@ class Tagger:
         def finished() -> Iterator[FileResult | FileFailure]:
             while in_flight and (outcome := in_flight[0].outcome()):
                 in_flight.popleft()
-                if fail_fast and isinstance(outcome, FileFailure):
-                    raise InputError(outcome.error, f"{outcome.file}: {outcome.message}")
                 yield outcome
 
         jobs = read_ahead(
@@ -328,8 +332,8 @@ class Tagger:
 
     def _window_and_hop(self, settings: TagSettings) -> tuple[int, int]:
         for name, seconds in (("window", settings.window), ("hop", settings.hop)):
-            if seconds is not None and round(seconds * FRAMES_PER_SECOND) < 1:
-                raise UsageError(f"{name} must be at least {FRAME_SHIFT_SECONDS} s, not {seconds}")
+            if seconds is not None and not FRAME_SHIFT_SECONDS <= seconds < math.inf:
+                raise UsageError(f"{name} must be at least {FRAME_SHIFT_SECONDS} s and finite, not {seconds}")
         length = self.extractor.max_length
         if settings.window is not None:
             asked = round(settings.window * FRAMES_PER_SECOND)
@@ -397,9 +401,10 @@ class _InFlight:
             return failure(self.aggregate.file, error)
 
 
-def _refuse_misfit(
+def refuse_misfit(
     checkpoint: Checkpoint, extractor: ASTFeatureExtractor, model: ASTForAudioClassification
 ) -> None:
+    """Raise CheckpointError unless the network takes what the extractor makes."""
     config = model.config
     made, wanted = (
         (extractor.max_length, extractor.num_mel_bins),

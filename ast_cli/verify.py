@@ -118,7 +118,10 @@ def verify_against_transformers(
             weights.parent, local_files_only=True
         )
         their_model = transformers.ASTForAudioClassification.from_pretrained(
-            weights.parent, local_files_only=True, use_safetensors=weights.suffix == ".safetensors"
+            weights.parent,
+            local_files_only=True,
+            use_safetensors=weights.suffix == ".safetensors",
+            torch_dtype=torch.float32,  # config.json may name another
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(

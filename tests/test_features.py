@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
+import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -198,12 +199,13 @@ def test_silence_is_padded_like_sound() -> None:
     assert (window.frames[3:] == 0).all()
 
 
-def test_the_padding_value_fills_a_short_window() -> None:
-    extractor = ASTFeatureExtractor(max_length=MOST, num_mel_bins=16, padding_value=-1.5)
-    stream = WindowStream(extractor)
-    list(stream.push(waveform(samples_for(3))))
-    [window] = stream.finish()
-    assert (window.frames[3:] == -1.5).all()
+def test_a_short_window_is_filled_with_zeros_as_in_transformers_whatever_padding_value_says() -> None:
+    settings = {"max_length": 128, "num_mel_bins": 16, "padding_value": -1.5, "do_normalize": False}
+    short = waveform(samples_for(3))
+    ours = ASTFeatureExtractor(**settings)(short, 16_000, "pt").input_values
+    theirs = transformers.ASTFeatureExtractor(**settings)(short.numpy(), 16_000, "pt").input_values
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=TOLERANCE)
+    assert (ours[0, 3:] == 0).all()
 
 
 def test_the_first_window_of_a_long_waveform_equals_the_truncated_input() -> None:

@@ -15,9 +15,11 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import IO, Any
 
 import numpy as np
+import soundfile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -29,8 +31,12 @@ Block = NDArray[np.float32]  # [samples, channels]
 
 BLOCK_SECONDS = 10
 BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels
-# A WAV header written before its length was known, as `ffmpeg … -f wav -` does, promises this or more.
-STREAMED_BYTES = 0x7FFFF000
+# A header written before the length was known, as by `sox … -t aiff -` or `ffmpeg … -f wav -`, promises this
+# or more.
+STREAMED_BYTES = 0x7F000000
+UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none, as in a streamed FLAC
+# The lines of libsndfile's log that compare lengths: of WAV, AIFF, AU, W64 and RF64.
+LENGTH_LINES = ("data", "SSND", "Data Size", "riff", "Riff size")
 
 
 @dataclass
@@ -108,9 +114,11 @@ class _UnrecognisedError(Exception):
 
 def _open_file(path: str) -> IO[bytes]:
     """The file itself, or a seekable copy of what a pipe delivers."""
-    if path == STDIN:
-        return _spool(sys.stdin.buffer)
     try:
+        if path == STDIN:
+            if sys.stdin is None:
+                raise InputError("unreadable", "standard input is closed")
+            return _spool(sys.stdin.buffer)
         # Looked at before it is opened: opening a pipe that nobody writes to would wait for ever.
         mode = os.stat(path).st_mode  # noqa: PTH116
         if stat.S_ISFIFO(mode):
@@ -128,6 +136,8 @@ def _open_file(path: str) -> IO[bytes]:
         return file
     except OSError as error:
         raise _input_error(path, error) from error
+    except ValueError as error:  # a NUL, or what no file system can spell
+        raise InputError("not-found", f"no file can have this name: {error}", "Check the spelling") from error
 
 
 def _spool(pipe: IO[bytes]) -> IO[bytes]:
@@ -153,12 +163,17 @@ def _block_length(sample_rate: int, channels: int) -> int:
     return max(1, min(BLOCK_SECONDS * sample_rate, BLOCK_VALUES // channels))
 
 
-def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
-    import soundfile
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from start to end: soundfile seeks after every read, which fails at the end of a streamed FLAC."""
 
+    def seekable(self) -> bool:
+        return False
+
+
+def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
     try:
         # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
-        sound = stack.enter_context(soundfile.SoundFile(os.dup(file.fileno()), closefd=True))
+        sound = stack.enter_context(_ForwardFile(os.dup(file.fileno()), closefd=True))
     except soundfile.LibsndfileError as error:
         raise _UnrecognisedError(error.error_string.rstrip(".")) from error
     warnings = [*_header_warnings(sound.extra_info)]
@@ -187,7 +202,7 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
                 yield block[:filled]
             if filled < length:
                 break
-        if done < sound.frames:
+        if done < sound.frames < UNKNOWN_FRAMES:
             seconds, promised = done / sound.samplerate, sound.frames / sound.samplerate
             warnings.append(f"cut off: it ends after {seconds:.3f} s, its header promises {promised:.3f} s")
 
@@ -198,7 +213,7 @@ def _header_warnings(log: str) -> Iterator[str]:
     """What libsndfile noted about a length that the file does not have."""
     for line in log.splitlines():
         name, _, rest = line.partition(":")
-        if name.strip() == "data" and "should be" in rest:
+        if name.strip() in LENGTH_LINES and "should be" in rest:
             promised, found = (
                 int("".join(filter(str.isdigit, part)) or 0) for part in rest.split("should be", 1)
             )
@@ -236,15 +251,13 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
     rate, channels = codec.sample_rate, codec.channels
 
     def blocks() -> Iterator[Block]:
-        to_float = av.AudioResampler(format="flt", layout=codec.layout, rate=rate)
         pieces: list[Block] = []
         done = held = 0
         try:
-            for frame in _av_frames(container, stream):
-                for piece in to_float.resample(frame):
-                    array = piece.to_ndarray().reshape(-1, channels)
-                    pieces.append(array)
-                    held += len(array)
+            for frame in _av_frames(container, stream, codec.layout, rate):
+                array = frame.to_ndarray().reshape(-1, channels)
+                pieces.append(array)
+                held += len(array)
                 if held >= _block_length(rate, channels):
                     yield np.concatenate(pieces)
                     pieces, done, held = [], done + held, 0
@@ -259,9 +272,16 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
     return Recording(rate, channels, blocks(), warnings)
 
 
-def _av_frames(container: Any, stream: Any) -> Iterator[Any]:
-    yield from container.decode(stream)
-    yield None  # flushes what the converter still holds
+def _av_frames(container: Any, stream: Any, layout: Any, rate: int) -> Iterator[Any]:
+    """The frames in one format, even where a broadcast changes its channels or rate on the way."""
+    import av
+
+    for _, alike in groupby(
+        container.decode(stream), lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate)
+    ):
+        to_float = av.AudioResampler(format="flt", layout=layout, rate=rate)
+        for frame in chain(alike, [None]):  # None flushes what the converter still holds
+            yield from to_float.resample(frame)
 
 
 def _av_reason(error: Exception) -> str:

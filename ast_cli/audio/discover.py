@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
-import stat
 from collections.abc import Iterable, Iterator
+from typing import IO, cast
 
 from ast_cli.errors import InputError
 from ast_cli.results import FileFailure
@@ -56,6 +58,25 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | FileFail
             )
 
 
+def read_list(lines: IO[bytes], separator: bytes) -> Iterator[str]:
+    """The paths of a list, read piece by piece; empty entries are passed over. Closes the list at its end.
+
+    Args:
+        lines: The list. Names are bytes: what is not UTF-8 comes through as it is.
+        separator: A newline, or NUL as of `find -print0`.
+    """
+    end = b"\r" if separator == b"\n" else b""  # of a line from Windows; between NULs it is part of a name
+    with cast(io.BufferedIOBase, lines) as buffered:
+        rest = b""
+        mark = codecs.BOM_UTF8  # at the start of a list from Windows
+        while piece := buffered.read1(1 << 16):  # what is there: whoever writes the list may take its time
+            *whole, rest = (rest + piece).removeprefix(mark).split(separator)
+            mark = b"" if whole else mark
+            yield from (os.fsdecode(entry.removesuffix(end)) for entry in whole if entry.strip())
+        if rest.strip():
+            yield os.fsdecode(rest.removesuffix(end))
+
+
 def failure(path: str, error: InputError) -> FileFailure:
     """The record of why `path` has no result."""
     return FileFailure(path, error.word, str(error))
@@ -84,6 +105,6 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str | Fil
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
-        return entry.is_dir() or stat.S_ISDIR(entry.stat().st_mode)
+        return entry.is_dir()
     except OSError:
-        return False  # a broken link: opening it will say so
+        return False  # a link in a circle: opening it will say so

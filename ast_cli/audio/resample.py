@@ -19,6 +19,7 @@ ROLLOFF = 0.99  # of the lower Nyquist frequency
 # torchaudio tabulates a filter for every phase, over a whole period of the two rates. Rates with hardly a
 # common divisor, such as 44,101 Hz, would need gigabytes. 44.1 kHz needs 76,000 taps.
 MOST_TAPS = 1 << 20
+TAPS_AT_ONCE = 1 << 21  # where they are computed: 16 MB in float64
 
 
 class StreamResampler:
@@ -81,13 +82,14 @@ def _converter(orig: int, new: int) -> Callable[[Tensor], Tensor]:
     return lambda samples: _resample_by_taps(samples, orig, new)
 
 
-def _resample_by_taps(samples: Tensor, orig: int, new: int, most_outputs: int = 1 << 16) -> Tensor:
+def _resample_by_taps(samples: Tensor, orig: int, new: int) -> Tensor:
     """The same filter as torchaudio's, its taps computed where they are needed instead of tabulated."""
     cutoff = min(orig, new) * ROLLOFF
     reach = math.ceil(ZERO_CROSSINGS * orig / cutoff)
     offsets = torch.arange(-reach, reach + 1)
     padded = F.pad(samples, (reach, reach + 1))
     outputs = -(-new * len(samples) // orig)
+    most_outputs = max(1, TAPS_AT_ONCE // len(offsets))
     pieces = []
     for start in range(0, outputs, most_outputs):
         index = torch.arange(start, min(start + most_outputs, outputs))

@@ -79,8 +79,8 @@ def _options(
 ) -> None:
     """Say what is heard in any recording, with the Audio Spectrogram Transformer.
 
-    [bold]ast-tag PATH...[/bold] is the same as [bold]ast-tag tag PATH...[/bold]; `ast-tag tag --help` lists
-    its options. A file that is called like a command is ./NAME.
+    [bold]ast-tag PATH...[/bold] is the same as [bold]ast-tag tag PATH...[/bold]: see `ast-tag tag --help`.
+    A file that is called like a command is ./NAME.
     """
 
 
@@ -113,3 +113,9 @@ def main() -> None:
         app()
     except KeyboardInterrupt:  # before or after the command itself
         sys.exit(ExitCode.INTERRUPTED)
+    except OSError as error:  # of the help and the version, which come before any command
+        if error.filename is not None:
+            raise
+        abandon_stdout()
+        error_line(f"cannot write to standard output: {error.strerror}")
+        sys.exit(ExitCode.CANNOT_RUN)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ast_cli.outputs.sink import STDOUT, open_stdout, part_of
+from ast_cli.outputs.sink import STDOUT, open_stdout, part_of, target_of
 from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, FileResult, display_name
@@ -109,9 +108,9 @@ class TagScreen:
         finally:
             self._progress.start()
 
-    def showing_results(self) -> Any:
-        """Around writing to stdout: keeps results and progress apart where both are on the terminal."""
-        return self._above_progress() if sys.stdout.isatty() else nullcontext()
+    def showing_results(self, stream: TextIO) -> Any:
+        """Around writing to `stream`: keeps results and progress apart where both are on the terminal."""
+        return self._above_progress() if stream.isatty() else nullcontext()
 
     def heard(self, seconds: float) -> None:
         """More audio was scored."""
@@ -152,13 +151,14 @@ class TagScreen:
         try:
             yield
         except BaseException as error:
-            part = part_of(Path(out))
-            kept = f"; kept in {part}" if out != STDOUT and part.exists() else ""
+            part = part_of(target_of(out))
+            is_kept = out != STDOUT and os.path.exists(part)  # noqa: PTH110 — Path.exists may raise
+            kept = f"; kept in {part}" if is_kept else ""
             if (self.tagged or self.failed) and not isinstance(error, BrokenPipeError):
                 self._say(f"{self.tagged} tagged, {self.failed} failed before the end{kept}")
             raise
         inputs = self.tagged + self.failed
-        if not self._quiet and (inputs != 1 or self._verbose):
+        if not self._quiet:
             counts = f"{self.tagged} tagged, {self.failed} failed, 0 skipped"
             self._say(f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}", "dim")
 

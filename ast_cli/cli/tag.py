@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
-from typing import IO, Annotated, cast
+from typing import Annotated
 
 import typer
 
-from ast_cli.audio.discover import STDIN, discover
+from ast_cli.audio.discover import STDIN, discover, read_list
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, InputError, UsageError
@@ -166,14 +165,19 @@ def tag(
         from ast_cli.tagger import Tagger
 
         tagger = Tagger.from_pretrained(
-            model, revision, device=device, dtype=dtype, attn=attn, scores=scores, offline=offline
+            model,
+            revision,
+            device=device,
+            dtype=dtype,
+            attn_implementation=attn,
+            scores=scores,
+            offline=offline,
         )
         screen.note(tagger.description)
         outcomes = tagger.tag_many(
             inputs,
             batch_size=batch_size,
             workers=workers,
-            fail_fast=fail_fast,
             on_heard=screen.heard,
             **asdict(settings),
         )
@@ -185,8 +189,10 @@ def tag(
         ):
             for outcome in outcomes:
                 screen.outcome(outcome)
-                with screen.showing_results():
+                with screen.showing_results(stream):
                     writer.write(outcome)
+                if fail_fast and screen.failed:
+                    raise typer.Exit(ExitCode.SOME_FAILED)
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -216,19 +222,7 @@ def _inputs(paths: list[str], files_from: str | None, separator: str) -> Iterabl
         )
     except OSError as error:
         raise UsageError(f"cannot read the list {files_from}: {error.strerror}") from error
-    return chain(paths, map(os.fsdecode, _split(lines, separator.encode())))
-
-
-def _split(lines: IO[bytes], separator: bytes) -> Iterator[bytes]:
-    """The entries of a list, read piece by piece; empty ones are passed over."""
-    end = b"\r" if separator == b"\n" else b""  # of a line from Windows; between NULs it is part of a name
-    with cast(io.BufferedIOBase, lines) as buffered:
-        rest = b""
-        while piece := buffered.read1(1 << 16):  # what is there: whoever writes the list may take its time
-            *whole, rest = (rest + piece).split(separator)
-            yield from (entry.removesuffix(end) for entry in whole if entry.strip())
-        if rest.strip():
-            yield rest.removesuffix(end)
+    return chain(paths, read_list(lines, separator.encode()))
 
 
 def _refuse_missing(paths: list[str], commands: list[str]) -> None:

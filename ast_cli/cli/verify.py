@@ -6,11 +6,15 @@ from typing import Annotated, Literal
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from ast_cli.cli import options
 from ast_cli.cli.screen import error_line, stdout
 from ast_cli.errors import ExitCode, UsageError
+from ast_cli.outputs.text import one_line
 from ast_cli.published import DEFAULT_MODEL
+
+STYLES = {"equal": "green", "different": "bold red"}
 
 
 def verify(
@@ -46,13 +50,26 @@ def verify(
         comparisons = verify_published(model, revision, offline=offline)
     else:
         comparisons = verify_against_transformers(model, file, revision, offline=offline)
-    table = Table("", "ours", against, "deviation", "", box=None, pad_edge=False, header_style="dim")
-    found = list(comparisons)
-    for one in found:
-        verdict = "[green]equal[/]" if one.holds else "[bold red]different[/]"
-        table.add_row(one.what, f"{one.ours:.6f}", f"{one.theirs:.6f}", f"{one.deviation:.1e}", verdict)
+    columns = ("what", "ours", against, "deviation", "verdict")
+    rows = [
+        (
+            one_line(one.what),  # a label is in it
+            f"{one.ours:.6f}",
+            f"{one.theirs:.6f}",
+            f"{one.deviation:.1e}",
+            "equal" if one.holds else "different",
+        )
+        for one in comparisons
+    ]
     with stdout() as console:
-        console.print(table)
-    if not all(one.holds for one in found):
-        error_line(f"{model} differs by more than {TOLERANCE:.0e} from what is {against}")
+        if console.is_terminal:
+            table = Table(*columns, box=None, pad_edge=False, header_style="dim")
+            for row in rows:
+                table.add_row(*map(Text, row[:-1]), Text(row[-1], STYLES[row[-1]]))
+            console.print(table)
+        else:
+            console.file.writelines("\t".join(row) + "\n" for row in (columns, *rows))
+    if any(row[-1] == "different" for row in rows):
+        theirs = "the published logits" if against == "published" else against
+        error_line(f"{model} differs from {theirs} by more than {TOLERANCE:.0e}")
         raise typer.Exit(ExitCode.SOME_FAILED)

@@ -22,7 +22,7 @@ class JsonWriter(Writer):
         self._errors: list[dict[str, Any]] = []
         self._separator = "\n"
         head = {"schema": SCHEMA, "model": _model(run.models), "settings": run.settings}
-        text = json.dumps(head, indent=2, ensure_ascii=False)
+        text = _inert(json.dumps(head, indent=2, ensure_ascii=False))
         self.stream.write(text.removesuffix("\n}") + ',\n  "results": [')
 
     def result(self, result: FileResult) -> None:
@@ -100,4 +100,11 @@ def _model(models: Sequence[ModelInfo]) -> dict[str, Any]:
 
 def _dump(document: object) -> str:
     # Text stays text, so that a name can be searched for; one line each, so that `grep` and `tail` work.
-    return json.dumps(document, ensure_ascii=False, allow_nan=False)
+    return _inert(json.dumps(document, ensure_ascii=False, allow_nan=False))
+
+
+def _inert(text: str) -> str:
+    r"""The same JSON with what is not printable as `\uNNNN`, so that no terminal obeys it."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text)

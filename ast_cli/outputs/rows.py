@@ -23,7 +23,7 @@ class CsvWriter(Writer):
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         super().__init__(stream, run_info)
-        self._rows = csv.writer(stream, delimiter=self.delimiter, lineterminator="\n")
+        self._rows = csv.writer(_UnixLines(stream), delimiter=self.delimiter, lineterminator="\r\n")
 
     def begin(self) -> None:
         """Write the header."""
@@ -37,6 +37,16 @@ class CsvWriter(Writer):
             self._rows.writerow(
                 (file, f"{start:.3f}", f"{end:.3f}", tag.rank, tag.index, tag.mid, label, score)
             )
+
+
+class _UnixLines:
+    r"""Ends rows in `\n`. The writer ends them in `\r\n`, since it quotes only what could end a row."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, row: str) -> None:
+        self._stream.write(row.removesuffix("\r\n") + "\n")
 
 
 class TsvWriter(CsvWriter):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
@@ -29,26 +29,38 @@ def open_sink(out: str, *, overwrite: bool = False) -> Iterator[TextIO]:
         with open_stdout() as stream:
             yield stream
         return
-    path = Path(out)
-    if path.is_dir():
-        raise OutputError(f"{out} is a folder", "Name a file in it")
-    if path.exists() and not path.is_file():  # as /dev/null and `>(gzip > tags.gz)` are
-        with _output_errors(path), path.open("w", encoding="utf-8", newline="\n") as stream:
-            yield stream
-        return
-    if path.exists() and not overwrite:
-        raise OutputError(f"{out} is there already", "--overwrite replaces it; or choose another name")
-    part = part_of(path)
+    path = target_of(out)
+    with _output_errors(path):
+        if path.is_dir():
+            raise OutputError(f"{out} is a folder", "Name a file in it")
+        if path.is_file() and not overwrite:
+            raise OutputError(f"{out} is there already", "--overwrite replaces it; or choose another name")
+        if path.exists() and not path.is_file():  # as /dev/null and `>(gzip > tags.gz)` are
+            with _open(path) as stream:
+                yield stream
+            return
+        part = part_of(path)
+        if not overwrite and part.is_file() and part.stat().st_size:
+            raise OutputError(
+                f"{part} holds the results of an unfinished run",
+                "--overwrite starts anew; or move it away first",
+            )
     try:
         with _output_errors(path):
-            with part.open("w", encoding="utf-8", newline="\n") as stream:
+            with _open(part) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
             part.replace(path)
     finally:
-        if part.exists() and part.stat().st_size == 0:
-            part.unlink()
+        with suppress(OSError):
+            if part.stat().st_size == 0:
+                part.unlink()
+
+
+def _open(path: Path) -> TextIO:
+    # A label out of JSON may hold half a surrogate pair, which UTF-8 cannot: it is no reason to stop.
+    return path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 @contextmanager
@@ -79,7 +91,7 @@ def open_stdout() -> Iterator[TextIO]:
         raise OutputError("standard output is closed", "Name a file with --out")
     # Names in results are valid Unicode (`results.display_name`), so no locale may stand in their way.
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace", newline="\n")
     try:
         yield sys.stdout
         sys.stdout.flush()
@@ -96,6 +108,11 @@ def open_stdout() -> Iterator[TextIO]:
 def abandon_stdout() -> None:
     """Let the rest of standard output vanish: Python would write it at exit, and fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def target_of(out: str) -> Path:
+    """The file to be written: where `out` is a link, what it leads to, so that it stays one."""
+    return Path(os.path.realpath(out) if os.path.islink(out) else out)  # noqa: PTH114
 
 
 def part_of(path: Path) -> Path:

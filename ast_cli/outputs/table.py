@@ -17,7 +17,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class TableWriter(Writer):
-    """Coloured where the terminal has colours; never wider than it."""
+    """Coloured where the terminal has colours; never wider than it, but for a name, which is never cut."""
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         super().__init__(stream, run_info)
@@ -28,7 +28,7 @@ class TableWriter(Writer):
         # Text, never markup: a name such as `[red]` must be shown as it is.
         heading = Text(one_line(display_name(result.file)), "bold")
         heading.append(f"  {clock(result.duration)}", "dim not bold")
-        self._print(heading)
+        self._console.print(heading)
         if not result.windows:
             self._tags(result.tags)
         for window in result.windows:
@@ -45,8 +45,7 @@ class TableWriter(Writer):
             self._print(line)
 
     def _print(self, line: Text) -> None:
-        line.no_wrap, line.overflow = True, "ellipsis"
-        self._console.print(line, soft_wrap=False, crop=True)
+        self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True, soft_wrap=False)
 
 
 def bar(score: float) -> str:

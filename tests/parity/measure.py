@@ -130,15 +130,15 @@ def start() -> str:
 
     ast_tag = median(str(Path(sys.executable).with_name("ast-tag")), "--help")
     alone = median(sys.executable, "-c", "import torch")
-    return f"`ast-tag --help` takes {ast_tag:.2f} s, `python -c 'import torch'` {alone:.2f} s (medians of 7)"
+    took = f"`ast-tag --help` takes {ast_tag:.2f} s, `python -c 'import torch'` {alone:.2f} s"
+    return f"{took} (medians of 7)"
 
 
 def main() -> None:
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    print(
-        f"torch {torch.__version__}, transformers {transformers.__version__}, {torch.get_num_threads()} threads\n"
-    )
+    versions = f"torch {torch.__version__}, transformers {transformers.__version__}"
+    print(f"{versions}, {torch.get_num_threads()} threads\n")
     print("| what is compared | with | largest deviation |\n|---|---|---|")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

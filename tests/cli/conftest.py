@@ -1,0 +1,51 @@
+"""What a user of the command has: a model, and a folder of recordings to be in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.known import save_known_checkpoint
+from tests.cli.runner import TERMINALS
+
+
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs in this process write as into a pipe, whatever the terminal or the CI of those who test."""
+    for variable in TERMINALS:
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("typer.rich_utils.FORCE_TERMINAL", None)
+
+
+@pytest.fixture(scope="session")
+def known(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A checkpoint that gives `known.TAGS` to all that it hears."""
+    return str(save_known_checkpoint(tmp_path_factory.mktemp("known") / "model"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: clip.wav of 1 s, long.wav of 4 s in stereo, and no recording called notes.wav."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    noise = 0.1 * np.random.default_rng(0).standard_normal((64_000, 2))
+    soundfile.write(folder / "clip.wav", noise[:16_000, 0], 16_000)
+    soundfile.write(folder / "long.wav", noise, 16_000)
+    (folder / "notes.wav").write_text("This is no recording.")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of the Hub, for runs in this process, whoever has imported its client before."""
+    from huggingface_hub import constants
+
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return folder

@@ -1,0 +1,108 @@
+"""What is imported when: help and completion are instant, and so is the package itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import pytest
+
+import ast_cli
+from tests.cli.runner import environment
+
+HEAVY = {"torch", "torchaudio", "numpy", "transformers", "soundfile", "av", "huggingface_hub", "safetensors"}
+REPORT = "import json, sys; print(json.dumps([*sys.modules]), file=sys.stderr)"
+COMPLETION = "_AST_TAG_COMPLETE"
+
+
+def python(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def heavy_modules(code: str, **env: str) -> tuple[str, set[str]]:
+    """What code prints, and which heavy packages it leaves imported."""
+    done = python(f"import atexit; atexit.register(lambda: exec({REPORT!r}))\n{code}", **env)
+    *errors, report = done.stderr.splitlines()
+    assert not errors
+    return done.stdout, HEAVY & set(json.loads(report))
+
+
+def command(*args: str) -> str:
+    return f"import sys; sys.argv = {['ast-tag', *args]!r}; from ast_cli.cli.app import main; main()"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("--help", "doctor"),
+        ("-h", "doctor"),
+        ("tag --help", "--top-k"),
+        ("verify -h", "--against"),
+        ("--version", ast_cli.__version__),
+        ("labels dog", "/m/0bt9lr\tDog"),
+    ],
+)
+def test_what_needs_no_network_of_neurons_loads_none(line: str, said: str) -> None:
+    out, heavy = heavy_modules(command(*line.split()))
+    assert said in out
+    assert heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("ast-tag la", {"labels"}),
+        ("ast-tag tag --top", {"--top-k"}),
+        ("ast-tag tag --dtype b", {"bfloat16"}),
+        ("ast-tag models p", {"pull"}),
+    ],
+)
+def test_completion_is_instant(words: str, offered: set[str]) -> None:
+    line: dict[str, Any] = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    out, heavy = heavy_modules(command(), **{COMPLETION: "complete_bash"}, **line)
+    assert set(out.split()) == offered
+    assert heavy == set()
+
+
+def test_completion_can_be_set_up() -> None:
+    out, heavy = heavy_modules(command(), **{COMPLETION: "source_bash"})
+    assert COMPLETION in out
+    assert heavy == set()
+
+
+def test_the_package_imports_its_public_names_only_when_they_are_used() -> None:
+    assert heavy_modules("import ast_cli; dir(ast_cli); ast_cli.__version__") == ("", set())
+
+
+@pytest.mark.parametrize("name", ast_cli.__all__)
+def test_every_public_name_can_be_imported(name: str) -> None:
+    assert getattr(ast_cli, name).__name__ == name
+    assert name in dir(ast_cli)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'ast_cli' has no attribute 'Tager'"):
+        ast_cli.Tager  # noqa: B018
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ast_cli", "--version"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    torch, torchaudio = version("torch"), version("torchaudio")
+    assert done.stdout == f"ast-tag {ast_cli.__version__} (torch {torch}, torchaudio {torchaudio})\n"

@@ -1,0 +1,232 @@
+"""What runs on a CUDA device against the same on the CPU, in every number format and attention it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from ast_cli import FileFailure, FileResult, Tagger
+from ast_cli.engine import TorchEngine, resolve_device
+from ast_cli.errors import EngineError
+from ast_cli.features import ASTFeatureExtractor
+from tests.checkpoints import random_config, random_model
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device here"),
+    pytest.mark.filterwarnings("ignore:record_property is incompatible with junit_family"),
+]
+
+CUDA = "cuda"
+LOGITS = 1e-4  # float32 sums in another order, without TF32
+SCORES = {torch.float16: 0.005, torch.bfloat16: 0.05}  # 11 and 8 bits, through twelve layers
+FRAMES = {"nano": 128, "tiny": 1024}  # 146 and 1214 tokens
+
+
+@lru_cache
+def windows(size: str, count: int = 2) -> Tensor:
+    """Unnormalised windows of noise, some quiet, some loud."""
+    generator = torch.Generator().manual_seed(0)
+    loudness = torch.logspace(-3, 0, count)[:, None]
+    samples = 400 + (FRAMES[size] - 1) * 160
+    extractor = ASTFeatureExtractor(max_length=FRAMES[size])
+    return extractor.fbank(loudness * torch.randn(count, samples, generator=generator))
+
+
+def logits(size: str, device: str, dtype: torch.dtype = torch.float32, attn: str = "sdpa") -> Tensor:
+    model = random_model(random_config(size, frames=FRAMES[size]))
+    model.attn_implementation = attn
+    extractor = ASTFeatureExtractor(max_length=FRAMES[size])
+    return TorchEngine(model, extractor, resolve_device(device), dtype).logits(windows(size))
+
+
+@lru_cache
+def cpu_logits(size: str) -> Tensor:
+    return logits(size, "cpu", attn="eager")
+
+
+def logits_if_there(size: str, dtype: torch.dtype, attn: str) -> Tensor:
+    """Not every device has every attention in every number format; the plain ones, all have."""
+    try:
+        return logits(size, CUDA, dtype, attn)
+    except EngineError as error:
+        if attn in ("eager", "sdpa", "math"):
+            raise
+        pytest.skip(str(error))
+
+
+def deviation(found: Tensor, expected: Tensor) -> float:
+    assert found.isfinite().all()
+    return (found - expected).abs().max().item()
+
+
+# The network
+
+
+# Why torch leaves out a backend it tells in warnings.
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "math", "efficient", "flash", "cudnn"])
+@pytest.mark.parametrize("size", FRAMES)
+def test_logits_in_float32_equal_the_cpus(
+    size: str, attn: str, record_property: Callable[[str, object], None]
+) -> None:
+    found = deviation(logits_if_there(size, torch.float32, attn), cpu_logits(size))
+    record_property("logits_deviation", found)
+    assert found <= LOGITS
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "math", "efficient", "flash", "cudnn"])
+@pytest.mark.parametrize("dtype", SCORES, ids=str)
+@pytest.mark.parametrize("size", FRAMES)
+def test_scores_in_half_precision_stay_close_to_the_cpus(
+    size: str, dtype: torch.dtype, attn: str, record_property: Callable[[str, object], None]
+) -> None:
+    found, expected = logits_if_there(size, dtype, attn), cpu_logits(size)
+    record_property("logits_deviation", deviation(found, expected))
+    scores = deviation(found.sigmoid(), expected.sigmoid())
+    record_property("score_deviation", scores)
+    assert 0 < scores <= SCORES[dtype]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("attn", ["flash", "cudnn"])
+def test_an_attention_without_float32_is_an_error_with_a_remedy(attn: str) -> None:
+    with pytest.raises(EngineError, match=rf"no {attn} attention for float32\. Use --attn sdpa"):
+        logits("nano", CUDA, torch.float32, attn)
+
+
+def test_a_batch_equals_its_windows_one_by_one() -> None:
+    extractor = ASTFeatureExtractor(max_length=128)
+    engine = TorchEngine(random_model(), extractor, resolve_device(CUDA), torch.float32)
+    batch = windows("nano", 7)
+    alone = torch.cat([engine.logits(window[None]) for window in batch])
+    torch.testing.assert_close(engine.logits(batch), alone, rtol=0, atol=LOGITS)
+
+
+def test_logits_come_back_to_the_cpu_and_torchs_own_settings_stay() -> None:
+    before = (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)
+    found = logits("nano", CUDA)
+    assert (found.device.type, found.dtype) == ("cpu", torch.float32)
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == before
+
+
+# Devices
+
+
+def test_auto_is_cuda() -> None:
+    assert resolve_device("auto").type == "cuda"
+    assert resolve_device("cuda:0") == torch.device("cuda:0")
+
+
+def test_a_device_beyond_the_last_is_an_error() -> None:
+    with pytest.raises(EngineError, match=r"no device cuda:99: torch finds \d+"):
+        resolve_device("cuda:99")
+
+
+@pytest.fixture
+def little_memory() -> Iterator[None]:
+    """Leave this process a thousandth of the device's memory for a while."""
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(0.001)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_too_little_memory_is_an_error_with_a_remedy() -> None:
+    extractor = ASTFeatureExtractor(max_length=128)
+    engine = TorchEngine(random_model(), extractor, resolve_device(CUDA), torch.float32)
+    total = torch.cuda.get_device_properties(0).total_memory
+    count = total // 1000 // (128 * 128 * 4) + 1  # their input alone is more
+    with pytest.raises(EngineError, match=f"too little memory for {count} windows at once") as caught:
+        engine.logits(torch.zeros(1, 128, 128).expand(count, -1, -1))
+    assert "--batch-size" in caught.value.remedy
+
+
+# Features
+
+
+@pytest.mark.parametrize("samples", [400, 16_000, 164_080])
+def test_the_features_equal_the_cpus(samples: int, record_property: Callable[[str, object], None]) -> None:
+    extractor = ASTFeatureExtractor()
+    generator = torch.Generator().manual_seed(0)
+    waveforms = torch.logspace(-3, 0, 3)[:, None] * torch.randn(3, samples, generator=generator)
+    found = extractor.fbank(waveforms.to(CUDA))
+    assert found.device.type == CUDA
+    difference = deviation(found.cpu(), extractor.fbank(waveforms))
+    record_property("fbank_deviation", difference)
+    assert difference <= 1e-4
+
+
+def test_silence_has_the_features_of_silence() -> None:
+    extractor = ASTFeatureExtractor()
+    silence = torch.zeros(16_000)
+    torch.testing.assert_close(
+        extractor.fbank(silence.to(CUDA)).cpu(), extractor.fbank(silence), rtol=0, atol=1e-5
+    )
+
+
+# Tagging
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Recordings of one to nine windows, and one that is none."""
+    folder = tmp_path_factory.mktemp("recordings")
+    generator = np.random.default_rng(0)
+    names = []
+    for number, seconds in enumerate([2.0, 0.5, 11.3, 0.03, 5.0]):
+        names.append(str(folder / f"{number}.wav"))
+        soundfile.write(names[-1], 0.1 * generator.standard_normal(round(16_000 * seconds)), 16_000, "FLOAT")
+    names.insert(2, str(folder / "missing.wav"))
+    return names
+
+
+def all_scores(result: FileResult) -> list[float]:
+    return [tag.score for tag in sorted(result.tags, key=lambda tag: tag.index)]
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(1, 1), (3, 2), (8, 4)])
+def test_tagging_on_cuda_equals_tagging_on_the_cpu(
+    checkpoint: Path, paths: list[str], batch_size: int, workers: int
+) -> None:
+    options = {"batch_size": batch_size, "workers": workers, "top_k": 0}
+    expected = list(Tagger.from_pretrained(checkpoint, device="cpu").tag_many(paths, **options))
+    found = list(Tagger.from_pretrained(checkpoint, device=CUDA).tag_many(paths, **options))
+    assert [outcome.file for outcome in found] == paths
+    for one, other in zip(found, expected, strict=True):
+        if isinstance(other, FileFailure):
+            assert one == other
+        else:
+            np.testing.assert_allclose(all_scores(one), all_scores(other), rtol=0, atol=LOGITS)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_tagging_in_half_precision_stays_close_to_the_cpu(
+    checkpoint: Path, paths: list[str], dtype: str
+) -> None:
+    expected = Tagger.from_pretrained(checkpoint, device="cpu").tag(paths[0], top_k=0)
+    tagger = Tagger.from_pretrained(checkpoint, device=CUDA, dtype=dtype)
+    bound = SCORES[getattr(torch, dtype)]
+    np.testing.assert_allclose(
+        all_scores(tagger.tag(paths[0], top_k=0)), all_scores(expected), rtol=0, atol=bound
+    )
+    assert f"{dtype} on cuda" in tagger.description
+
+
+def test_an_ensemble_on_cuda_equals_one_on_the_cpu(checkpoint: Path, paths: list[str]) -> None:
+    pair = [checkpoint, checkpoint]
+    expected = Tagger.from_pretrained(pair, device="cpu").tag(paths[0], top_k=0)
+    found = Tagger.from_pretrained(pair, device=CUDA).tag(paths[0], top_k=0)
+    np.testing.assert_allclose(all_scores(found), all_scores(expected), rtol=0, atol=LOGITS)

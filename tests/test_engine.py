@@ -1,0 +1,211 @@
+"""`TorchEngine` in every number format and attention against the plain network; and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ast_cli.engine import TorchEngine, resolve_device, resolve_dtype
+from ast_cli.errors import EngineError, UsageError
+from ast_cli.features import ASTFeatureExtractor
+from ast_cli.model import ASTForAudioClassification
+from tests.checkpoints import random_model
+
+# float32 sums in another order; seen to reach 1.2e-6 on logits of size 7.
+TOLERANCE = 1e-5
+CPU = torch.device("cpu")
+EXTRACTOR = ASTFeatureExtractor(max_length=128)
+
+
+def windows(count: int = 3, seed: int = 0) -> Tensor:
+    """Unnormalised windows of noise that swells, as the features come."""
+    generator = torch.Generator().manual_seed(seed)
+    loudness = torch.logspace(-4, 0, count)[:, None]
+    waveforms = loudness * torch.randn(count, 400 + 127 * 160, generator=generator)
+    return EXTRACTOR.fbank(waveforms)
+
+
+def engine(dtype: torch.dtype = torch.float32, attn: str = "sdpa") -> TorchEngine:
+    model = random_model()
+    model.attn_implementation = attn
+    return TorchEngine(model, EXTRACTOR, CPU, dtype)
+
+
+def by_the_network() -> Tensor:
+    """The logits of the network itself, without an engine, with the plain attention."""
+    model = random_model()
+    model.attn_implementation = "eager"
+    with torch.inference_mode():
+        return model((windows() + 4.2677393) / (2 * 4.5689974)).logits
+
+
+# Devices and number formats
+
+
+def test_the_cpu_is_always_there() -> None:
+    assert resolve_device("cpu") == CPU
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "expected"), [(False, False, "cpu"), (False, True, "mps"), (True, False, "cuda")]
+)
+def test_auto_takes_the_fastest_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert resolve_device("auto").type == expected
+    assert resolve_device().type == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["", "gpu", "CPU", "cuda:", "cuda:x", "cuda:-1", "cuda0", "meta", "xpu", "auto:0"]
+)
+def test_devices_that_nobody_has_are_refused_with_those_that_exist(name: str) -> None:
+    with pytest.raises(UsageError, match="auto, cpu, cuda, cuda:N or mps"):
+        resolve_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:99"])
+def test_cuda_where_there_is_none_is_an_error_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(EngineError, match="no CUDA device") as caught:
+        resolve_device(name)
+    assert "nvidia-smi" in caught.value.remedy
+    assert "--device cpu" in caught.value.remedy
+
+
+def test_a_cuda_device_beyond_the_last_is_an_error_that_names_the_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [resolve_device(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
+    with pytest.raises(EngineError, match=r"no device cuda:2: torch finds 2\. Choose cuda:0 to cuda:1"):
+        resolve_device("cuda:2")
+
+
+def test_mps_where_there_is_none_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(EngineError, match=r"no Apple GPU here\. Use --device cpu"):
+        resolve_device("mps")
+
+
+def test_number_formats_have_their_names() -> None:
+    expected = {
+        "auto": torch.float32,
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }
+    assert {name: resolve_dtype(name) for name in expected} == expected
+    assert resolve_dtype() == torch.float32
+
+
+@pytest.mark.parametrize("name", ["float64", "int8", "half", "Float32", ""])
+def test_other_number_formats_are_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="float32, bfloat16, float16"):
+        resolve_dtype(name)
+
+
+# Running
+
+
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "math", "flash"])
+def test_every_attention_of_the_cpu_gives_the_logits_of_the_network(attn: str) -> None:
+    found = engine(attn=attn).logits(windows())
+    torch.testing.assert_close(found, by_the_network(), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.filterwarnings("ignore:record_property is incompatible with junit_family")
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "math", "flash"])
+@pytest.mark.parametrize(
+    ("dtype", "bound"),
+    # Twice what was seen: 8 or 11 bits, through two layers.
+    [(torch.bfloat16, 0.01), (torch.float16, 0.001)],
+)
+def test_scores_in_half_precision_stay_close_to_float32(
+    dtype: torch.dtype, bound: float, attn: str, record_property: Callable[[str, object], None]
+) -> None:
+    found = engine(dtype, attn).logits(windows())
+    assert found.dtype == torch.float32
+    deviation = (found.sigmoid() - by_the_network().sigmoid()).abs().max().item()
+    record_property("score_deviation", deviation)
+    assert 0 < deviation <= bound
+
+
+@pytest.mark.parametrize("attn", ["cudnn", "efficient"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_an_attention_that_the_cpu_lacks_is_an_error_with_a_remedy(attn: str, dtype: torch.dtype) -> None:
+    with pytest.raises(
+        EngineError, match=rf"cpu has no {attn} attention for {str(dtype)[6:]}\. Use --attn sdpa"
+    ):
+        engine(dtype, attn).logits(windows())
+
+
+def test_too_little_memory_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = engine()
+
+    def out_of_memory(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(tested.model, "forward", out_of_memory)
+    with pytest.raises(EngineError, match="too little memory for 3 windows at once") as caught:
+        tested.logits(windows(3))
+    assert "--batch-size" in caught.value.remedy
+
+
+def test_any_other_error_is_passed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = engine()
+
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(tested.model, "forward", fail)
+    with pytest.raises(RuntimeError, match="something else"):
+        tested.logits(windows())
+
+
+def test_a_batch_equals_its_windows_one_by_one() -> None:
+    tested, batch = engine(), windows(5)
+    alone = torch.cat([tested.logits(window[None]) for window in batch])
+    torch.testing.assert_close(tested.logits(batch), alone, rtol=0, atol=TOLERANCE)
+
+
+def test_windows_are_normalised_by_the_extractors_numbers_and_stay_as_they_are() -> None:
+    batch = windows()
+    seen: list[Tensor] = []
+    for extractor, mean, deviation in (
+        (EXTRACTOR, -4.2677393, 4.5689974),
+        (ASTFeatureExtractor(max_length=128, mean=-6.845978, std=5.5654526), -6.845978, 5.5654526),
+        (ASTFeatureExtractor(max_length=128, do_normalize=False), 0.0, 0.5),
+    ):
+        tested = TorchEngine(random_model(), extractor, CPU, torch.float32)
+        with tested.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+            tested.logits(batch)
+        torch.testing.assert_close(seen[-1], (batch - mean) / (2 * deviation), rtol=0, atol=1e-6)
+    assert torch.equal(batch, windows())
+
+
+def test_windows_are_normalised_before_they_are_rounded() -> None:
+    tested = engine(torch.bfloat16)
+    seen: list[Tensor] = []
+    with tested.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
+        tested.logits(windows())
+    assert torch.equal(seen[0], EXTRACTOR.normalize(windows()).bfloat16())
+
+
+def test_the_network_is_ready_to_run_and_not_to_train(checkpoint: Path) -> None:
+    model = ASTForAudioClassification.from_pretrained(checkpoint).train()
+    tested = TorchEngine(model, EXTRACTOR, CPU, torch.float16)
+    assert not any(module.training for module in tested.model.modules())
+    for weight in tested.model.parameters():
+        assert (weight.dtype, weight.requires_grad) == (torch.float16, False)
+    logits = tested.logits(windows())
+    assert (logits.dtype, logits.device, logits.shape) == (torch.float32, CPU, (3, 527))
+    assert logits.isfinite().all()

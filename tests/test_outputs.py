@@ -1,0 +1,432 @@
+"""The writers against texts that were looked at, names from strangers through all of them, and the sink."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NoReturn
+
+import pandas
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ast_cli.errors import OutputError, UsageError
+from ast_cli.outputs import FORMATS, choose_format, make_writer
+from ast_cli.outputs.rows import PlainWriter
+from ast_cli.outputs.sink import open_sink
+from ast_cli.outputs.table import BAR_WIDTH, TableWriter, bar, clock
+from ast_cli.outputs.text import FORMULA_STARTS, inert, inert_path, one_line
+from ast_cli.results import FileFailure, FileResult, ModelInfo, RunInfo, Tag, WindowResult, display_name
+from tests.golden.compare import assert_golden
+
+TAGS = (
+    Tag(1, 0, "/m/09x0r", "Speech", 0.8765432),
+    Tag(2, 23, "/t/dd00002", "Baby cry, infant cry", 0.5),
+    Tag(3, 345, "/m/08j51y", 'Dental drill, "dentist\'s" drill', 0.0000004),
+)
+OUTCOMES = (
+    FileResult("clip.wav", 10.0004, 9.9954, 16_000, 1, TAGS),
+    FileFailure("broken.wav", "unreadable", "its header is damaged. Export it again"),
+    FileResult(
+        "a/[red]\x1b[31m\n\u202e.wav",
+        3725.04,
+        3725.035,
+        44_100,
+        2,
+        TAGS[:2],
+        windows=(WindowResult(0.0, 10.24, TAGS[:2]), WindowResult(3714.8, 3725.04, ())),
+        warnings=("cut off: it ends early",),
+    ),
+    FileResult("=1+1.wav", 1.0, 0.995, 8_000, 1, ()),
+    FileResult(os.fsdecode(b"\xff.wav"), 0.5, 0.495, 8_000, 1, (Tag(1, 1, "", "=SUM(A1)", -12.25),)),
+)
+MODEL = ModelInfo("someone/tagger", "0123abc", "ab" * 32, "sigmoid", 527)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def run_info() -> RunInfo:
+    return RunInfo((MODEL,), {"device": "cpu", "top_k": 3, "threshold": None})
+
+
+def not_told() -> NoReturn:
+    raise AssertionError("this format has no place for it")
+
+
+def written(format_: str, *outcomes: FileResult | FileFailure) -> str:
+    stream = io.StringIO(newline="")
+    with make_writer(format_, stream, run_info if format_ == "json" else not_told) as writer:
+        for outcome in outcomes:
+            writer.write(outcome)
+    return stream.getvalue()
+
+
+def result(file: str, label: str = "Speech", score: float = 0.5) -> FileResult:
+    return FileResult(file, 1.0, 1.0, 8_000, 1, (Tag(1, 0, "", label, score),))
+
+
+# Formats
+
+
+@pytest.mark.parametrize(
+    ("format_", "name"),
+    [
+        ("csv", "tags.csv"),
+        ("tsv", "tags.tsv"),
+        ("json", "tags.json"),
+        ("jsonl", "tags.jsonl"),
+        ("table", "tags.txt"),
+    ],
+)
+def test_a_format_is_what_it_was(format_: str, name: str) -> None:
+    assert_golden(f"outputs/{name}", written(format_, *OUTCOMES))
+
+
+@pytest.mark.parametrize(("width", "name"), [(80, "table.txt"), (40, "table-narrow.txt")])
+def test_the_table_is_what_it_was(width: int, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("COLUMNS", str(width))
+    stream = io.StringIO()
+    with TableWriter(stream, not_told) as writer:
+        for outcome in OUTCOMES:
+            writer.write(outcome)
+    assert max(len(line) for line in stream.getvalue().splitlines() if line.startswith(" ")) <= width
+    assert_golden(f"outputs/{name}", stream.getvalue())
+
+
+def test_nothing_written_is_whole_in_every_format() -> None:
+    assert written("csv") == "file,start,end,rank,index,mid,label,score\n"
+    assert written("tsv") == written("csv").replace(",", "\t")
+    assert written("jsonl") == written("table") == ""
+    document = json.loads(written("json"))
+    assert list(document) == ["schema", "model", "settings", "results", "errors"]
+    assert document["results"] == document["errors"] == []
+
+
+def test_json_lines_are_the_entries_of_the_document() -> None:
+    document = json.loads(written("json", *OUTCOMES))
+    lines = [json.loads(line) for line in written("jsonl", *OUTCOMES).splitlines()]
+    assert [line for line in lines if "error" not in line] == document["results"]
+    assert [line for line in lines if "error" in line] == document["errors"]
+
+
+def test_a_document_broken_off_is_whole() -> None:
+    stream = io.StringIO()
+
+    def run() -> None:
+        with make_writer("json", stream, run_info) as writer:
+            writer.write(OUTCOMES[1])
+            writer.write(OUTCOMES[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    document = json.loads(stream.getvalue())
+    assert [len(document[key]) for key in ("results", "errors")] == [1, 1]
+
+
+def test_an_ensemble_is_named_with_its_members() -> None:
+    other = ModelInfo("local/model", "", "cd" * 32, "sigmoid", 527)
+    stream = io.StringIO()
+    with make_writer("json", stream, lambda: RunInfo((MODEL, other))):
+        pass
+    model = json.loads(stream.getvalue())["model"]
+    assert model["id"] == "someone/tagger + local/model"
+    assert (model["scores"], model["labels"]) == ("sigmoid", 527)
+    assert [member["sha256"] for member in model["members"]] == ["ab" * 32, "cd" * 32]
+
+
+def test_every_outcome_is_written_at_once() -> None:
+    class Counting(io.StringIO):
+        flushes = 0
+
+        def flush(self) -> None:
+            self.flushes += 1
+
+    for format_ in FORMATS:
+        stream = Counting()
+        with make_writer(format_, stream, run_info) as writer:
+            for count, outcome in enumerate(OUTCOMES, start=1):
+                writer.write(outcome)
+                assert stream.flushes >= count
+
+
+def test_a_table_is_drawn_for_a_person_only() -> None:
+    assert isinstance(make_writer("table", Terminal(), not_told), TableWriter)
+    assert isinstance(make_writer("table", io.StringIO(), not_told), PlainWriter)
+
+
+@pytest.mark.parametrize(
+    ("asked", "out", "format_"),
+    [
+        (None, "-", "table"),
+        (None, "a.csv", "csv"),
+        (None, "a.b/c.TSV", "tsv"),
+        (None, "a.json", "json"),
+        (None, "a.csv.jsonl", "jsonl"),
+        (None, "a.txt", "table"),
+        ("json", "a.csv", "json"),
+        ("csv", "-", "csv"),
+        ("csv", "no-suffix", "csv"),
+    ],
+)
+def test_the_format_is_the_one_asked_for_or_the_suffix(asked: str | None, out: str, format_: str) -> None:
+    assert choose_format(asked, out) == format_
+
+
+@pytest.mark.parametrize(
+    ("asked", "out"),
+    [("xml", "-"), ("CSV", "-"), ("", "a.csv"), (None, "a.xml"), (None, "csv"), (None, ".csv")],
+)
+def test_a_format_that_is_not_there_is_refused_with_the_choice(asked: str | None, out: str) -> None:
+    with pytest.raises(UsageError, match="table, json, jsonl, csv, tsv"):
+        choose_format(asked, out)
+
+
+# Numbers a person reads
+
+
+@pytest.mark.parametrize(
+    ("score", "drawn"),
+    [
+        (0.0, ""),
+        (1 / 160, "▏"),
+        (0.025, "▌"),
+        (0.05, "█"),
+        (0.5, "█" * 10),
+        (0.999, "█" * 20),
+        (1.0, "█" * 20),
+        (-3.0, ""),
+        (7.0, "█" * 20),
+    ],
+)
+def test_a_bar_is_as_long_as_its_score(score: float, drawn: str) -> None:
+    assert bar(score) == drawn.ljust(BAR_WIDTH)
+
+
+@given(st.floats(-1e30, 1e30))
+def test_a_bar_always_takes_the_same_room(score: float) -> None:
+    assert len(bar(score)) == BAR_WIDTH
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [
+        (0, "0.0 s"),
+        (9.25, "9.2 s"),
+        (59.94, "59.9 s"),
+        (59.96, "1:00.0"),
+        (125, "2:05.0"),
+        (3599.96, "1:00:00.0"),
+        (3725.04, "1:02:05.0"),
+        (360_000, "100:00:00.0"),
+    ],
+)
+def test_a_clock_shows_tenths(seconds: float, shown: str) -> None:
+    assert clock(seconds) == shown
+
+
+# Names and labels from strangers
+
+names = st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name).map(os.fsdecode)
+labels = st.text(max_size=30).filter(lambda label: "\0" not in label)
+tricky = st.text("\r\n\t\",'= \\\x0b\x1b\x85\u2028\ufeff", min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize(("format_", "separator"), [("csv", ","), ("tsv", "\t")])
+@given(names | tricky, labels | tricky)
+@settings(derandomize=True, deadline=None)
+def test_rows_can_be_read_whatever_is_in_them(format_: str, separator: str, name: str, label: str) -> None:
+    text = written(format_, result(name, label), result("after.wav"))
+    expected = [inert_path(display_name(name)), inert(label)]
+    _, row, after = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    assert [row[0], row[6]] == expected
+    assert after[0] == "after.wav"
+    rows = pandas.read_csv(io.StringIO(text, newline=""), sep=separator, na_filter=False, dtype=str)
+    assert rows[["file", "label"]].to_numpy().tolist() == [expected, ["after.wav", "Speech"]]
+
+
+@given(names | tricky, labels | tricky)
+def test_plain_lines_have_three_fields_whatever_is_in_them(name: str, label: str) -> None:
+    text = written("table", result(name, label))
+    assert text.endswith("\n")
+    assert [len(line.split("\t")) for line in text.splitlines()] == [3]
+
+
+@given(names | tricky, st.text(st.characters(), max_size=30))
+def test_json_lines_are_one_line_and_give_everything_back(name: str, label: str) -> None:
+    text = written("jsonl", result(name, label))
+    [line] = text.splitlines()
+    assert line.isprintable()
+    line.encode("utf-8")
+    document = json.loads(line)
+    assert (document["file"], document["tags"][0]["label"]) == (display_name(name), label)
+
+
+def test_json_shows_text_as_text() -> None:
+    assert '"日本語 é.wav"' in written("jsonl", result("日本語 é.wav"))
+
+
+@given(st.text(st.characters()))
+def test_one_line_holds_nothing_that_a_terminal_obeys(text: str) -> None:
+    shown = one_line(text)
+    assert len(shown.splitlines()) <= 1
+    assert not any(char in shown for char in "\x1b\x9b\x07\r\n\t\u202e\u2066\u200f")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a b", "a b"),
+        ("日本語 é", "日本語 é"),
+        ("a\tb\nc\rd", r"a\tb\nc\rd"),
+        ("\x1b]0;x\x07", r"\x1b]0;x\x07"),
+        ("\u202egnp", r"\u202egnp"),
+        ("[red]", "[red]"),
+        ("\u3000\xa0", "\u3000\xa0"),
+        ("\udcff", r"\udcff"),
+        ("👩‍🚀", "👩\\u200d🚀"),
+    ],
+)
+def test_what_is_not_printable_is_shown_as_its_escape(text: str, shown: str) -> None:
+    assert one_line(text) == shown
+
+
+@given(st.text(min_size=1))
+def test_no_cell_begins_like_a_formula(text: str) -> None:
+    for cell in (inert(text), inert_path(text)):
+        assert cell == "-" or not cell.startswith(FORMULA_STARTS)
+        assert cell.endswith(text)
+
+
+def test_an_inert_path_names_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.wav").write_text("x")
+    assert Path(inert_path("=1+1.wav")).read_text() == "x"
+    assert inert_path("-") == "-"
+    assert inert_path("a/=b.wav") == "a/=b.wav"
+
+
+# The sink
+
+
+def write_to(out: Path, text: str = "first\n", error: BaseException | None = None, **options: bool) -> None:
+    with open_sink(str(out), **options) as stream:
+        stream.write(text)
+        if error is not None:
+            raise error
+
+
+def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
+    out, part = tmp_path / "out.csv", tmp_path / "out.csv.part"
+    with open_sink(str(out)) as stream:
+        stream.write("first é\n")
+        stream.flush()
+        assert part.read_bytes() == "first é\n".encode()
+        assert not out.exists()
+        stream.write("second\n")
+    assert out.read_bytes() == "first é\nsecond\n".encode()
+    assert not part.exists()
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), OutputError("no")])
+def test_what_was_written_before_an_error_is_kept(error: BaseException, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    with pytest.raises(type(error)):
+        write_to(out, error=error)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv.part"]
+    assert (tmp_path / "out.csv.part").read_text() == "first\n"
+
+
+def test_nothing_written_before_an_error_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a bug"):
+        write_to(tmp_path / "out.csv", "", ValueError("a bug"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_result_is_a_result(tmp_path: Path) -> None:
+    write_to(tmp_path / "out.txt", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_file_that_is_there_stays_until_its_successor_is_complete(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    out.write_text("old")
+    with pytest.raises(OutputError, match="there already"):
+        write_to(out)
+    with pytest.raises(ValueError, match="a bug"):
+        write_to(out, error=ValueError("a bug"), overwrite=True)
+    assert out.read_text() == "old"
+    with open_sink(str(out), overwrite=True) as stream:
+        stream.write("new")
+        stream.flush()
+        assert out.read_text() == "old"
+    assert out.read_text() == "new"
+
+
+@pytest.mark.parametrize("name", ["nowhere/out.csv", "file/out.csv", ".", "x" * 300, "x" * 253])
+def test_where_no_file_can_be_is_an_error_of_ours(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(OutputError, match=re.escape(name[:20])):
+        write_to(Path(name))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, **_: object) -> NoReturn:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)  # root may look anywhere
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(OutputError, match=r"out\.csv: Permission denied"):
+        write_to(Path("private/out.csv"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_a_full_disk_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "out.csv.part").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"No space left on device\. Free some space"):
+        write_to(tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_an_error_about_another_file_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_to(tmp_path / "out.csv", error=FileNotFoundError(2, "No such file", "model.safetensors"))
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_pipe_is_written_and_not_replaced(overwrite: bool, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(pipe.read_text)
+        write_to(pipe, overwrite=overwrite)
+        assert reader.result() == "first\n"
+    assert pipe.is_fifo()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_half_a_surrogate_pair_does_not_stop_a_run(tmp_path: Path) -> None:
+    write_to(tmp_path / "out.csv", "Dog \ud800\n")
+    assert (tmp_path / "out.csv").read_bytes() == b"Dog \\ud800\n"
+
+
+def test_stdout_stays_open_for_the_next(capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    for _ in range(2):
+        with open_sink("-") as stream:
+            stream.write("é\n")
+    assert capsysbinary.readouterr().out == "é\né\n".encode()
