@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from ast_cli.errors import InputError
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:
@@ -72,6 +74,11 @@ class FileFailure:
     file: str
     error: str
     message: str
+
+    @classmethod
+    def of(cls, file: str, error: InputError) -> FileFailure:
+        """The record of why `file` has no result."""
+        return cls(file, error.word, str(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ threads ahead of the network. Knows nothing of outputs or terminals.
 
 from __future__ import annotations
 
-import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +20,11 @@ from torch import Tensor
 
 from ast_cli.aggregate import FRAMES_PER_SECOND, Aggregate, Facts, to_scores
 from ast_cli.audio.decode import Recording, open_recording
-from ast_cli.audio.discover import discover, failure
-from ast_cli.audio.resample import StreamResampler
+from ast_cli.audio.discover import discover
 from ast_cli.checkpoint import Checkpoint
 from ast_cli.engine import TorchEngine, resolve_device, resolve_dtype
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.features import FRAME_SHIFT_SECONDS, ASTFeatureExtractor, Window, WindowStream
+from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.labels import LabelSet
 from ast_cli.model import ASTForAudioClassification
 from ast_cli.readahead import read_ahead
@@ -40,6 +38,7 @@ from ast_cli.settings import (
     TagSettings,
     require_choice,
 )
+from ast_cli.windows import file_windows, recording_windows, window_and_hop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,7 +173,7 @@ class Tagger:
         settings = TagSettings(**options)
         name = os.fspath(path)
         with open_recording(name) as recording:
-            return self._tag_one(name, recording, settings)
+            return self._only(name, recording_windows(recording, self.extractor, settings), settings)
 
     def tag_waveform(
         self,
@@ -211,7 +210,8 @@ class Tagger:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
             # A copy only where torch could not share the memory.
             block = np.atleast_2d(np.require(samples, np.float32, ["C", "W"])).T
-        return self._tag_one("", Recording(sample_rate, block.shape[1], iter([block])), settings)
+        recording = Recording(sample_rate, block.shape[1], iter([block]))
+        return self._only("", recording_windows(recording, self.extractor, settings), settings)
 
     def tag_many(
         self,
@@ -238,19 +238,36 @@ class Tagger:
         settings = TagSettings(**options)
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
-        self._window_and_hop(settings)  # refused now rather than at the first recording
-        return self._tag_many(paths, batch_size, workers or default_workers(), on_heard, settings)
+        window_and_hop(self.extractor, settings)  # refused now rather than at the first recording
+        return self._read_and_score(paths, settings, batch_size, workers or default_workers(), on_heard)
 
-    def _tag_many(
+    def _read_and_score(
         self,
         paths: Iterable[str | os.PathLike[str]],
+        settings: TagSettings,
         batch_size: int,
         workers: int,
         on_heard: Callable[[float], None] | None,
-        settings: TagSettings,
     ) -> Iterator[FileResult | FileFailure]:
+        recordings = read_ahead(
+            discover(paths),
+            lambda found: file_windows(found, self.extractor, settings),
+            workers,
+            max(WINDOWS_AHEAD, batch_size),
+        )
+        with closing(recordings):
+            yield from self._outcomes(recordings, settings, batch_size, on_heard)
+
+    def _outcomes(
+        self,
+        recordings: Iterable[tuple[str | FileFailure, Iterable[Window | Facts | FileFailure]]],
+        settings: TagSettings,
+        batch_size: int,
+        on_heard: Callable[[float], None] | None = None,
+    ) -> Iterator[FileResult | FileFailure]:
+        """Score the windows of all recordings in full batches; an outcome for each, in their order."""
         batch: list[tuple[_InFlight, Window]] = []
-        in_flight: deque[_InFlight] = deque()  # in the order of the inputs
+        in_flight: deque[_InFlight] = deque()
 
         def score() -> None:
             scores = self._scores(torch.stack([window.frames for _, window in batch]))
@@ -265,104 +282,32 @@ class Tagger:
                 in_flight.popleft()
                 yield outcome
 
-        jobs = read_ahead(
-            discover(paths),
-            lambda found: self._read(found, settings),
-            workers,
-            max(WINDOWS_AHEAD, batch_size),
-        )
-        with closing(jobs):
-            for found, pieces in jobs:
-                name = found.file if isinstance(found, FileFailure) else found
-                owner = _InFlight(Aggregate(name, self.labels, settings))
-                in_flight.append(owner)
-                for piece in pieces:
-                    if isinstance(piece, Window):
-                        owner.waiting += 1
-                        batch.append((owner, piece))
-                        if len(batch) == batch_size:
-                            score()
-                            yield from finished()
-                    else:
-                        owner.end = piece
-                        if isinstance(piece, FileFailure):
-                            batch[:] = [entry for entry in batch if entry[0] is not owner]
-                yield from finished()
-            if batch:
-                score()
+        for found, pieces in recordings:
+            name = found.file if isinstance(found, FileFailure) else found
+            owner = _InFlight(Aggregate(name, self.labels, settings))
+            in_flight.append(owner)
+            for piece in pieces:
+                if isinstance(piece, Window):
+                    owner.waiting += 1
+                    batch.append((owner, piece))
+                    if len(batch) == batch_size:
+                        score()
+                        yield from finished()
+                else:
+                    owner.end = piece
+                    if isinstance(piece, FileFailure):
+                        batch[:] = [entry for entry in batch if entry[0] is not owner]
             yield from finished()
+        if batch:
+            score()
+        yield from finished()
 
-    def _read(
-        self, found: str | FileFailure, settings: TagSettings
-    ) -> Iterator[Window | Facts | FileFailure]:
-        """On a thread: the windows of one recording, then its facts, or how it failed."""
-        if isinstance(found, FileFailure):
-            yield found
-            return
-        try:
-            with open_recording(found) as recording:
-                yield from self._windows(recording, settings)
-        except InputError as error:
-            yield failure(found, error)
-
-    def _windows(self, recording: Recording, settings: TagSettings) -> Iterator[Window | Facts]:
-        extractor = self.extractor
-        resampler = StreamResampler(recording.sample_rate, extractor.sampling_rate)
-        stream = WindowStream(extractor, *self._window_and_hop(settings))
-        samples = 0
-        for mono in recording.mono(settings.channel):
-            samples += len(mono)
-            yield from stream.push(resampler.push(mono))
-        yield from stream.push(resampler.finish())
-        yield from stream.finish()
-        if samples == 0:
-            raise InputError("empty", "it holds no audio, only a header")
-        if stream.total_frames == 0:
-            raise InputError(
-                "too-short",
-                f"{samples} samples at {recording.sample_rate} Hz do not fill one frame of 25 ms",
-            )
-        yield Facts(
-            duration=samples / recording.sample_rate,
-            frames=stream.total_frames,
-            sample_rate=recording.sample_rate,
-            channels=recording.channels,
-            warnings=tuple(recording.warnings),
-        )
-
-    def _window_and_hop(self, settings: TagSettings) -> tuple[int, int]:
-        for name, seconds in (("window", settings.window), ("hop", settings.hop)):
-            if seconds is not None and not FRAME_SHIFT_SECONDS <= seconds < math.inf:
-                raise UsageError(f"{name} must be at least {FRAME_SHIFT_SECONDS} s and finite, not {seconds}")
-        length = self.extractor.max_length
-        if settings.window is not None:
-            asked = round(settings.window * FRAMES_PER_SECOND)
-            if asked > length:
-                raise UsageError(
-                    f"a window of {settings.window:g} s is longer than the model's "
-                    f"{length / FRAMES_PER_SECOND:g} s",
-                    "Leave --window out; a longer recording is heard in several windows",
-                )
-            length = asked
-        hop = length if settings.hop is None else round(settings.hop * FRAMES_PER_SECOND)
-        if hop > length:
-            raise UsageError(
-                f"a hop of {settings.hop:g} s is longer than the window, and would skip audio",
-                f"Use at most {length / FRAMES_PER_SECOND:g}",
-            )
-        return length, hop
-
-    def _tag_one(self, name: str, recording: Recording, settings: TagSettings) -> FileResult:
-        aggregate = Aggregate(name, self.labels, settings)
-        facts: Facts | None = None
-        for piece in self._windows(recording, settings):
-            if isinstance(piece, Window):
-                row = self._scores(piece.frames[None])[0]
-                aggregate.add(piece.start, piece.length, piece.new, row)
-            else:
-                facts = piece
-        assert facts is not None
-        return aggregate.result(facts)
+    def _only(self, name: str, pieces: Iterator[Window | Facts], settings: TagSettings) -> FileResult:
+        """The outcome of one recording; its failure is raised where it happens."""
+        [outcome] = self._outcomes([(name, pieces)], settings, DEFAULT_BATCH_SIZE)
+        if isinstance(outcome, FileFailure):  # its scores are not finite
+            raise InputError(outcome.error, outcome.message)
+        return outcome
 
     def _scores(self, windows: Tensor) -> NDArray[np.float32]:
         """[B, T, M] -> [B, C]; the mean over all checkpoints."""
@@ -398,7 +343,7 @@ class _InFlight:
         try:
             return self.aggregate.result(self.end)
         except InputError as error:
-            return failure(self.aggregate.file, error)
+            return FileFailure.of(self.aggregate.file, error)
 
 
 def refuse_misfit(

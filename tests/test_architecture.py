@@ -21,6 +21,7 @@ ORDER = """
     config
     features · model
     aggregate · audio · engine
+    windows
     tagger
     doctor · verify
     cli
@@ -32,7 +33,7 @@ KNOW_ONLY = {
     "labels": "",
     "published": "",
     "readahead": "",
-    "results": "",
+    "results": "errors",
     "outputs": "errors results settings",
     "audio": "errors results",
     "aggregate": "errors features labels results settings",

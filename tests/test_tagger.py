@@ -77,7 +77,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def one_by_one(tagger: Tagger, mixed: list[str]) -> list[FileResult]:
-    return [tagger.tag(path, top_k=0, timeline=True) for path in mixed]
+    return [next(tagger.tag_many([path], batch_size=1, top_k=0, timeline=True)) for path in mixed]
 
 
 def scores_of(tags: tuple[Tag, ...]) -> Scores:
@@ -542,7 +542,7 @@ def test_what_results_were_made_with_can_be_told(checkpoint: Path, tagger: Tagge
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"window": 1.29}, "longer than the model's 1.28 s"),
+        ({"window": 1.29}, "longer than the 1.28 s of the model"),
         ({"hop": 1.29}, "longer than the window"),
         ({"window": 0.5, "hop": 0.51}, "longer than the window"),
         ({"window": 0.0}, "window must be at least 0.01 s"),

@@ -48,7 +48,7 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | FileFail
             yield found
         if empty:
             suffixes = "such as .wav, .flac, .mp3, .m4a"
-            yield failure(
+            yield FileFailure.of(
                 path,
                 InputError(
                     "no-audio",
@@ -77,22 +77,17 @@ def read_list(lines: IO[bytes], separator: bytes) -> Iterator[str]:
             yield os.fsdecode(rest.removesuffix(end))
 
 
-def failure(path: str, error: InputError) -> FileFailure:
-    """The record of why `path` has no result."""
-    return FileFailure(path, error.word, str(error))
-
-
 def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str | FileFailure]:
     try:
         status = os.stat(folder)  # noqa: PTH116
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             circle = InputError("unreadable", "a link in a circle: it leads back to a folder above it")
-            yield failure(folder, circle)
+            yield FileFailure.of(folder, circle)
             return
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        yield failure(folder, InputError("unreadable", f"cannot read the folder: {error.strerror}"))
+        yield FileFailure.of(folder, InputError("unreadable", f"cannot read the folder: {error.strerror}"))
         return
     for entry in entries:
         if entry.name.startswith("."):
