@@ -5,6 +5,7 @@ Knows the network and the features' normalisation; no files, no labels, no order
 
 from __future__ import annotations
 
+import re
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -16,6 +17,7 @@ from ast_cli.model import ASTForAudioClassification
 from ast_cli.settings import require_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+NO_MEMORY = "not enough memory"  # how torch says so on the CPU
 # How torch says on CUDA and on the CPU that no backend that may be used can do this attention.
 NO_KERNEL = ("No available kernel", "No viable backend")
 
@@ -31,27 +33,23 @@ def resolve_device(name: str = "auto") -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device: torch.device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"no such device: {name}", "Choose auto, cpu, cuda, cuda:N or mps") from error
-    if device.type not in ("cpu", "cuda", "mps"):
+    kind = re.fullmatch(r"(cpu|mps|cuda)|cuda:([0-9]{1,4})", name)
+    if kind is None:
         raise UsageError(f"no such device: {name}", "Choose auto, cpu, cuda, cuda:N or mps")
-    if device.type == "cuda":
-        index: int | None = device.index  # None for plain `cuda`, whatever torch's own types say
+    if name.startswith("cuda"):
         count = torch.cuda.device_count()
         if count == 0:
             raise EngineError(
                 "torch finds no CUDA device here",
                 "Check the driver with `nvidia-smi` and torch with `ast-tag doctor`, or use --device cpu",
             )
-        if index is not None and index >= count:
+        if kind[2] and int(kind[2]) >= count:  # torch itself counts in eight bits: its cuda:256 is cuda:0
             raise EngineError(
                 f"there is no device {name}: torch finds {count}", f"Choose cuda:0 to cuda:{count - 1}"
             )
-    if device.type == "mps" and not torch.backends.mps.is_available():
+    if name == "mps" and not torch.backends.mps.is_available():
         raise EngineError("torch finds no Apple GPU here", "Use --device cpu")
-    return device
+    return torch.device(name)
 
 
 def resolve_dtype(name: str = "auto") -> torch.dtype:
@@ -101,12 +99,12 @@ class TorchEngine:
                     windows = self._extractor.normalize(windows)
                 logits: Tensor = self.model(windows.to(self.dtype), return_dict=True).logits
                 return logits.float().cpu()
-        except torch.OutOfMemoryError as error:
-            raise EngineError(
-                f"{self.device} has too little memory for {len(windows)} windows at once",
-                "Use a smaller --batch-size, or --dtype bfloat16",
-            ) from error
         except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
+                raise EngineError(
+                    f"{self.device} has too little memory for {len(windows)} windows at once",
+                    "Use a smaller --batch-size, or --dtype bfloat16",
+                ) from error
             if any(words in str(error) for words in NO_KERNEL):
                 name, format_ = self.model.attn_implementation, str(self.dtype).removeprefix("torch.")
                 raise EngineError(

@@ -6,16 +6,17 @@ Knows nothing of audio: a job is anything, and what it yields is anything.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from queue import Full, Queue
+from queue import Full, Queue, SimpleQueue
 from typing import Generic, TypeVar
 
 JobT = TypeVar("JobT")
 ItemT = TypeVar("ItemT")
 
+MOST_SECONDS_TO_END = 5.0  # that closing waits for a thread in the middle of something
 POLL_SECONDS = 0.1  # how soon a thread that waits notices that nobody wants its items any more
 
 
@@ -73,18 +74,27 @@ def read_ahead(
         depth: Items that a job may be ahead.
     """
     stop = threading.Event()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")
+    started: SimpleQueue[tuple[_Lane[ItemT], JobT] | None] = SimpleQueue()
     lanes: deque[tuple[JobT, _Lane[ItemT]]] = deque()
     waiting = iter(jobs)
+
+    def work() -> None:
+        while (task := started.get()) is not None and not stop.is_set():
+            lane, job = task
+            lane.fill(run, job)
 
     def start_one() -> bool:
         for job in waiting:
             lane: _Lane[ItemT] = _Lane(depth, stop)
             lanes.append((job, lane))
-            pool.submit(lane.fill, run, job)
+            started.put((lane, job))
             return True
         return False
 
+    # Daemons: one that waits for a pipe nobody writes to must not keep the program from ending.
+    threads = [threading.Thread(target=work, name=f"read-ahead-{n}", daemon=True) for n in range(workers)]
+    for thread in threads:
+        thread.start()
     try:
         # One job more than there are threads: a thread that becomes free finds the next one waiting.
         while len(lanes) <= workers and start_one():
@@ -95,4 +105,8 @@ def read_ahead(
             yield job, lane
     finally:
         stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+        for _ in threads:
+            started.put(None)
+        until = time.monotonic() + MOST_SECONDS_TO_END
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))

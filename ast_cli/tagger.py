@@ -215,7 +215,7 @@ class Tagger:
 
     def tag_many(
         self,
-        paths: Iterable[str | os.PathLike[str]],
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
         batch_size: int = DEFAULT_BATCH_SIZE,
         workers: int | None = None,
@@ -225,7 +225,8 @@ class Tagger:
         """Tag recordings, one result or failure for each, in their order.
 
         Args:
-            paths: Files and folders; `-` is standard input. Taken as they are needed, so it may be endless.
+            paths: Files and folders, or a single one; `-` is standard input. Taken as they are needed, so
+                that there may be any number.
             batch_size: Windows in a forward pass.
             workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
             on_heard: Called with the seconds of audio that were newly scored, after every batch.
@@ -236,6 +237,8 @@ class Tagger:
             UsageError: An option has no such value.
         """
         settings = TagSettings(**options)
+        if isinstance(paths, str | os.PathLike):
+            paths = [paths]
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
         window_and_hop(self.extractor, settings)  # refused now rather than at the first recording

@@ -18,6 +18,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from ast_cli.audio import decode
 from ast_cli.audio.decode import BLOCK_SECONDS, BLOCK_VALUES, Recording, open_recording
 from ast_cli.errors import InputError
 
@@ -734,3 +735,65 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
     for path in (cut, text, nan, tmp_path):
         failure(path)
     assert open_files() == before
+
+
+# Files whose length nothing tells, or tells wrongly
+
+
+@pytest.fixture(scope="module")
+def mp3_of_guessed_length(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, int]:
+    """A variable-rate MP3 without the frame that tells its length; loud first, so that guesses fall short."""
+    path = tmp_path_factory.mktemp("mp3") / "x.mp3"
+    samples = noise(44_100 * 10, 1) * np.repeat([[1.0], [0.0]], 44_100 * 5, axis=0)
+    soundfile.write(path, samples, 44_100, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE")
+    whole = path.read_bytes()
+    assert b"Xing" in whole[:200] or b"Info" in whole[:200]
+    second = whole.index(whole[:2], 100)  # the frame after the one that tells
+    path.write_bytes(whole[second:])
+    return str(path), len(samples)
+
+
+def test_an_mp3_of_guessed_length_is_read_to_its_end(mp3_of_guessed_length: tuple[str, int]) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    path, length = mp3_of_guessed_length
+    found, recording = read(path)
+    assert length <= len(found) <= length + 4 * 1152  # whole frames, and the encoder's delay
+    assert recording.warnings == []
+
+
+def test_without_pyav_an_mp3_of_guessed_length_is_not_cut_silently(
+    mp3_of_guessed_length: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, length = mp3_of_guessed_length
+    monkeypatch.setattr(decode, "find_spec", lambda name: None)
+    monkeypatch.setattr(decode, "MOST_AFTER_AUDIO", 1000)
+    found, recording = read(path)
+    assert len(found) < length / 2, "libsndfile has learnt to read on: `_tells_length` is needless now"
+    [warning] = recording.warnings
+    assert "heard in part" in warning
+
+
+def test_an_ogg_of_several_parts_is_not_cut_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MOST_AFTER_AUDIO", 1000)
+    part = write(tmp_path / "part.ogg", tones(3, 16_000, 1), form="OGG", subtype="VORBIS")
+    assert read(part)[1].warnings == []
+    (tmp_path / "chain.ogg").write_bytes(Path(part).read_bytes() * 3)
+    [warning] = read(tmp_path / "chain.ogg")[1].warnings
+    assert "heard in part: libsndfile ends after 3.000 s" in warning
+
+
+def test_a_wav_whose_recorder_crashed_is_read_though_its_header_promises_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    data = pcm16(noise(16_000, 1))
+    (tmp_path / "crashed.wav").write_bytes(wav(data, promised=0))
+    found, _ = read(tmp_path / "crashed.wav")
+    assert pcm16(found) == data
+
+
+def test_a_keyboard_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Keyboard(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Keyboard())
+    assert "keyboard" in str(failure("-"))

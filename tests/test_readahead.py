@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ast_cli import readahead
 from ast_cli.readahead import read_ahead
 
 PATIENCE = 30.0  # seconds after which a test that waits for ever fails instead
@@ -231,3 +232,19 @@ def test_an_exception_in_the_loop_ends_the_threads() -> None:
     with pytest.raises(ZeroDivisionError):
         loop()
     assert threads_of_jobs() == []
+
+
+def test_closing_does_not_wait_for_ever_for_a_job_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readahead, "MOST_SECONDS_TO_END", 0.2)
+    release = threading.Event()
+
+    def hang(_: int) -> Iterator[int]:
+        yield 1
+        release.wait()  # as reading a pipe does that nobody writes to
+
+    running = read_ahead([0], hang, workers=1, depth=1)
+    _, items = next(running)
+    assert next(iter(items)) == 1
+    running.close()
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("read-ahead"))
+    release.set()

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import chain, groupby
 from typing import IO, Any
 
@@ -35,6 +36,11 @@ BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many cha
 # or more.
 STREAMED_BYTES = 0x7F000000
 UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none, as in a streamed FLAC
+LARGEST_EMPTY = 4096  # bytes of a file that is a header and nothing else
+# Formats of frames one after the other, in which libsndfile may stop before the file does, and what may
+# rightly come after the audio, such as tags.
+STREAMS = ("MP3", "OGG")
+MOST_AFTER_AUDIO = 1 << 18
 # The lines of libsndfile's log that compare lengths: of WAV, AIFF, AU, W64 and RF64.
 LENGTH_LINES = ("data", "SSND", "Data Size", "riff", "Riff size")
 
@@ -118,6 +124,12 @@ def _open_file(path: str) -> IO[bytes]:
         if path == STDIN:
             if sys.stdin is None:
                 raise InputError("unreadable", "standard input is closed")
+            if sys.stdin.isatty():
+                raise InputError(
+                    "unreadable",
+                    "standard input is a keyboard",
+                    "Pipe audio into it: `cat clip.wav | ast-tag -`",
+                )
             return _spool(sys.stdin.buffer)
         # Looked at before it is opened: opening a pipe that nobody writes to would wait for ever.
         mode = os.stat(path).st_mode  # noqa: PTH116
@@ -164,7 +176,11 @@ def _block_length(sample_rate: int, channels: int) -> int:
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from start to end: soundfile seeks after every read, which fails at the end of a streamed FLAC."""
+    """Read from start to end, never seeking.
+
+    soundfile seeks after every read, which spoils the samples of an MP3, and fails at the end of a FLAC that
+    was streamed.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -176,6 +192,11 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
         sound = stack.enter_context(_ForwardFile(os.dup(file.fileno()), closefd=True))
     except soundfile.LibsndfileError as error:
         raise _UnrecognisedError(error.error_string.rstrip(".")) from error
+    size = os.fstat(file.fileno()).st_size
+    if sound.frames == 0 and size > LARGEST_EMPTY:
+        raise _UnrecognisedError("its header promises no audio, as after a crash of the recorder")
+    if sound.format == "MP3" and find_spec("av") and not _tells_length(file):
+        raise _UnrecognisedError("its length can only be guessed, and libsndfile would stop there")
     warnings = [*_header_warnings(sound.extra_info)]
 
     def blocks() -> Iterator[Block]:
@@ -205,8 +226,32 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
         if done < sound.frames < UNKNOWN_FRAMES:
             seconds, promised = done / sound.samplerate, sound.frames / sound.samplerate
             warnings.append(f"cut off: it ends after {seconds:.3f} s, its header promises {promised:.3f} s")
+        unread = size - os.lseek(file.fileno(), 0, os.SEEK_CUR)
+        if sound.format in STREAMS and unread > MOST_AFTER_AUDIO:
+            warnings.append(
+                f"heard in part: libsndfile ends after {done / rate:.3f} s, with {unread:,} bytes to come; "
+                "convert it to WAV or FLAC to hear all"
+            )
 
     return Recording(sound.samplerate, sound.channels, blocks(), warnings)
+
+
+def _tells_length(file: IO[bytes]) -> bool:
+    """Whether an MP3 says how long it is, in the first frame after its ID3 tag."""
+    head = os.pread(file.fileno(), 10, 0)
+    start = 0
+    if head[:3] == b"ID3":
+        start = 10 + _syncsafe(head[6:])
+    frame = os.pread(file.fileno(), 512, start)
+    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _syncsafe(digits: bytes) -> int:
+    """ID3's own way to write a number: seven bits a byte."""
+    number = 0
+    for digit in digits:
+        number = number << 7 | digit & 0x7F
+    return number
 
 
 def _header_warnings(log: str) -> Iterator[str]:
