@@ -21,7 +21,12 @@ from ast_cli.results import FileFailure, FileResult, display_name
 
 def stderr() -> Console:
     """A console on the stderr of this moment, so that tests can put another in its place."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _MessageConsole(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _MessageConsole(Console):
+    def on_broken_pipe(self) -> None:
+        self.quiet = True  # nobody reads the messages any more; the results are none the worse for it
 
 
 @contextmanager

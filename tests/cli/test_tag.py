@@ -372,6 +372,15 @@ def test_on_a_full_disk_what_was_written_is_kept(here: Path, known: str) -> None
     assert len(json.loads(first)["tags"]) == 527
 
 
+def test_results_do_not_suffer_where_nobody_reads_the_messages(here: Path, known: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with start("clip.wav", "-m", known, "-o", "out.csv", stderr=writer) as process:
+        assert process.wait(timeout=120) == ExitCode.OK
+    os.close(writer)
+    assert Path("out.csv").read_text() == HEADER + CLIP_ROWS
+
+
 def test_what_a_pipe_is_given_is_read_at_its_other_end(here: Path, known: str) -> None:
     os.mkfifo("pipe.csv")
     with start("clip.wav", "-m", known, "-o", "pipe.csv") as process:
