@@ -20,15 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ast_cli.checkpoint import (
-    HUB_PREFIX,
-    POSITION_EMBEDDINGS,
-    Checkpoint,
-    adapt_position_embeddings,
-    save_checkpoint,
-)
+from ast_cli.checkpoint import Checkpoint, adapt_position_embeddings, save_checkpoint
 from ast_cli.config import ASTConfig
 from ast_cli.errors import UsageError
+from ast_cli.layouts import HUB_PREFIX, POSITION_EMBEDDINGS
 from ast_cli.settings import Attention, require_choice
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {

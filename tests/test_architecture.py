@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "ast_cli"
-MOST_LINES = 450
+MOST_LINES = 420
 
 # A room may import the rooms of the lines above its own; a folder is one room.
 ORDER = """
@@ -17,6 +17,7 @@ ORDER = """
     labels · published · readahead · results · settings
     hub · outputs
     locate
+    layouts
     checkpoint
     config
     features · model
@@ -37,7 +38,7 @@ KNOW_ONLY = {
     "outputs": "errors results settings",
     "audio": "errors results",
     "aggregate": "errors features labels results settings",
-    "model": "checkpoint config errors settings",
+    "model": "checkpoint config errors layouts settings",
 }
 
 LINES = [line.strip().split(" · ") for line in ORDER.strip().splitlines()]

@@ -132,14 +132,14 @@ def _open_file(path: str) -> IO[bytes]:
                 )
             return _spool(sys.stdin.buffer)
         # Looked at before it is opened: opening a pipe that nobody writes to would wait for ever.
-        mode = os.stat(path).st_mode  # noqa: PTH116
+        mode = os.stat(path).st_mode
         if stat.S_ISFIFO(mode):
-            with open(path, "rb") as pipe:  # noqa: PTH123
+            with open(path, "rb") as pipe:
                 return _spool(pipe)
         if not stat.S_ISREG(mode):
             raise InputError("unreadable", "not a file but a folder or a device")
         # Unbuffered: libsndfile and PyAV share the descriptor's position with this object.
-        file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115
+        file = open(path, "rb", buffering=0)  # noqa: SIM115
         try:
             os.pread(file.fileno(), 1, 0)  # some errors show only in reading
         except OSError:
@@ -161,7 +161,7 @@ def _spool(pipe: IO[bytes]) -> IO[bytes]:
 
 def _input_error(path: str, error: OSError) -> InputError:
     if error.errno == errno.ENOENT:
-        if os.path.islink(path):  # noqa: PTH114
+        if os.path.islink(path):
             return InputError("not-found", "the link leads nowhere", "Mend or remove it")
         return InputError("not-found", "no such file", "Check the spelling")
     if error.errno == errno.ELOOP:
@@ -270,7 +270,7 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
     try:
         import av
     except ImportError as error:
-        known = os.path.splitext(path)[1].lower() in AV_SUFFIXES  # noqa: PTH122
+        known = os.path.splitext(path)[1].lower() in AV_SUFFIXES
         raise InputError(
             "unsupported-format",
             "reading this format needs PyAV" if known else f"not audio that libsndfile reads ({cause})",

@@ -39,7 +39,7 @@ def discover(paths: Iterable[str | os.PathLike[str]]) -> Iterator[str | FileFail
     """
     for given in paths:
         path = os.fspath(given)
-        if path == STDIN or not os.path.isdir(path):  # noqa: PTH112 — millions of Path objects would cost minutes
+        if path == STDIN or not os.path.isdir(path):
             yield path
             continue
         empty = True
@@ -79,7 +79,7 @@ def read_list(lines: IO[bytes], separator: bytes) -> Iterator[str]:
 
 def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str | FileFailure]:
     try:
-        status = os.stat(folder)  # noqa: PTH116
+        status = os.stat(folder)
         identity = (status.st_dev, status.st_ino)
         if identity in above:
             circle = InputError("unreadable", "a link in a circle: it leads back to a folder above it")
@@ -94,7 +94,7 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str | Fil
             continue
         if _is_folder(entry):
             yield from _walk(entry.path, (*above, identity))
-        elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:  # noqa: PTH122
+        elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:
             yield entry.path
 
 
