@@ -12,32 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ast_cli.errors import InputError
-from ast_cli.features import FRAME_SECONDS, FRAME_SHIFT_SECONDS
+from ast_cli.features import FRAME_SECONDS, FRAMES_PER_SECOND
 from ast_cli.labels import LabelSet
-from ast_cli.results import FileResult, Tag, WindowResult
+from ast_cli.results import Facts, FileResult, Tag, WindowResult
 from ast_cli.settings import TagSettings
-
-# Times are divided by it: 35 / 100 is 0.35, 35 * 0.01 is not.
-FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_SECONDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of a recording once it has been read.
-
-    Attributes:
-        duration: Seconds of audio.
-        frames: Number of its frames.
-        sample_rate: In Hz.
-        channels: Their number.
-        warnings: See `FileResult.warnings`.
-    """
-
-    duration: float
-    frames: int
-    sample_rate: int
-    channels: int
-    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -47,6 +25,7 @@ class Aggregate:
     file: str
     labels: LabelSet
     settings: TagSettings
+    scores: str = ""
     _total: NDArray[np.float64] | None = None
     _weight: int = 0
     _windows: list[tuple[int, int, tuple[Tag, ...]]] = field(default_factory=list)
@@ -93,6 +72,7 @@ class Aggregate:
             seconds_heard=min(facts.duration, heard),
             sample_rate=facts.sample_rate,
             channels=facts.channels,
+            scores=self.scores,
             tags=top_tags(scores, self.labels, self.settings),
             windows=tuple(
                 WindowResult(*_times(start, end, facts), tags) for start, end, tags in self._windows

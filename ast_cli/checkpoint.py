@@ -46,7 +46,7 @@ class Checkpoint:
     def open(
         cls, source: str | Path | Checkpoint, revision: str | None = None, *, offline: bool = False
     ) -> Checkpoint:
-        """Find a checkpoint; see `hub.find_checkpoint` for what `source` may be and what may go wrong."""
+        """Find a checkpoint; see `locate.find_checkpoint` for what `source` may be and what may go wrong."""
         if isinstance(source, Checkpoint):
             return source
         return cls(find_checkpoint(str(source), revision, offline=offline))
@@ -134,6 +134,12 @@ class Checkpoint:
                 state[ours] = torch.cat([*parts.values()]) if len(parts) > 1 else parts[theirs[0]]
         if not any(name.startswith("classifier.") for name in expected):
             unused.update(name for name in found if name.startswith(("classifier.", "mlp_head.")))
+        broken = [name for name, tensor in found.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise CheckpointError(
+                f"{self._where} holds numbers that are not finite: {_some(broken)}",
+                "Fetch it again, or train it with a lower learning rate",
+            )
         self._refuse_misfits(missing, sorted(found.keys() - unused), misshapen)
         return state
 

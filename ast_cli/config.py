@@ -15,7 +15,8 @@ from typing import Any, Literal, TypeVar
 
 from ast_cli.checkpoint import Checkpoint, write_json
 from ast_cli.errors import ConfigError
-from ast_cli.labels import LabelSet
+from ast_cli.labels import LabelSet, speech_commands_names
+from ast_cli.layouts import AUDIOSET_NORMALISATION
 from ast_cli.locate import CONFIG_FILE, FEATURE_FILE
 
 MODEL_TYPE = "audio-spectrogram-transformer"
@@ -147,6 +148,12 @@ class ASTConfig:
             return "softmax" if self.problem_type == "single_label_classification" else "sigmoid"
         return "sigmoid" if self.labels.are_audioset else "softmax"
 
+    @property
+    def scores_are_guessed(self) -> bool:
+        """Whether nothing says if the classes exclude each other, so that `scores` follows from a habit."""
+        known = self.labels.are_audioset or tuple(self.id2label.values()) == speech_commands_names()
+        return self.problem_type is None and not known
+
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ASTConfig:
         """Make a config from the contents of `config.json`; entries of no concern to AST are left out.
@@ -208,8 +215,8 @@ class FeatureConfig:
     max_length: int = 1024
     padding_value: float = 0.0
     do_normalize: bool = True
-    mean: float = -4.2677393
-    std: float = 4.5689974
+    mean: float = AUDIOSET_NORMALISATION[0]
+    std: float = AUDIOSET_NORMALISATION[1]
     return_attention_mask: bool = False
 
     def __post_init__(self) -> None:
@@ -291,3 +298,14 @@ def _is_count(value: object) -> bool:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def require_fit(config: ASTConfig, features: FeatureConfig) -> None:
+    """Raise ConfigError unless a network takes the windows that are made for it."""
+    made, wanted = (features.max_length, features.num_mel_bins), (config.max_length, config.num_mel_bins)
+    if made != wanted:
+        raise ConfigError(
+            f"{FEATURE_FILE} makes windows of {made[0]} × {made[1]}, but {CONFIG_FILE} wants "
+            f"{wanted[0]} × {wanted[1]}",
+            "The two files belong to different models",
+        )

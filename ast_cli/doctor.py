@@ -74,11 +74,12 @@ def _torch() -> str:
 def _torchaudio() -> str:
     import torch
     import torchaudio
-    from torchaudio.compliance.kaldi import get_mel_banks
-    from torchaudio.transforms import Resample
 
-    get_mel_banks(128, 512, 16000.0, 20.0, 0.0, 100.0, -500.0, 1.0)
-    Resample(44100, 16000)(torch.zeros(4410))
+    from ast_cli.audio.resample import StreamResampler
+    from ast_cli.features import ASTFeatureExtractor
+
+    ASTFeatureExtractor().fbank(torch.zeros(400))
+    StreamResampler(44100, 16000).push(torch.zeros(4410))
     return str(torchaudio.__version__)
 
 

@@ -6,7 +6,8 @@ Knows the network and the features' normalisation; no files, no labels, no order
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -17,7 +18,7 @@ from ast_cli.model import ASTForAudioClassification
 from ast_cli.settings import require_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-NO_MEMORY = "not enough memory"  # how torch says so on the CPU
+NO_MEMORY = "DefaultCPUAllocator"  # how torch names the cause on the CPU
 # How torch says on CUDA and on the CPU that no backend that may be used can do this attention.
 NO_KERNEL = ("No available kernel", "No viable backend")
 
@@ -83,7 +84,12 @@ class TorchEngine:
     ) -> None:
         self.device = device
         self.dtype = dtype
-        self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        try:
+            self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{device} has no room for the model", "Close what else runs there, or use --device cpu"
+            ) from error
         self._extractor = extractor
 
     def logits(self, windows: Tensor) -> Tensor:
@@ -112,11 +118,16 @@ class TorchEngine:
                 ) from error
             raise
 
-    def _exact(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def _exact(self) -> Iterator[None]:
         """In float32, keep cuDNN's convolution from rounding to TF32, which it does by default."""
         if self.device.type != "cuda" or self.dtype != torch.float32:
-            return nullcontext()
-        context: AbstractContextManager[None] = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=False, allow_tf32=False
-        )
-        return context
+            yield
+            return
+        convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        before = convolution.fp32_precision
+        convolution.fp32_precision = "ieee"
+        try:
+            yield
+        finally:
+            convolution.fp32_precision = before

@@ -29,6 +29,7 @@ FRAME_SECONDS = 0.025
 FRAME_SHIFT_SECONDS = 0.010
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
+FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_SECONDS)  # times are divided by it: 35 * 0.01 is not 0.35
 ENERGY_FLOOR = torch.finfo(torch.float32).eps  # 1.1920929e-07, before the logarithm
 
 
@@ -94,7 +95,9 @@ class ASTFeatureExtractor(FeatureConfig):
                 "Resample it first (`torchaudio.functional.resample`)",
             )
         require_choice("return_tensors", str(return_tensors), ("None", "pt", "np"))
-        windows = [self.pad(self.fbank(waveform)) for waveform in _waveforms(raw_speech)]
+        # What lies beyond the window is cut away before it costs anything.
+        longest = (self.max_length - 1) * self.frame_shift + self.frame_length
+        windows = [self.pad(self.fbank(waveform[:longest])) for waveform in _waveforms(raw_speech)]
         batch = torch.stack(windows)
         if self.do_normalize:
             batch = self.normalize(batch)
@@ -242,6 +245,14 @@ def _tables(
     frame_length: int, sampling_rate: int, num_mel_bins: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """The taper [400] and the mel filters [257, M]."""
+    # Made outside inference mode, so that training may use them after tagging did.
+    with torch.inference_mode(False):
+        return _make_tables(frame_length, sampling_rate, num_mel_bins, device)
+
+
+def _make_tables(
+    frame_length: int, sampling_rate: int, num_mel_bins: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
     from torchaudio.compliance.kaldi import get_mel_banks
 
     # Kaldi's own filters in float32, because some hold a single small weight, where rounding shows.

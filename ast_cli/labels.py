@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+NEARLY_ALL = 0.9
+
 
 @dataclass(frozen=True, slots=True)
 class AudioSetNode:
@@ -37,8 +39,8 @@ class LabelSet:
 
     Attributes:
         names: One name a class.
-        mids: One AudioSet mid a class; all empty unless every name is an AudioSet class, since a foreign
-            checkpoint may mean something else by the same word.
+        mids: One AudioSet mid a class, empty where its name is none of AudioSet's. All are empty unless
+            nearly every name is one, since a foreign checkpoint may mean something else by the same word.
     """
 
     names: tuple[str, ...]
@@ -49,12 +51,14 @@ class LabelSet:
         """Look up the mids of `names`, which are in the order of the logits."""
         names = tuple(names)
         by_name = {node.name: node.mid for node in audioset_classes()}
-        known = bool(names) and all(name in by_name for name in names)
-        return cls(names, tuple(by_name[name] if known else "" for name in names))
+        mids = tuple(by_name.get(name, "") for name in names)
+        if sum(map(bool, mids)) < NEARLY_ALL * len(names):
+            mids = ("",) * len(names)
+        return cls(names, mids)
 
     @property
     def are_audioset(self) -> bool:
-        """Whether every class is one of AudioSet's."""
+        """Whether the classes are AudioSet's, but for a few that may be spelled otherwise."""
         return any(self.mids)
 
     def __len__(self) -> int:

@@ -58,8 +58,9 @@ POSITION_EMBEDDINGS = "embeddings.position_embeddings"
 # The original's files name neither stride nor length: the number of patches tells them apart.
 ORIGINAL_GEOMETRIES = tuple((stride, frames) for frames in (1024, 512, 128) for stride in (10, 12, 14, 16))
 # Mean and std of the log-mel features, by length of the window: AudioSet, ESC-50, Speech Commands.
+AUDIOSET_NORMALISATION = (-4.2677393, 4.5689974)
 ORIGINAL_NORMALISATION = {
-    1024: (-4.2677393, 4.5689974),
+    1024: AUDIOSET_NORMALISATION,
     512: (-6.6268077, 5.358466),
     128: (-6.845978, 5.5654526),
 }

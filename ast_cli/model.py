@@ -9,7 +9,7 @@ Classes, arguments and outputs follow the `transformers` classes of the same nam
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,27 +40,29 @@ SDPA_BACKENDS = {
 }
 
 
-@dataclass
-class ModelOutput:
-    """A record that can also be read by name or position; what is None has no position."""
+class ModelOutput(Mapping[str, Any]):
+    """A record that is also a mapping from names and can be read by position; what is None is left out."""
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values that are not None, in order."""
-        values = (getattr(self, item.name) for item in dataclasses.fields(self))
-        return tuple(value for value in values if value is not None)
+        return tuple(self.values())
 
-    def __getitem__(self, key: str | int | slice) -> Any:
-        if isinstance(key, str):
-            if key not in vars(self):
-                raise KeyError(key)
-            return getattr(self, key)
-        return self.to_tuple()[key]
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, str):
+            return self.to_tuple()[key]
+        value = vars(self).get(key)
+        if value is None:
+            raise KeyError(key)
+        return value
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.to_tuple())
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, value in vars(self).items() if value is not None)
+
+    def __len__(self) -> int:
+        return sum(value is not None for value in vars(self).values())
 
 
-@dataclass
+@dataclass(eq=False)
 class ASTModelOutput(ModelOutput):
     """What the backbone computes.
 
@@ -77,7 +79,7 @@ class ASTModelOutput(ModelOutput):
     attentions: tuple[Tensor, ...] | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class ASTClassifierOutput(ModelOutput):
     """What the classifier computes.
 
@@ -194,6 +196,7 @@ class ASTForAudioClassification(ASTPreTrainedModel):
     def forward(
         self,
         input_values: Tensor,
+        *,
         head_mask: Tensor | None = None,
         labels: Tensor | None = None,
         output_attentions: bool | None = None,
@@ -213,7 +216,11 @@ class ASTForAudioClassification(ASTPreTrainedModel):
             return_dict: Whether to return a record rather than a tuple; the config decides if None.
         """
         hidden = self.audio_spectrogram_transformer(
-            input_values, head_mask, output_attentions, output_hidden_states, return_dict=True
+            input_values,
+            head_mask=head_mask,
+            output_attentions=output_attentions,
+            output_hidden_states=output_hidden_states,
+            return_dict=True,
         )
         logits = self.classifier(hidden.pooler_output)
         loss = None if labels is None else self._loss(logits, labels)
@@ -249,6 +256,7 @@ class ASTModel(ASTPreTrainedModel):
     def forward(
         self,
         input_values: Tensor,
+        *,
         head_mask: Tensor | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
@@ -264,13 +272,14 @@ class ASTModel(ASTPreTrainedModel):
         wants_hidden_states = _either(output_hidden_states, self.config.output_hidden_states)
         if wants_attentions and attn != "eager":
             raise UsageError(f"{attn} never forms the attentions", "Use attn_implementation='eager'")
-        if head_mask is None:
-            head_mask = input_values.new_ones(1)
-        elif head_mask.shape not in ((heads := self.config.num_attention_heads,), (len(self.layers), heads)):
+        heads = self.config.num_attention_heads
+        if head_mask is not None and head_mask.shape not in ((heads,), (len(self.layers), heads)):
             raise UsageError(
                 f"head_mask is {list(head_mask.shape)}, not [{heads}] or [{len(self.layers)}, {heads}]"
             )
-        head_masks = head_mask.expand(len(self.layers), -1)
+        head_masks = (
+            [None] * len(self.layers) if head_mask is None else head_mask.expand(len(self.layers), -1)
+        )
 
         tokens = self.embeddings(input_values)  # [B, N, D]
         hidden_states, attentions = [tokens], []
@@ -346,7 +355,7 @@ class ASTLayer(nn.Module):
         self.mlp = ASTMLP(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, tokens: Tensor, head_mask: Tensor, eager: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, tokens: Tensor, head_mask: Tensor | None, eager: bool) -> tuple[Tensor, Tensor | None]:
         """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `eager`."""
         attended, attention = self.attention(self.layernorm_before(tokens), head_mask, eager)
         tokens = tokens + self.dropout(attended)
@@ -363,22 +372,24 @@ class ASTAttention(nn.Module):
         self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
         self.output = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, tokens: Tensor, head_mask: Tensor, eager: bool) -> tuple[Tensor, Tensor | None]:
+    def forward(self, tokens: Tensor, head_mask: Tensor | None, eager: bool) -> tuple[Tensor, Tensor | None]:
         """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `eager`."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))  # [B, N, 3, H, D / H]
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # [B, H, N, D / H] each
         dropout = self.dropout_prob if self.training else 0.0
-        head_mask = head_mask.view(1, -1, 1, 1).to(tokens.dtype)
         attention: Tensor | None = None
         if eager:
             weights = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
             # The softmax of a half-precision network is taken in float32, as the reference does.
             attention = F.dropout(F.softmax(weights, dim=-1, dtype=torch.float32).to(value.dtype), dropout)
-            attention = attention * head_mask
+            if head_mask is not None:
+                attention = attention * head_mask.view(1, -1, 1, 1).to(value.dtype)
             context = attention @ value
         else:
-            # A head's mask scales all of its attentions alike, so it may scale what they sum up instead.
-            context = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout) * head_mask
+            context = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+            if head_mask is not None:
+                # A head's mask scales all of its attentions alike, so it may scale their sums instead.
+                context = context * head_mask.view(1, -1, 1, 1).to(value.dtype)
         return self.output(context.transpose(1, 2).flatten(2)), attention
 
 

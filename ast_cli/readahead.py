@@ -5,9 +5,9 @@ Knows nothing of audio: a job is anything, and what it yields is anything.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from queue import Full, Queue, SimpleQueue
@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 JobT = TypeVar("JobT")
 ItemT = TypeVar("ItemT")
 
-MOST_SECONDS_TO_END = 5.0  # that closing waits for a thread in the middle of something
+MOST_SECONDS_TO_END = 1.0  # that closing waits for a thread in the middle of something
 POLL_SECONDS = 0.1  # how soon a thread that waits notices that nobody wants its items any more
 
 
@@ -64,49 +64,68 @@ def read_ahead(
 ) -> Generator[tuple[JobT, Iterable[ItemT]], None, None]:
     """Run jobs on threads and hand over each with its items, in the order of the jobs.
 
-    An item can be taken as soon as it is there; an exception of a job is raised where its items are taken.
-    The items of a job must be taken before the next job is. Closing the generator ends the threads.
+    An item can be taken as soon as it is there; an exception of a job is raised where its items are taken,
+    and one of `jobs` after the jobs before it. The items of a job must be taken before the next job is.
+    Closing the generator ends the threads.
 
     Args:
-        jobs: Taken one by one as threads become free, so that they may be endless.
+        jobs: Taken one by one as threads become free, so that they may be endless, and on a thread of their
+            own, so that nobody waits for the next one.
         run: Makes the items of a job; runs on a thread.
         workers: Number of threads.
         depth: Items that a job may be ahead.
     """
     stop = threading.Event()
-    started: SimpleQueue[tuple[_Lane[ItemT], JobT] | None] = SimpleQueue()
-    lanes: deque[tuple[JobT, _Lane[ItemT]]] = deque()
-    waiting = iter(jobs)
+    # One job more than there are threads: a thread that becomes free finds the next one waiting.
+    places = threading.Semaphore(workers + 1)
+    lanes: SimpleQueue[tuple[JobT, _Lane[ItemT]] | BaseException | None] = SimpleQueue()
+    started: SimpleQueue[tuple[JobT, _Lane[ItemT]] | None] = SimpleQueue()
+
+    def feed() -> None:
+        try:
+            waiting = iter(jobs)
+            while places.acquire() and not stop.is_set():
+                try:
+                    job = next(waiting)
+                except StopIteration:
+                    lanes.put(None)
+                    return
+                lane: _Lane[ItemT] = _Lane(depth, stop)
+                lanes.put((job, lane))
+                started.put((job, lane))
+        except BaseException as error:  # handed to the consumer, whatever it is
+            lanes.put(error)
 
     def work() -> None:
         while (task := started.get()) is not None and not stop.is_set():
-            lane, job = task
+            job, lane = task
             lane.fill(run, job)
 
-    def start_one() -> bool:
-        for job in waiting:
-            lane: _Lane[ItemT] = _Lane(depth, stop)
-            lanes.append((job, lane))
-            started.put((lane, job))
-            return True
-        return False
-
     # Daemons: one that waits for a pipe nobody writes to must not keep the program from ending.
-    threads = [threading.Thread(target=work, name=f"read-ahead-{n}", daemon=True) for n in range(workers)]
-    for thread in threads:
-        thread.start()
-    try:
-        # One job more than there are threads: a thread that becomes free finds the next one waiting.
-        while len(lanes) <= workers and start_one():
-            pass
-        while lanes:
-            job, lane = lanes.popleft()
-            start_one()
-            yield job, lane
-    finally:
+    targets = [feed, *[work] * workers]
+    threads = [
+        threading.Thread(target=one, name=f"read-ahead-{n}", daemon=True) for n, one in enumerate(targets)
+    ]
+
+    def end() -> None:
         stop.set()
-        for _ in threads:
+        places.release()
+        for _ in range(workers):
             started.put(None)
         until = time.monotonic() + MOST_SECONDS_TO_END
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
+
+    # A generator that is never closed must not leave threads behind in the middle of torch at exit.
+    atexit.register(end)
+    for thread in threads:
+        thread.start()
+    try:
+        while (entry := lanes.get()) is not None:
+            if isinstance(entry, BaseException):
+                raise entry
+            places.release()
+            yield entry
+    finally:
+        atexit.unregister(end)
+        end()

@@ -37,6 +37,25 @@ class WindowResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a recording once it has been read.
+
+    Attributes:
+        duration: Seconds of audio.
+        frames: Number of its frames.
+        sample_rate: In Hz.
+        channels: Their number.
+        warnings: See `FileResult.warnings`.
+    """
+
+    duration: float
+    frames: int
+    sample_rate: int
+    channels: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FileResult:
     """A tagged recording.
 
@@ -48,6 +67,7 @@ class FileResult:
         channels: Of the recording.
         tags: The labels of the whole recording, highest score first.
         windows: The labels of each window, in order of time; empty unless asked for.
+        scores: What the scores are: `sigmoid`, `softmax` or `logits`.
         warnings: What was wrong with the recording without preventing the result.
     """
 
@@ -58,6 +78,7 @@ class FileResult:
     channels: int
     tags: tuple[Tag, ...]
     windows: tuple[WindowResult, ...] = ()
+    scores: str = ""
     warnings: tuple[str, ...] = ()
 
 

@@ -15,7 +15,7 @@ from ast_cli.errors import UsageError
 Attention = Literal["sdpa", "eager", "flash", "efficient", "cudnn", "math"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Scores = Literal["auto", "sigmoid", "softmax", "logits"]
-Pooling = Literal["mean", "max"]
+Aggregation = Literal["mean", "max"]
 
 DEFAULT_BATCH_SIZE = 8
 
@@ -36,7 +36,7 @@ class TagSettings:
 
     top_k: int = 5
     threshold: float | None = None
-    aggregate: Pooling = "mean"
+    aggregate: Aggregation = "mean"
     channel: int | None = None
     window: float | None = None
     hop: float | None = None
@@ -47,7 +47,7 @@ class TagSettings:
             raise UsageError(f"top_k must be 0 (all) or more, not {self.top_k}")
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise UsageError(f"threshold must be a finite number, not {self.threshold}")
-        require_choice("aggregate", self.aggregate, get_args(Pooling))
+        require_choice("aggregate", self.aggregate, get_args(Aggregation))
 
 
 def require_choice(what: str, given: str, choices: Sequence[str]) -> None:

@@ -18,22 +18,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ast_cli.aggregate import FRAMES_PER_SECOND, Aggregate, Facts, to_scores
-from ast_cli.audio.decode import Recording, open_recording
+from ast_cli import __version__
+from ast_cli.aggregate import Aggregate, to_scores
+from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
 from ast_cli.audio.discover import discover
 from ast_cli.checkpoint import Checkpoint
+from ast_cli.config import require_fit
 from ast_cli.engine import TorchEngine, resolve_device, resolve_dtype
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.features import ASTFeatureExtractor, Window
+from ast_cli.features import FRAMES_PER_SECOND, ASTFeatureExtractor, Window
 from ast_cli.labels import LabelSet
 from ast_cli.model import ASTForAudioClassification
 from ast_cli.readahead import read_ahead
-from ast_cli.results import FileFailure, FileResult, ModelInfo, RunInfo
+from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, RunInfo
 from ast_cli.settings import (
     DEFAULT_BATCH_SIZE,
+    Aggregation,
     Attention,
     Dtype,
-    Pooling,
     Scores,
     TagSettings,
     require_choice,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 MOST_WORKERS = 8
+MOST_IN_FLIGHT = 256
 WINDOWS_AHEAD = 8  # per recording: 4 MB
 
 
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 
         top_k: int
         threshold: float | None
-        aggregate: Pooling
+        aggregate: Aggregation
         channel: int | None
         window: float | None
         hop: float | None
@@ -127,15 +130,20 @@ class Tagger:
             model = ASTForAudioClassification.from_pretrained(
                 checkpoint, attn_implementation=attn_implementation
             )
-            refuse_misfit(checkpoint, extractor, model)
+            require_fit(model.config, extractor)
             checkpoints.append(checkpoint)
             extractors.append(extractor)
             engines.append(TorchEngine(model, extractor, place, number_format))
-        _refuse_ensemble(checkpoints, engines)
+        _refuse_ensemble(checkpoints, engines, extractors)
         config = engines[0].model.config
         return cls(
             engines, extractors[0], config.labels, config.scores if scores == "auto" else scores, checkpoints
         )
+
+    @property
+    def scores_are_guessed(self) -> bool:
+        """Whether no checkpoint says if its classes exclude each other."""
+        return self.engines[0].model.config.scores_are_guessed
 
     @property
     def description(self) -> str:
@@ -153,7 +161,9 @@ class Tagger:
             for c in self._checkpoints
         )
         engine = self.engines[0]
-        made_with = {
+        made_with: dict[str, object] = {
+            "ast_tag": __version__,
+            "torch": torch.__version__,
             "device": str(engine.device),
             "dtype": str(engine.dtype).removeprefix("torch."),
             "attn": engine.model.attn_implementation,
@@ -210,7 +220,9 @@ class Tagger:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as that
             # A copy only where torch could not share the memory.
             block = np.atleast_2d(np.require(samples, np.float32, ["C", "W"])).T
-        recording = Recording(sample_rate, block.shape[1], iter([block]))
+        length = BLOCK_SECONDS * sample_rate
+        blocks = (block[start : start + length] for start in range(0, max(1, len(block)), length))
+        recording = Recording(sample_rate, block.shape[1], blocks)
         return self._only("", recording_windows(recording, self.extractor, settings), settings)
 
     def tag_many(
@@ -287,7 +299,7 @@ class Tagger:
 
         for found, pieces in recordings:
             name = found.file if isinstance(found, FileFailure) else found
-            owner = _InFlight(Aggregate(name, self.labels, settings))
+            owner = _InFlight(Aggregate(name, self.labels, settings, self.scores))
             in_flight.append(owner)
             for piece in pieces:
                 if isinstance(piece, Window):
@@ -300,6 +312,8 @@ class Tagger:
                     owner.end = piece
                     if isinstance(piece, FileFailure):
                         batch[:] = [entry for entry in batch if entry[0] is not owner]
+            if batch and len(in_flight) > MOST_IN_FLIGHT:
+                score()  # many failures behind a batch that does not fill must not wait for it
             yield from finished()
         if batch:
             score()
@@ -349,34 +363,26 @@ class _InFlight:
             return FileFailure.of(self.aggregate.file, error)
 
 
-def refuse_misfit(
-    checkpoint: Checkpoint, extractor: ASTFeatureExtractor, model: ASTForAudioClassification
+def _refuse_ensemble(
+    checkpoints: Sequence[Checkpoint],
+    engines: Sequence[TorchEngine],
+    extractors: Sequence[ASTFeatureExtractor],
 ) -> None:
-    """Raise CheckpointError unless the network takes what the extractor makes."""
-    config = model.config
-    made, wanted = (
-        (extractor.max_length, extractor.num_mel_bins),
-        (config.max_length, config.num_mel_bins),
-    )
-    if made != wanted:
-        raise CheckpointError(
-            f"{checkpoint.files.id}: its features are windows of {made[0]} × {made[1]}, its network wants "
-            f"{wanted[0]} × {wanted[1]}",
-            "preprocessor_config.json and config.json belong to different models",
-        )
+    def traits(number: int) -> dict[str, object]:
+        config, features = engines[number].model.config, extractors[number]
+        return {
+            "classes": config.labels,
+            "scores": config.scores,
+            "window length": features.max_length,
+            "mel bins": features.num_mel_bins,
+            "sampling rate": features.sampling_rate,
+        }
 
-
-def _refuse_ensemble(checkpoints: Sequence[Checkpoint], engines: Sequence[TorchEngine]) -> None:
-    first = engines[0].model.config
-    for checkpoint, engine in zip(checkpoints, engines, strict=True):
-        config = engine.model.config
-        same = (config.labels, config.max_length, config.scores) == (
-            first.labels,
-            first.max_length,
-            first.scores,
-        )
-        if not same:
+    first = traits(0)
+    for number, checkpoint in enumerate(checkpoints):
+        differing = [name for name, value in traits(number).items() if value != first[name]]
+        if differing:
             raise CheckpointError(
-                f"{checkpoints[0].files.id} and {checkpoint.files.id} differ in classes or window length",
+                f"{checkpoints[0].files.id} and {checkpoint.files.id} differ in {', '.join(differing)}",
                 "Only scores for the same classes over the same windows can be averaged",
             )

@@ -16,13 +16,13 @@ from torch import Tensor
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.checkpoint import Checkpoint
-from ast_cli.errors import CheckpointError, EngineError, InputError
+from ast_cli.config import require_fit
+from ast_cli.errors import CheckpointError, EngineError, InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor
 from ast_cli.hub import fetch
 from ast_cli.locate import WEIGHT_FILES
 from ast_cli.model import ASTForAudioClassification
 from ast_cli.published import PUBLISHED_MODELS
-from ast_cli.tagger import refuse_misfit
 
 SAMPLE_REPOSITORY = "nielsr/audio-spectogram-transformer-checkpoint"  # a data set; spelled so
 SAMPLE_FILE = "sample_audio.flac"
@@ -95,7 +95,7 @@ def verify_against_transformers(
     Raises:
         EngineError: `transformers` is not installed.
         CheckpointError: The checkpoint or the clip is not there, or `transformers` cannot read it.
-        InputError: The file cannot be read.
+        UsageError: The file cannot be heard.
     """
     if find_spec("transformers") is None:
         raise EngineError("transformers is not installed", "pip install 'ast-cli[verify]'")
@@ -154,7 +154,7 @@ def sample_clip(*, offline: bool = False) -> Path:
 def _load(checkpoint: Checkpoint) -> tuple[ASTFeatureExtractor, ASTForAudioClassification]:
     extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
     model = ASTForAudioClassification.from_pretrained(checkpoint)
-    refuse_misfit(checkpoint, extractor, model)
+    require_fit(model.config, extractor)
     return extractor, model
 
 
@@ -164,7 +164,7 @@ def _waveform(path: str, sample_rate: int, channel: int | None = None) -> Tensor
             resampler = StreamResampler(recording.sample_rate, sample_rate)
             pieces = [resampler.push(mono) for mono in recording.mono(channel)]
     except InputError as error:
-        raise InputError(error.word, f"{path}: {error.cause}", error.remedy) from error
+        raise UsageError(f"{path}: {error.cause}", error.remedy) from error
     return torch.cat([*pieces, resampler.finish()])
 
 

@@ -8,12 +8,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from ast_cli.aggregate import FRAMES_PER_SECOND, Facts
 from ast_cli.audio.decode import Recording, open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.errors import InputError, UsageError
-from ast_cli.features import FRAME_SHIFT_SECONDS, ASTFeatureExtractor, Window, WindowStream
-from ast_cli.results import FileFailure
+from ast_cli.features import (
+    FRAME_SHIFT_SECONDS,
+    FRAMES_PER_SECOND,
+    ASTFeatureExtractor,
+    Window,
+    WindowStream,
+)
+from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import TagSettings
 
 

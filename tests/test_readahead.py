@@ -217,7 +217,7 @@ def test_closing_ends_the_threads_and_the_jobs(taken: int) -> None:
     _, items = next(ahead)
     assert list(itertools.islice(items, taken)) == list(range(taken))
     wait_until(lambda: len(opened) == 3)
-    assert len(threads_of_jobs()) == 3
+    assert len(threads_of_jobs()) == 3 + 1  # and the one that takes the jobs
     ahead.close()
     assert threads_of_jobs() == []
     assert sorted(closed) == sorted(opened) == [0, 1, 2]

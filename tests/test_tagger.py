@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +17,10 @@ import transformers
 from numpy.typing import NDArray
 from torchaudio.functional import resample
 
+import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
 from ast_cli.aggregate import top_tags
-from ast_cli.errors import CheckpointError, InputError, UsageError
+from ast_cli.errors import CheckpointError, ConfigError, InputError, UsageError
 from ast_cli.results import Tag
 from ast_cli.settings import TagSettings
 from tests.checkpoints import random_config, save_random_checkpoint
@@ -486,8 +489,58 @@ def test_checkpoints_that_do_not_fit_together_are_refused(
     checkpoint: Path, tmp_path: Path, differently: dict[str, object]
 ) -> None:
     other = save_random_checkpoint(tmp_path / "other", random_config(**differently))
-    with pytest.raises(CheckpointError, match=r"differ in classes or window length"):
+    with pytest.raises(CheckpointError, match=r"differ in (classes|window length|scores)"):
         Tagger.from_pretrained([checkpoint, other], device="cpu")
+
+
+def test_checkpoints_of_another_sampling_rate_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    other = save_random_checkpoint(tmp_path / "other")
+    features = other / "preprocessor_config.json"
+    features.write_text(features.read_text().replace("16000", "8000"))
+    with pytest.raises(CheckpointError, match="differ in sampling rate"):
+        Tagger.from_pretrained([checkpoint, other], device="cpu")
+
+
+def test_a_class_that_is_spelled_otherwise_does_not_change_the_scores(tmp_path: Path) -> None:
+    save_random_checkpoint(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(config.read_text().replace('"0": "Speech"', '"0": "Speech "'))
+    tagger = Tagger.from_pretrained(tmp_path, device="cpu")
+    assert tagger.scores == "sigmoid"
+    assert not tagger.scores_are_guessed
+    assert tagger.labels.mids[:2] == ("", "/m/05zppz")
+
+
+def test_classes_that_nobody_knows_are_guessed_to_exclude_each_other(tmp_path: Path) -> None:
+    save_random_checkpoint(tmp_path, random_config(labels=3))
+    tagger = Tagger.from_pretrained(tmp_path, device="cpu")
+    assert (tagger.scores, tagger.scores_are_guessed) == ("softmax", True)
+
+
+def test_the_result_names_its_scores(tagger: Tagger, mixed: list[str]) -> None:
+    assert tagger.tag(mixed[0]).scores == "sigmoid"
+
+
+def test_a_single_path_need_not_be_in_a_list(tagger: Tagger, mixed: list[str]) -> None:
+    [result] = tagger.tag_many(mixed[0])
+    assert result.file == mixed[0]
+
+
+def test_a_run_that_nobody_finishes_ends_with_the_program(checkpoint: Path, mixed: list[str]) -> None:
+    code = (
+        "import sys; from ast_cli import Tagger\n"
+        "results = Tagger.from_pretrained(sys.argv[1], device='cpu').tag_many(sys.argv[2:] * 50)\n"
+        "print(next(results).file)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(checkpoint), *mixed],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.strip() == mixed[0]
 
 
 def test_the_same_classes_in_another_order_are_refused(checkpoint: Path, tmp_path: Path) -> None:
@@ -504,7 +557,7 @@ def test_features_of_another_length_than_the_networks_are_refused(tmp_path: Path
     save_random_checkpoint(tmp_path)
     features = tmp_path / "preprocessor_config.json"
     features.write_text(features.read_text().replace('"max_length": 128', '"max_length": 1024'))
-    with pytest.raises(CheckpointError, match=r"1024 . 128.*128 . 128"):
+    with pytest.raises(ConfigError, match=r"1024 . 128.*128 . 128"):
         Tagger.from_pretrained(tmp_path, device="cpu")
 
 
@@ -531,7 +584,8 @@ def test_what_results_were_made_with_can_be_told(checkpoint: Path, tagger: Tagge
     [model] = info.models
     assert (model.id, model.scores, model.labels) == (str(checkpoint), "sigmoid", 527)
     assert len(model.sha256) == 64
-    assert info.settings == {"device": "cpu", "dtype": "float32", "attn": "sdpa", "batch_size": 3}
+    made_with = {"ast_tag": ast_cli.__version__, "torch": torch.__version__}
+    assert info.settings == made_with | {"device": "cpu", "dtype": "float32", "attn": "sdpa", "batch_size": 3}
     for part in (str(checkpoint), "sigmoid", "sdpa", "float32", "cpu"):
         assert part in tagger.description
 

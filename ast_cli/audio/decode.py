@@ -37,10 +37,8 @@ BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many cha
 STREAMED_BYTES = 0x7F000000
 UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none, as in a streamed FLAC
 LARGEST_EMPTY = 4096  # bytes of a file that is a header and nothing else
-# Formats of frames one after the other, in which libsndfile may stop before the file does, and what may
-# rightly come after the audio, such as tags.
-STREAMS = ("MP3", "OGG")
-MOST_AFTER_AUDIO = 1 << 18
+STREAMS = ("MP3", "OGG")  # formats in which libsndfile may stop before the audio does
+MOST_AFTER_AUDIO = 1 << 14  # bytes of an MP3 that may follow its audio without being called a tag
 # The lines of libsndfile's log that compare lengths: of WAV, AIFF, AU, W64 and RF64.
 LENGTH_LINES = ("data", "SSND", "Data Size", "riff", "Riff size")
 
@@ -130,8 +128,9 @@ def _open_file(path: str) -> IO[bytes]:
                     "standard input is a keyboard",
                     "Pipe audio into it: `cat clip.wav | ast-tag -`",
                 )
-            return _spool(sys.stdin.buffer)
-        # Looked at before it is opened: opening a pipe that nobody writes to would wait for ever.
+            with _raw_stdin() as pipe:
+                return _spool(pipe)
+        # Looked at before it is opened: reading a device might never end.
         mode = os.stat(path).st_mode
         if stat.S_ISFIFO(mode):
             with open(path, "rb") as pipe:
@@ -149,7 +148,17 @@ def _open_file(path: str) -> IO[bytes]:
     except OSError as error:
         raise _input_error(path, error) from error
     except ValueError as error:  # a NUL, or what no file system can spell
-        raise InputError("not-found", f"no file can have this name: {error}", "Check the spelling") from error
+        raise InputError(
+            "not-found", f"no file can have this name: {error}", "A list from `find -print0` needs -0"
+        ) from error
+
+
+def _raw_stdin() -> IO[bytes]:
+    """Standard input by its descriptor: whoever waits in the buffered file holds its lock, at exit too."""
+    try:
+        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    except (OSError, ValueError):  # something that stands in for it
+        return sys.stdin.buffer
 
 
 def _spool(pipe: IO[bytes]) -> IO[bytes]:
@@ -227,13 +236,20 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
             seconds, promised = done / sound.samplerate, sound.frames / sound.samplerate
             warnings.append(f"cut off: it ends after {seconds:.3f} s, its header promises {promised:.3f} s")
         unread = size - os.lseek(file.fileno(), 0, os.SEEK_CUR)
-        if sound.format in STREAMS and unread > MOST_AFTER_AUDIO:
+        if sound.format in STREAMS and unread > 0 and _more_audio(file, unread):
             warnings.append(
                 f"heard in part: libsndfile ends after {done / rate:.3f} s, with {unread:,} bytes to come; "
                 "convert it to WAV or FLAC to hear all"
             )
 
     return Recording(sound.samplerate, sound.channels, blocks(), warnings)
+
+
+def _more_audio(file: IO[bytes], unread: int) -> bool:
+    """Whether audio follows where libsndfile stopped: another Ogg stream, or MP3 frames and no tags."""
+    rest = os.pread(file.fileno(), 1 << 16, os.lseek(file.fileno(), 0, os.SEEK_CUR))
+    is_tag = any(mark in rest for mark in (b"APETAGEX", b"ID3", b"LYRICSBEGIN"))
+    return b"OggS" in rest or (unread > MOST_AFTER_AUDIO and not is_tag)
 
 
 def _tells_length(file: IO[bytes]) -> bool:

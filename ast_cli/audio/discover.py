@@ -16,7 +16,7 @@ STDIN = "-"
 # What libsndfile may read, and what needs PyAV. A suffix decides only whether the walk takes a file.
 _SOUNDFILE = """
     aif aifc aiff au avr bwf caf flac htk mp1 mp2 mp3 mpc2k
-    nist oga ogg opus paf rf64 sd2 snd sph svx voc w64 wav wave wve xi
+    nist oga ogg opus paf rf64 snd sph svx voc w64 wav wave wve xi
 """
 _AV = """
     3gp aac ac3 amr ape asf avi dts eac3 flv m4a m4b
@@ -72,9 +72,14 @@ def read_list(lines: IO[bytes], separator: bytes) -> Iterator[str]:
         while piece := buffered.read1(1 << 16):  # what is there: whoever writes the list may take its time
             *whole, rest = (rest + piece).removeprefix(mark).split(separator)
             mark = b"" if whole else mark
-            yield from (os.fsdecode(entry.removesuffix(end)) for entry in whole if entry.strip())
+            yield from (_entry(line.removesuffix(end)) for line in whole if line.strip())
         if rest.strip():
-            yield os.fsdecode(rest.removesuffix(end))
+            yield _entry(rest.removesuffix(end))
+
+
+def _entry(name: bytes) -> str:
+    # In a list, which may itself come from standard input, `-` can only be a file that is called so.
+    return "./-" if name == STDIN.encode() else os.fsdecode(name)
 
 
 def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str | FileFailure]:

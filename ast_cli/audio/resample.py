@@ -34,7 +34,7 @@ class StreamResampler:
         common = math.gcd(orig_rate, new_rate)
         self._orig, self._new = orig_rate // common, new_rate // common
         self._convert = _converter(self._orig, self._new)
-        reach = math.ceil(ZERO_CROSSINGS * self._orig / (min(self._orig, self._new) * ROLLOFF))
+        reach = _reach(self._orig, self._new)
         # The two rates meet every `_orig` input and `_new` output samples: one period.
         self._periods_kept = math.ceil(reach / self._orig)
         self._reach = reach
@@ -65,12 +65,17 @@ class StreamResampler:
         return self._convert(self._input)[(period - self._first) * self._new :]
 
 
+def _reach(orig: int, new: int) -> int:
+    """Input samples that an output sample needs on either side."""
+    return math.ceil(ZERO_CROSSINGS * orig / (min(orig, new) * ROLLOFF))
+
+
 @lru_cache(maxsize=16)
 def _converter(orig: int, new: int) -> Callable[[Tensor], Tensor]:
     """A function that resamples a waveform [S] as a whole; `orig` and `new` have no common divisor."""
     if orig == new:
         return lambda samples: samples
-    reach = math.ceil(ZERO_CROSSINGS * orig / (min(orig, new) * ROLLOFF))
+    reach = _reach(orig, new)
     if new * (orig + 2 * reach) <= MOST_TAPS:
         from torchaudio.transforms import Resample
 
@@ -85,7 +90,7 @@ def _converter(orig: int, new: int) -> Callable[[Tensor], Tensor]:
 def _resample_by_taps(samples: Tensor, orig: int, new: int) -> Tensor:
     """The same filter as torchaudio's, its taps computed where they are needed instead of tabulated."""
     cutoff = min(orig, new) * ROLLOFF
-    reach = math.ceil(ZERO_CROSSINGS * orig / cutoff)
+    reach = _reach(orig, new)
     offsets = torch.arange(-reach, reach + 1)
     padded = F.pad(samples, (reach, reach + 1))
     outputs = -(-new * len(samples) // orig)

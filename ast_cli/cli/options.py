@@ -40,7 +40,9 @@ DeviceOption = Annotated[
     str,
     typer.Option(metavar="DEVICE", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
 ]
-DtypeOption = Annotated[Dtype, typer.Option(rich_help_panel=RUN, help="Number format of the network.")]
+DtypeOption = Annotated[
+    Dtype, typer.Option(rich_help_panel=RUN, help="Number format of the network; auto is float32.")
+]
 AttnOption = Annotated[
     Attention,
     typer.Option(

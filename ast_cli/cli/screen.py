@@ -63,6 +63,7 @@ class TagScreen:
         self._progress: Progress | None = None
         self._started = time.perf_counter()
         self._seconds = 0.0
+        self.scores = ""
         self.tagged = 0
         self.failed = 0
 
@@ -92,14 +93,17 @@ class TagScreen:
         if count is not None:
             # Walking a large tree takes a while; tagging need not wait for it.
             threading.Thread(target=self._count, args=(count,), daemon=True).start()
-        with self._progress:
-            yield
-        self._progress = None
+        try:
+            with self._progress:
+                yield
+        finally:
+            self._progress = None
 
     def _count(self, count: Callable[[], Iterable[object]]) -> None:
         total = sum(1 for _ in count())
-        if self._progress is not None:
-            self._progress.update(self._task, total=total)
+        progress = self._progress
+        if progress is not None:
+            progress.update(self._task, total=total)
 
     @contextmanager
     def _above_progress(self) -> Iterator[None]:
@@ -135,9 +139,13 @@ class TagScreen:
             return
         self.tagged += 1
         for warning in outcome.warnings:
-            if not self._quiet:
-                with self._above_progress():
-                    self._say(f"ast-tag: warning: {file}: {warning}", "yellow")
+            self.warn(f"{file}: {warning}")
+
+    def warn(self, message: str) -> None:
+        """Something that is odd but stops nothing."""
+        if not self._quiet:
+            with self._above_progress():
+                self._say(f"ast-tag: warning: {message}", "yellow")
 
     def note(self, message: str) -> None:
         """Something for --verbose."""
@@ -164,8 +172,11 @@ class TagScreen:
             raise
         inputs = self.tagged + self.failed
         if not self._quiet:
+            scores = f" · {self.scores} scores" if self.scores and self.tagged else ""
             counts = f"{self.tagged} tagged, {self.failed} failed, 0 skipped"
-            self._say(f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}", "dim")
+            self._say(
+                f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"
+            )
 
     def _rate(self, before: str = "") -> str:
         elapsed = time.perf_counter() - self._started

@@ -19,7 +19,7 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.labels import did_you_mean
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import DEFAULT_BATCH_SIZE, Pooling, Scores, TagSettings
+from ast_cli.settings import DEFAULT_BATCH_SIZE, Aggregation, Scores, TagSettings
 
 WHAT = "What is tagged"
 LABELS = "Labels"
@@ -90,7 +90,7 @@ def tag(
         typer.Option(rich_help_panel=LABELS, help="What a score is; auto follows the checkpoint."),
     ] = "auto",
     aggregate: Annotated[
-        Pooling,
+        Aggregation,
         typer.Option(
             rich_help_panel=LABELS,
             help="Windows to file: mean, weighed by the seconds each newly covers, or max.",
@@ -136,7 +136,12 @@ def tag(
         ),
     ] = None,
     fail_fast: Annotated[
-        bool, typer.Option("--fail-fast", rich_help_panel=options.RUN, help="Stop at the first bad file.")
+        bool,
+        typer.Option(
+            "--fail-fast",
+            rich_help_panel=options.RUN,
+            help="Stop at the first bad file; the results so far stay in NAME.part.",
+        ),
     ] = False,
     quiet: Annotated[
         bool,
@@ -156,6 +161,8 @@ def tag(
     from ast_cli.outputs.sink import open_sink
 
     format_ = choose_format(format_, out)
+    if null and files_from is None:
+        raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
     if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
     inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
@@ -174,6 +181,12 @@ def tag(
             offline=offline,
         )
         screen.note(tagger.description)
+        screen.scores = tagger.scores
+        if scores == "auto" and tagger.scores_are_guessed:
+            screen.warn(
+                f"{model[0]} does not say whether its classes exclude each other: softmax is assumed; "
+                "--scores sigmoid takes each on its own"
+            )
         outcomes = tagger.tag_many(
             inputs,
             batch_size=batch_size,

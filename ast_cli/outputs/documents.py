@@ -69,6 +69,8 @@ def result_document(result: FileResult) -> dict[str, Any]:
             {"start": round(window.start, 3), "end": round(window.end, 3), "tags": _tags(window.tags)}
             for window in result.windows
         ]
+    if result.scores:
+        document["scores"] = result.scores
     if result.warnings:
         document["warnings"] = list(result.warnings)
     return document

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -51,6 +52,8 @@ def open_sink(out: str, *, overwrite: bool = False) -> Iterator[TextIO]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
+            if path.exists():
+                part.chmod(stat.S_IMODE(path.stat().st_mode))  # who may read what is replaced may read this
             part.replace(path)
     finally:
         with suppress(OSError):

@@ -22,10 +22,11 @@ import pandas
 import pytest
 import torch
 
-from ast_cli import Tagger
+from ast_cli import Tagger, __version__
 from ast_cli.cli.app import main
 from ast_cli.errors import ExitCode
 from ast_cli.results import display_name
+from tests.checkpoints import random_config, save_random_checkpoint
 from tests.cli.known import TAGS, plain, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag, in_a_process, start
 
@@ -165,6 +166,25 @@ def test_an_empty_list_is_no_failure(here: Path, known: str) -> None:
     assert done == Done(0, "", "0 inputs: 0 tagged, 0 failed, 0 skipped\n")
 
 
+def test_separated_by_nul_makes_no_sense_without_a_list(here: Path, known: str) -> None:
+    done = ast_tag("clip.wav", "-0", "-m", known)
+    assert done.code == ExitCode.USAGE
+    assert "--files-from" in done.one_line()
+
+
+def test_a_dash_in_a_list_is_a_file_of_that_name(here: Path, known: str) -> None:
+    shutil.copy("clip.wav", "-")
+    done = ast_tag("--files-from", "-", "-m", known, stdin=b"-\nclip.wav\n")
+    assert done.out == plain("./-") + plain("clip.wav")
+
+
+def test_guessed_scores_are_said_to_be(here: Path, tmp_path: Path) -> None:
+    unknown = save_random_checkpoint(tmp_path / "unknown", random_config(labels=3))
+    said = ast_tag("clip.wav", "-m", unknown).errors[0]
+    assert "softmax is assumed" in said
+    assert ast_tag("clip.wav", "-m", unknown, "--scores", "softmax").errors == []
+
+
 def test_a_recording_may_come_on_stdin(here: Path, known: str) -> None:
     assert ast_tag("-", "-m", known, stdin=Path("clip.wav").read_bytes()) == Done(0, plain("-"), "")
 
@@ -203,7 +223,7 @@ def test_json_is_one_document_that_says_how_it_was_made(here: Path, known: str) 
     assert f"notes.wav: unsupported-format: {error['message']}" in done.err
     one = {"start": 0.0, "end": 1.0, "tags": json_tags(2)}
     four = [{"start": start, "end": end, "tags": json_tags(2)} for start, end in LONG_WINDOWS]
-    shared = {"sample_rate": 16000, "tags": json_tags(2)}
+    shared = {"sample_rate": 16000, "tags": json_tags(2), "scores": "sigmoid"}
     weights = Path(known, "model.safetensors").read_bytes()
     assert document == {
         "schema": "ast-tag/1",
@@ -215,6 +235,8 @@ def test_json_is_one_document_that_says_how_it_was_made(here: Path, known: str) 
             "labels": 527,
         },
         "settings": {
+            "ast_tag": __version__,
+            "torch": torch.__version__,
             "device": "cpu",
             "dtype": "float32",
             "attn": "sdpa",
@@ -267,6 +289,7 @@ def test_jsonl_has_one_line_a_file_in_their_order(here: Path, known: str) -> Non
         "sample_rate": 16000,
         "channels": 1,
         "tags": json_tags(1),
+        "scores": "sigmoid",
     }
     assert (notes["file"], notes["error"]) == ("notes.wav", "unsupported-format")
     assert missing == {
@@ -399,7 +422,8 @@ def test_failures_do_not_stop_the_others_and_are_counted(here: Path, known: str)
     assert notes.startswith("ast-tag: notes.wav: unsupported-format: ")
     assert missing == "ast-tag: missing.wav: not-found: no such file. Check the spelling"
     assert re.fullmatch(
-        r"4 inputs: 2 tagged, 2 failed, 0 skipped · 5\.0 s of audio, [\d.]+ × realtime", closing
+        r"4 inputs: 2 tagged, 2 failed, 0 skipped · 5\.0 s of audio, [\d.]+ × realtime · sigmoid scores",
+        closing,
     )
 
 
@@ -420,7 +444,8 @@ def test_verbose_says_what_runs_where_and_stdout_holds_results_only(here: Path, 
 def test_the_closing_line_tells_how_much_and_how_fast(here: Path, known: str) -> None:
     closing = ast_tag("clip.wav", "-m", known).closing
     assert re.fullmatch(
-        r"1 input: 1 tagged, 0 failed, 0 skipped · 1\.0 s of audio, [\d.]+ × realtime", closing
+        r"1 input: 1 tagged, 0 failed, 0 skipped · 1\.0 s of audio, [\d.]+ × realtime · sigmoid scores",
+        closing,
     )
     assert ast_tag("clip.wav", "-m", known, "--quiet").closing == ""
 

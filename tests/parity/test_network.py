@@ -249,7 +249,7 @@ def test_what_transformers_saves_we_load(tmp_path: Path, kind: str) -> None:
     assert loaded.config == random
     with torch.inference_mode():
         found, expected = loaded(windows(random)), theirs(windows(random))
-    for one, other in zip(found, expected.to_tuple(), strict=True):
+    for one, other in zip(found.to_tuple(), expected.to_tuple(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
 
 
@@ -262,7 +262,7 @@ def test_what_we_save_transformers_loads_without_a_remark(tmp_path: Path, kind: 
     assert not any(remarks.values()), remarks
     with torch.inference_mode():
         found, expected = ours(windows(model.config)), theirs(windows(model.config))
-    for one, other in zip(found, expected.to_tuple(), strict=True):
+    for one, other in zip(found.to_tuple(), expected.to_tuple(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
 
 
@@ -284,7 +284,7 @@ def test_a_pytorch_bin_loads_on_either_side(tmp_path: Path, kind: str) -> None:
     theirs = getattr(transformers, kind).from_pretrained(tmp_path)
     with torch.inference_mode():
         found, expected = loaded(windows(loaded.config)), theirs(windows(loaded.config))
-    for one, other in zip(found, expected.to_tuple(), strict=True):
+    for one, other in zip(found.to_tuple(), expected.to_tuple(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=TOLERANCE)
 
 
