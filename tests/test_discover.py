@@ -203,3 +203,9 @@ def test_names_that_are_not_utf8_come_back_as_they_are(tmp_path: Path) -> None:
     except OSError as error:
         pytest.skip(f"this file system takes UTF-8 names only: {error}")
     assert [os.fsencode(path) for path in discover([tmp_path])] == [os.fsencode(tmp_path) + b"/" + name]
+
+
+def test_a_pipe_in_a_folder_is_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "real.wav").touch()
+    assert list(discover([str(tmp_path)])) == [str(tmp_path / "real.wav")]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
 import sys
 import tempfile
@@ -163,7 +162,10 @@ def _raw_stdin() -> IO[bytes]:
 
 def _spool(pipe: IO[bytes]) -> IO[bytes]:
     copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
-    shutil.copyfileobj(pipe, copy, 1 << 20)
+    while piece := pipe.read(1 << 20):
+        left = memoryview(piece)
+        while left:  # an unbuffered file may take less than it is given
+            left = left[copy.write(left) :]
     copy.seek(0)
     return copy
 

@@ -99,8 +99,13 @@ def _walk(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[str | Fil
             continue
         if _is_folder(entry):
             yield from _walk(entry.path, (*above, identity))
-        elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES:
+        elif os.path.splitext(entry.name)[1].lower() in AUDIO_SUFFIXES and _may_be_file(entry):
             yield entry.path
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    # Not a pipe, which might never end. A link that leads nowhere is kept: opening it will say so.
+    return entry.is_symlink() or entry.is_file()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -165,6 +165,9 @@ def tag(
         raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
     if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
+    for path in paths or []:
+        if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
+            raise UsageError(f"--out {out} is one of the recordings", "Name another file")
     inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
     settings = TagSettings(top_k, threshold, aggregate, _channel(channel), window, hop, timeline)
     screen = TagScreen(quiet=quiet, verbose=verbose)

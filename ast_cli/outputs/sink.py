@@ -115,9 +115,9 @@ def abandon_stdout() -> None:
 
 def target_of(out: str) -> Path:
     """The file to be written: where `out` is a link, what it leads to, so that it stays one."""
-    return Path(os.path.realpath(out) if os.path.islink(out) else out)  # noqa: PTH114
+    return Path(os.path.realpath(out) if os.path.islink(out) and os.path.isfile(out) else out)  # noqa: PTH113, PTH114
 
 
 def part_of(path: Path) -> Path:
     """Where a file is while it is being written."""
-    return path.with_name(path.name + ".part")
+    return Path(f"{path}.part")

@@ -395,6 +395,20 @@ def test_on_a_full_disk_what_was_written_is_kept(here: Path, known: str) -> None
     assert len(json.loads(first)["tags"]) == 527
 
 
+def test_a_recording_is_never_overwritten_by_its_results(here: Path, known: str) -> None:
+    before = Path("clip.wav").read_bytes()
+    done = ast_tag("clip.wav", "-m", known, "-o", "clip.wav", "-f", "csv", "--overwrite")
+    assert done.code == ExitCode.USAGE
+    assert "is one of the recordings" in done.one_line()
+    assert Path("clip.wav").read_bytes() == before
+
+
+def test_a_folder_is_no_output(here: Path, known: str) -> None:
+    done = ast_tag("clip.wav", "-m", known, "-o", ".", "-f", "csv")
+    assert done.code == ExitCode.CANNOT_RUN
+    assert "is a folder" in done.one_line()
+
+
 def test_results_do_not_suffer_where_nobody_reads_the_messages(here: Path, known: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
