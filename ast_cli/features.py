@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchaudio.compliance.kaldi import get_mel_banks
 
 from ast_cli.config import FeatureConfig
 from ast_cli.errors import InputError, UsageError
@@ -254,6 +253,8 @@ def _tables(
 def _make_tables(
     frame_length: int, sampling_rate: int, num_mel_bins: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
+    from torchaudio.compliance.kaldi import get_mel_banks
+
     # Kaldi's own filters in float32, because some hold a single small weight, where rounding shows.
     filters, _ = get_mel_banks(
         num_mel_bins, _fft_length(frame_length), float(sampling_rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0

@@ -8,6 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+# Imported here, before any thread is: two that import it first at the same time would find it half made.
+import torchaudio.compliance.kaldi
+import torchaudio.transforms  # noqa: F401
+
 from ast_cli.audio.decode import Recording, open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.errors import InputError, UsageError

@@ -13,7 +13,6 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchaudio.transforms import Resample
 
 ZERO_CROSSINGS = 6  # of the sinc on either side: torchaudio's `lowpass_filter_width`
 ROLLOFF = 0.99  # of the lower Nyquist frequency
@@ -78,6 +77,8 @@ def _converter(orig: int, new: int) -> Callable[[Tensor], Tensor]:
         return lambda samples: samples
     reach = _reach(orig, new)
     if new * (orig + 2 * reach) <= MOST_TAPS:
+        from torchaudio.transforms import Resample
+
         # Made in float32, the table is the one of `torchaudio.functional.resample` to the last bit.
         resample: Callable[[Tensor], Tensor] = Resample(
             orig, new, lowpass_filter_width=ZERO_CROSSINGS, rolloff=ROLLOFF, dtype=torch.float32
