@@ -1,0 +1,1 @@
+"""Learning from labelled recordings, and measuring what was learned."""

@@ -1,0 +1,97 @@
+"""How a network is trained: every number of the recipe, each with its default, written once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias, get_args
+
+from ast_cli.errors import UsageError
+from ast_cli.settings import Dtype, require_choice
+
+Optimizer: TypeAlias = Literal["adamw", "muon"]
+Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a network is trained.
+
+    Attributes:
+        epochs: Passes over the training clips.
+        batch_size: Clips in a forward pass of one process.
+        accumulate: Forward passes in a step.
+        lr: Learning rate of the backbone at its highest.
+        head_lr: Learning rate of the classifier at its highest; `lr` if None.
+        warmup: Part of all steps in which the rates climb from 0.
+        schedule: How the rates fall to 0 after that, or that they stay.
+        weight_decay: Decoupled, on matrices only.
+        optimizer: `adamw`, or `muon` for the matrices of the blocks and AdamW for the rest; Muon learns
+            faster from few clips and in small networks.
+        clip_norm: Gradients are scaled down to this norm; 0 leaves them alone.
+        ema: Decay a step of the running average of the weights that is validated and kept; 0 keeps the
+            weights themselves.
+        patchout: Part of the patches that a forward pass in training leaves out (arXiv 2110.05069).
+        whole_from: Part of all steps after which no patch is left out any more.
+        column_weight: Weight of the loss on when each class sounds, for examples that know it.
+        keep: Whether the checkpoint with the best validation score or the last one is kept.
+        patience: Epochs without a better score after which training stops; 0 goes on to the end.
+        dtype: Number format of the forward pass; weights stay float32.
+        seed: Of everything that chance decides.
+        save_minutes: How often the state that `resume` goes on from is saved.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    accumulate: int = 1
+    lr: float = 1e-4
+    head_lr: float | None = None
+    warmup: float = 0.05
+    schedule: Schedule = "cosine"
+    weight_decay: float = 0.01
+    optimizer: Optimizer = "adamw"
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    patchout: float = 0.0
+    whole_from: float = 0.8
+    column_weight: float = 0.0
+    keep: Literal["best", "last"] = "best"
+    patience: int = 0
+    dtype: Dtype = "auto"
+    seed: int = 0
+    save_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate"):
+            self._require(name, getattr(self, name) >= 1, "1 or more")
+        for name in ("warmup", "ema", "patchout", "whole_from"):
+            self._require(name, 0 <= getattr(self, name) <= 1, "0 to 1")
+        self._require("ema", self.ema < 1, "below 1")
+        self._require("patchout", self.patchout < 1, "below 1")
+        for name in ("weight_decay", "clip_norm", "column_weight", "patience", "save_minutes", "seed"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("lr", "head_lr"):
+            value = getattr(self, name)
+            self._require(name, value is None or 0 < value < math.inf, "above 0")
+        require_choice("optimizer", self.optimizer, get_args(Optimizer))
+        require_choice("schedule", self.schedule, get_args(Schedule))
+        require_choice("dtype", self.dtype, get_args(Dtype))
+
+    def _require(self, name: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise UsageError(f"{name.replace('_', '-')} must be {wanted}, not {getattr(self, name)}")
+
+    def rate(self, step: int, steps: int) -> float:
+        """The learning rate of step `step` of `steps` as a part of the highest."""
+        warmup = round(self.warmup * steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.schedule == "constant":
+            return 1.0
+        done = (step - warmup) / max(1, steps - warmup)
+        return 1 - done if self.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * done))
+
+    def differences(self, other: TrainSettings) -> list[str]:
+        """The names of the settings that differ and change what is learnt."""
+        names = (item.name for item in fields(self) if item.name != "save_minutes")
+        return [name for name in names if getattr(self, name) != getattr(other, name)]

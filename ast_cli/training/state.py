@@ -1,0 +1,101 @@
+"""What a run that was cut off goes on from: one file, replaced as a whole or not at all; and its log."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ast_cli.errors import CheckpointError, OutputError
+
+STATE_FILE = "resume.pt"
+LOG_FILE = "log.jsonl"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Hands out a name to write to; the file becomes `path` when it is complete and on the disk.
+
+    Raises:
+        OutputError: It cannot be written; what was there before stays.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch wraps a full disk in a RuntimeError
+        part.unlink(missing_ok=True)
+        cause = str(error).partition("\n")[0]
+        raise OutputError(
+            f"cannot write {path}: {cause}",
+            "The last complete checkpoint is still there; free some space and go on with --resume",
+        ) from error
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of a run; the one before stays until this one is complete.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with replacing(folder / STATE_FILE) as part:
+        torch.save(dict(state), part)
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """The state that was saved last, on the CPU; None if none was.
+
+    Raises:
+        CheckpointError: There is one, but it cannot be read.
+    """
+    path = folder / STATE_FILE
+    if not path.exists():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise CheckpointError(
+            f"cannot read {path}: {str(error).partition(chr(10))[0]}",
+            "Remove it and start anew without --resume",
+        ) from error
+    return state
+
+
+class Log:
+    """The run's history, one JSON object a line; a run that goes on drops what came after its state."""
+
+    def __init__(self, folder: Path, upto_step: int) -> None:
+        self.path = folder / LOG_FILE
+        self.rows = [row for row in read_log(folder) if row["step"] <= upto_step]
+        with replacing(self.path) as part:
+            part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Append a row; it is in the file before this returns.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self.rows.append(dict(row))
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise OutputError(f"cannot write {self.path}: {error.strerror}", "Free some space") from error
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a run's log; a last line that was cut off is left out."""
+    path = folder / LOG_FILE
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        with suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
