@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -87,6 +87,7 @@ class Trainer:
         validate: Makes metrics of scores.
         settings: How.
         folder: Where state and log are kept.
+        origin: What the run is made of besides its settings; a run of another origin is not gone on with.
         weights: How likely each training example is drawn; None for each once an epoch.
         device: As `--device`; accelerate chooses if `auto`.
         workers: Processes that make examples; chosen by the device if None.
@@ -106,6 +107,7 @@ class Trainer:
         settings: TrainSettings,
         folder: Path,
         *,
+        origin: Mapping[str, str] | None = None,
         weights: list[float] | None = None,
         device: str = "auto",
         workers: int | None = None,
@@ -115,7 +117,8 @@ class Trainer:
         if not len(training):
             raise UsageError("there is no clip to train on")
         self.settings, self.folder, self.validate, self.watcher = settings, folder, validate, watcher
-        self.save = save
+        self.save, self.origin = save, dict(origin or {})
+        self.stop = False
         self.accelerator = Accelerator(
             mixed_precision=_precision(settings.dtype, device),
             gradient_accumulation_steps=settings.accumulate,
@@ -208,6 +211,9 @@ class Trainer:
             self._note_failed(batch.failed)
             if accelerator.sync_gradients:
                 self._end_step(losses.targets, clips, time.monotonic() - started)
+                if self.stop:
+                    self._save_state()
+                    raise KeyboardInterrupt
                 clips, started = 0, time.monotonic()
 
     def _set_rates(self) -> None:
@@ -305,6 +311,7 @@ class Trainer:
             self.folder,
             {
                 "settings": dataclasses.asdict(self.settings),
+                "origin": self.origin,
                 "processes": self.accelerator.num_processes,
                 "step": self.step,
                 "epoch": self.epoch,
@@ -324,6 +331,7 @@ class Trainer:
         if state is None:
             return
         differ = TrainSettings(**state["settings"]).differences(self.settings)
+        differ += [name for name, value in self.origin.items() if state["origin"].get(name) != value]
         if state["processes"] != self.accelerator.num_processes:
             differ.append("number of processes")
         if differ:

@@ -20,6 +20,7 @@ def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[to
     backbone = network.classifier.audio_spectrogram_transformer
     in_blocks = {id(weight) for weight in backbone.layers.parameters() if weight.ndim == 2}
     in_backbone = {id(weight) for weight in backbone.parameters()}
+    backbone_lr, head_lr = settings.rates(network.classifier.config.hidden_size)
     by_muon: list[nn.Parameter] = []
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in network.named_parameters():
@@ -27,7 +28,7 @@ def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[to
             by_muon.append(weight)
             continue
         of_backbone = id(weight) in in_backbone
-        lr = settings.lr if of_backbone else settings.head_lr or settings.lr
+        lr = backbone_lr if of_backbone else head_lr
         is_matrix = weight.ndim > 1 and not name.endswith(("_token", "position_embeddings"))
         groups.setdefault((lr, settings.weight_decay if is_matrix else 0.0), []).append(weight)
     optimizers: list[torch.optim.Optimizer] = [
@@ -40,7 +41,7 @@ def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[to
         optimizers.append(
             torch.optim.Muon(
                 by_muon,
-                lr=settings.lr * MUON_RATE,
+                lr=backbone_lr * MUON_RATE,
                 weight_decay=settings.weight_decay,
                 adjust_lr_fn="match_rms_adamw",
             )

@@ -10,7 +10,11 @@ from ast_cli.errors import UsageError
 from ast_cli.settings import Dtype, require_choice
 
 Optimizer: TypeAlias = Literal["adamw", "muon"]
+Size: TypeAlias = Literal["tiny", "small", "base"]
 Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
+
+FINETUNING_LR, FINETUNING_WIDTH = 2e-5, 768  # narrower networks bear and need more
+HEAD_FACTOR = 10.0  # a new classifier has to learn more than the backbone
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,8 @@ class TrainSettings:
         epochs: Passes over the training clips.
         batch_size: Clips in a forward pass of one process.
         accumulate: Forward passes in a step.
-        lr: Learning rate of the backbone at its highest.
-        head_lr: Learning rate of the classifier at its highest; `lr` if None.
+        lr: Learning rate of the backbone at its highest; None for one that suits fine-tuning at its width.
+        head_lr: Learning rate of the classifier at its highest; None for `HEAD_FACTOR` times `lr`.
         warmup: Part of all steps in which the rates climb from 0.
         schedule: How the rates fall to 0 after that, or that they stay.
         weight_decay: Decoupled, on matrices only.
@@ -44,7 +48,7 @@ class TrainSettings:
     epochs: int = 20
     batch_size: int = 32
     accumulate: int = 1
-    lr: float = 1e-4
+    lr: float | None = None
     head_lr: float | None = None
     warmup: float = 0.05
     schedule: Schedule = "cosine"
@@ -81,6 +85,11 @@ class TrainSettings:
         if not holds:
             raise UsageError(f"{name.replace('_', '-')} must be {wanted}, not {getattr(self, name)}")
 
+    def rates(self, hidden_size: int) -> tuple[float, float]:
+        """The highest learning rates of the backbone, of width `hidden_size`, and of the classifier."""
+        lr = FINETUNING_LR * (FINETUNING_WIDTH / hidden_size) ** 2 if self.lr is None else self.lr
+        return lr, lr * HEAD_FACTOR if self.head_lr is None else self.head_lr
+
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step `step` of `steps` as a part of the highest."""
         warmup = round(self.warmup * steps)
@@ -95,3 +104,32 @@ class TrainSettings:
         """The names of the settings that differ and change what is learnt."""
         names = (item.name for item in fields(self) if item.name != "save_minutes")
         return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """What may happen to a clip, and how strongly.
+
+    Attributes:
+        mixup: Part of the clips that are mixed with another one; their targets are mixed alike.
+        freq_mask: Most mel bins that a mask covers.
+        time_mask: Most of a clip that a mask covers, as a part of its frames.
+        gain: Largest change of level, in dB.
+        roll: Longest shift in time, in seconds; what leaves at one end comes in at the other.
+        noise: Part of the clips that get white noise.
+    """
+
+    mixup: float = 0.5
+    freq_mask: int = 24
+    time_mask: float = 0.2
+    gain: float = 6.0
+    roll: float = 0.1
+    noise: float = 0.25
+
+    def __post_init__(self) -> None:
+        for name in ("mixup", "time_mask", "noise"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UsageError(f"{name.replace('_', '-')} must be 0 to 1, not {getattr(self, name)}")
+        for name in ("freq_mask", "gain", "roll"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UsageError(f"{name.replace('_', '-')} must be 0 or more, not {getattr(self, name)}")

@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ast_cli.config import ASTConfig
 from ast_cli.model import ASTForAudioClassification
-
-Size: TypeAlias = Literal["tiny", "small", "base"]
+from ast_cli.training.settings import Size
 
 SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"hidden_size": 192, "num_attention_heads": 3, "intermediate_size": 768},

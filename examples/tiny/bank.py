@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from classes import LEFT_OUT, NOT_FOLLOWED
 from scipy.signal import fftconvolve, lfilter
 from sounds import Sound, Split, seconds, to_peak
 
@@ -55,7 +56,7 @@ class Entry:
 
 
 def with_parents(labels: Sequence[str]) -> set[str]:
-    """The labels and everything above them among AudioSet's 527 classes."""
+    """The labels and what is above them, among the classes that the model is to know."""
     nodes = audioset_nodes()
     by_name = {node.name: node for node in audioset_classes()}
     found: set[str] = set()
@@ -64,8 +65,9 @@ def with_parents(labels: Sequence[str]) -> set[str]:
         node = waiting.pop()
         if node.index is not None:
             found.add(node.name)
-        waiting.extend(nodes[parent] for parent in node.parents)
-    return found
+        above = [nodes[parent] for parent in node.parents]
+        waiting.extend(parent for parent in above if (node.name, parent.name) not in NOT_FOLLOWED)
+    return found - LEFT_OUT
 
 
 def in_a_room(waveform: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -17,7 +17,6 @@ import fluidsynth
 import numpy as np
 from numpy.random import Generator
 from scipy.signal import resample_poly
-
 from sounds import LONGEST, SAMPLE_RATE, Sound, Split, seconds, to_peak
 
 Style: TypeAlias = Literal[

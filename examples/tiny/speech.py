@@ -24,7 +24,6 @@ import numpy as np
 import soundfile
 from numpy.random import Generator
 from scipy.signal import resample_poly
-
 from sounds import LONGEST, SAMPLE_RATE, Sound, Split, seconds, to_peak
 
 Speaker: TypeAlias = Literal["male", "female", "child", "whisper", "unclear"]

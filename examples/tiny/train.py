@@ -36,6 +36,7 @@ def settings(seed: int, epochs: int, dtype: str) -> TrainSettings:
         epochs=epochs,
         batch_size=32,
         lr=1e-3,
+        head_lr=1e-3,
         warmup=0.02,
         schedule="linear",
         weight_decay=0.02,

@@ -241,7 +241,8 @@ def whistling(rng: Rng) -> np.ndarray:
     if style == "tune":
         count = max(2, int(duration * between(rng, 1.2, 5)))
         scale = np.array([-5, -3, -1, 0, 2, 4, 5, 7, 9, 11, 12])
-        walk = np.clip(np.cumsum(rng.integers(-2, 3, count)) + 4, 0, 10)
+        walk = np.cumsum(rng.integers(-3, 4, count)) + rng.integers(0, 20)
+        walk = 10 - np.abs(walk % 20 - 10)  # turned back at both ends of the scale
         pitches = scale[walk] / 12 + 0.015 * rng.standard_normal(count)
         edges = np.sort(rng.uniform(0, 1, count - 1)) if chance(rng, 0.3) else np.arange(1, count) / count
         edges = np.concatenate([[0], edges, [1]]) * n

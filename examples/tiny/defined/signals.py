@@ -262,7 +262,8 @@ def theremin(rng: Rng) -> np.ndarray:
     n = seconds(rng.uniform(3, 10))
     count = max(2, int(n / SAMPLE_RATE * between(rng, 0.6, 2.5)))
     places = np.linspace(0, n, count)
-    steps = np.clip(np.cumsum(rng.choice([-7, -5, -3, -2, 2, 3, 5, 7], count)), -12, 12) / 12
+    walk = np.cumsum(rng.choice([-7, -5, -3, -2, 2, 3, 5, 7], count)) + rng.integers(0, 48)
+    steps = (12 - np.abs(walk % 48 - 24)) / 12  # turned back an octave above and below
     held = np.repeat(steps, 2)[:-1]
     edges = np.stack([places, places + rng.uniform(0.3, 0.9) * n / count], 1).ravel()[:-1]
     glide = np.interp(np.arange(n), edges, held)
