@@ -7,10 +7,12 @@ names and shapes it expects and gets exactly those, or an error that names what 
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +22,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli.errors import CheckpointError
+from ast_cli.errors import CheckpointError, OutputError
 from ast_cli.layouts import (
     HUB_PREFIX,
     ORIGINAL_NORMALISATION,
     infer_config,
     their_names,
 )
-from ast_cli.locate import CONFIG_FILE, FEATURE_FILE, CheckpointFiles, find_checkpoint
+from ast_cli.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES, CheckpointFiles, find_checkpoint
 
 # What the unpickler may stumble over in a file that is no pickle, beside its own error.
 UNPICKLING_ACCIDENTS = (
@@ -191,9 +193,36 @@ def save_checkpoint(folder: str | Path, state: Mapping[str, Tensor], config: Map
         owner = "" if ours.startswith("classifier.") else prefix
         for name, part in zip(theirs, state[ours].chunk(len(theirs)), strict=True):
             tensors[owner + name] = part.detach().cpu().contiguous()
-    # `transformers` refuses a file that does not say which framework's layout its tensors have.
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with replacing(folder / WEIGHT_FILES[0]) as file:
+        # `transformers` refuses a file that does not say which framework's layout its tensors have.
+        save_file(tensors, file, metadata={"format": "pt"})
     write_json(folder / CONFIG_FILE, config)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Hands out a name to write to; the file becomes `path` when it is complete and on the disk.
+
+    Raises:
+        OutputError: It cannot be written; what was there before stays.
+    """
+    from safetensors import SafetensorError
+
+    part = path.with_name(path.name + ".part")
+    try:
+        part.touch()  # with the permissions that new files have here; not every library asks for these
+        mode = part.stat().st_mode
+        yield part
+        part.chmod(mode)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch reports a full disk as RuntimeError
+        part.unlink(missing_ok=True)
+        cause = str(error).partition("\n")[0]
+        raise OutputError(
+            f"cannot write {path}: {cause}", "What was there before is whole; free some space and try again"
+        ) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -209,7 +238,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON object as the Hub's files are: two spaces, sorted, a newline at the end."""
-    path.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    with replacing(path) as part:
+        part.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def adapt_position_embeddings(embeddings: Tensor, frequency_patches: int, time_patches: int) -> Tensor:

@@ -13,7 +13,8 @@ Optimizer: TypeAlias = Literal["adamw", "muon"]
 Size: TypeAlias = Literal["tiny", "small", "base"]
 Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
 
-FINETUNING_LR, FINETUNING_WIDTH = 2e-5, 768  # narrower networks bear and need more
+LR, LR_WIDTH = 2e-5, 768  # of the backbone, in fine-tuning; narrower networks bear and need more
+FRESH_FACTOR = 4.0  # how much more a network from scratch bears
 HEAD_FACTOR = 10.0  # a new classifier has to learn more than the backbone
 
 
@@ -25,7 +26,7 @@ class TrainSettings:
         epochs: Passes over the training clips.
         batch_size: Clips in a forward pass of one process.
         accumulate: Forward passes in a step.
-        lr: Learning rate of the backbone at its highest; None for one that suits fine-tuning at its width.
+        lr: Learning rate of the backbone at its highest; None for one that suits its width.
         head_lr: Learning rate of the classifier at its highest; None for `HEAD_FACTOR` times `lr`.
         warmup: Part of all steps in which the rates climb from 0.
         schedule: How the rates fall to 0 after that, or that they stay.
@@ -87,7 +88,7 @@ class TrainSettings:
 
     def rates(self, hidden_size: int) -> tuple[float, float]:
         """The highest learning rates of the backbone, of width `hidden_size`, and of the classifier."""
-        lr = FINETUNING_LR * (FINETUNING_WIDTH / hidden_size) ** 2 if self.lr is None else self.lr
+        lr = LR * (LR_WIDTH / hidden_size) ** 2 if self.lr is None else self.lr
         return lr, lr * HEAD_FACTOR if self.head_lr is None else self.head_lr
 
     def rate(self, step: int, steps: int) -> float:

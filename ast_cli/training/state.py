@@ -3,40 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ast_cli.checkpoint import replacing
 from ast_cli.errors import CheckpointError, OutputError
 
 STATE_FILE = "resume.pt"
 LOG_FILE = "log.jsonl"
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Hands out a name to write to; the file becomes `path` when it is complete and on the disk.
-
-    Raises:
-        OutputError: It cannot be written; what was there before stays.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # torch wraps a full disk in a RuntimeError
-        part.unlink(missing_ok=True)
-        cause = str(error).partition("\n")[0]
-        raise OutputError(
-            f"cannot write {path}: {cause}",
-            "The last complete checkpoint is still there; free some space and go on with --resume",
-        ) from error
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

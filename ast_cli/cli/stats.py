@@ -1,0 +1,126 @@
+"""`ast-tag stats`: the two numbers that features are normalised by."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ast_cli.cli import options
+from ast_cli.cli.screen import TagScreen, stdout
+from ast_cli.errors import ExitCode
+from ast_cli.published import DEFAULT_MODEL
+from ast_cli.results import FileFailure, display_name
+
+if TYPE_CHECKING:
+    from ast_cli.training.datasets import LabelledClip
+
+TABLES = (".csv", ".json")
+NAMED = 20  # failures that the terminal names
+
+
+def stats(
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Recordings, folders of them, or the tables `eval` takes."),
+    ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Whether this checkpoint's own numbers fit.",
+            show_default=f"the numbers of {DEFAULT_MODEL}",
+        ),
+    ] = None,
+    audio: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where a table's recordings are.", show_default="beside it"),
+    ] = None,
+    with_padding: Annotated[
+        bool,
+        typer.Option(
+            "--with-padding",
+            help="Count each clip's first window and its padding, as the original recipe does.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    offline: options.OfflineOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Measure mean and standard deviation of the fbank, over every frame of the recordings.
+
+    A checkpoint's numbers fit where they bring these recordings to a mean near 0 and a standard deviation
+    near 0.5. Padding is left out. Exit code 1 if a recording could not be read.
+    """
+    from ast_cli.config import FeatureConfig
+    from ast_cli.features import ASTFeatureExtractor
+    from ast_cli.training.stats import measure_norm
+
+    # AudioSet's numbers are FeatureConfig's own: no checkpoint need be here to compare with them.
+    features = FeatureConfig() if model is None else FeatureConfig.from_pretrained(model, offline=offline)
+    extractor = ASTFeatureExtractor(
+        sampling_rate=features.sampling_rate,
+        num_mel_bins=features.num_mel_bins,
+        max_length=features.max_length,
+    )
+    screen = TagScreen(quiet=quiet, verbose=False)
+    with screen.progress(None):
+        measured = measure_norm(
+            _clips(data, audio), extractor, with_padding=with_padding, on_clip=screen.heard
+        )
+    for failure in measured.failed[:NAMED]:
+        screen.warn(f"{display_name(failure.file)}: {failure.error}: {failure.message}")
+    mean, std = measured.normalised(features)
+    fits = measured.fits(features)
+    with stdout() as console:
+        if as_json:
+            document = {
+                "mean": measured.mean,
+                "std": measured.std,
+                "clips": measured.clips,
+                "seconds": measured.seconds,
+                "failed": [{"file": display_name(one.file), "error": one.error} for one in measured.failed],
+                "with_padding": with_padding,
+                "model": {
+                    "id": model or DEFAULT_MODEL,
+                    "mean": features.mean,
+                    "std": features.std,
+                    "normalised_mean": mean,
+                    "normalised_std": std,
+                    "fits": fits,
+                },
+            }
+            console.file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+        else:
+            rows = [
+                ("mean", f"{measured.mean:.6f}"),
+                ("std", f"{measured.std:.6f}"),
+                ("clips", str(measured.clips)),
+                ("seconds", f"{measured.seconds:.2f}"),
+                ("failed", str(len(measured.failed))),
+                ("normalised mean", f"{mean:.3f}"),
+                ("normalised std", f"{std:.3f}"),
+                ("fits", "yes" if fits else "no"),
+            ]
+            console.file.writelines(f"{name}\t{value}\n" for name, value in rows)
+    if measured.failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _clips(data: list[Path], audio: Path | None) -> Iterator[LabelledClip | FileFailure]:
+    from ast_cli.audio.discover import discover
+    from ast_cli.training.datasets import LabelledClip, read_dataset
+
+    for is_table, paths in itertools.groupby(data, lambda path: path.suffix.lower() in TABLES):
+        if is_table:
+            for path in paths:
+                yield from read_dataset(path, audio=audio).clips
+        else:
+            for found in discover(paths):
+                yield found if isinstance(found, FileFailure) else LabelledClip(found, ())

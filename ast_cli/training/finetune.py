@@ -1,0 +1,306 @@
+"""Labelled clips and a network to start from -> a folder that is a checkpoint of its own.
+
+OUT/model.safetensors, config.json, preprocessor_config.json   what `--model OUT` and `transformers` load
+OUT/README.md                                                  its model card
+OUT/log.jsonl, learning-curve.png                              how it went
+OUT/run.json                                                   what it was made of, and whether it is done
+OUT/resume.pt                                                  only until it is done
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ast_cli.checkpoint import Checkpoint, read_json, replacing, write_json
+from ast_cli.config import FeatureConfig
+from ast_cli.errors import InputError, OutputError, UsageError
+from ast_cli.features import ASTFeatureExtractor
+from ast_cli.locate import CONFIG_FILE, FEATURE_FILE
+from ast_cli.model import ASTForAudioClassification
+from ast_cli.training.augment import Augmentation
+from ast_cli.training.card import CARD_FILE, Card
+from ast_cli.training.datasets import Dataset, LabelledClip
+from ast_cli.training.extra import require_extra
+from ast_cli.training.loop import Outcome, Trainer, Watcher
+from ast_cli.training.metrics import Metrics, measure
+from ast_cli.training.pictures import draw_learning_curve
+from ast_cli.training.settings import FRESH_FACTOR, Size, TrainSettings
+from ast_cli.training.splits import balanced_weights
+from ast_cli.training.start import from_scratch, with_classes
+from ast_cli.training.state import LOG_FILE, STATE_FILE, read_log
+from ast_cli.training.stats import measure_norm
+from ast_cli.training.waveforms import ClipExamples, read_waveform
+
+RUN_FILE = "run.json"
+CURVE_FILE = "learning-curve.png"
+PROBED_CLIPS = 200  # whose length decides how many frames a window gets
+PATCH = 16
+
+
+@dataclass(frozen=True)
+class Start:
+    """The network that training starts from.
+
+    Attributes:
+        model: What `--model` takes; None to start from scratch.
+        revision: Hub branch, tag or commit.
+        size: Of a network from scratch.
+        frames: In a window; None for as many as the clips need, at most the checkpoint's.
+        attn: One of `settings.Attention`.
+        offline: Never touch the network.
+    """
+
+    model: str | None
+    revision: str | None = None
+    size: Size = "tiny"
+    frames: int | None = None
+    attn: str = "sdpa"
+    offline: bool = False
+
+    def load(
+        self, training: Dataset, seed: int
+    ) -> tuple[ASTForAudioClassification, ASTFeatureExtractor, str]:
+        """Network, feature extractor, and what identifies the weights.
+
+        Raises:
+            CheckpointError: No such checkpoint.
+            InputError: No clip can be read.
+        """
+        if self.model is None:
+            features = FeatureConfig()
+            frames = self.frames or fitting_frames(training.clips, features)
+            extractor = ASTFeatureExtractor(max_length=frames)
+            stats = measure_norm(training.clips[:PROBED_CLIPS], extractor)
+            extractor = dataclasses.replace(extractor, mean=round(stats.mean, 6), std=round(stats.std, 6))
+            fresh = from_scratch(
+                self.size, training.labels, multi_label=training.multi_label, frames=frames, seed=seed
+            )
+            fresh.attn_implementation = self.attn
+            return fresh, extractor, f"from scratch, {self.size}"
+        checkpoint = Checkpoint.open(self.model, self.revision, offline=self.offline)
+        features = FeatureConfig.from_pretrained(checkpoint)
+        frames = self.frames or fitting_frames(training.clips, features)
+        model = ASTForAudioClassification.from_pretrained(
+            checkpoint, attn_implementation=self.attn, max_length=frames
+        )
+        extractor = ASTFeatureExtractor(
+            **dataclasses.asdict(dataclasses.replace(features, max_length=frames))
+        )
+        model = with_classes(model, training.labels, multi_label=training.multi_label)
+        return model, extractor, checkpoint.files.sha256
+
+
+def fitting_frames(clips: Sequence[LabelledClip], features: FeatureConfig) -> int:
+    """Frames of a window that holds these clips: the longest of some of them, in whole patches."""
+    extractor = ASTFeatureExtractor(**dataclasses.asdict(features))
+    longest = 0
+    for clip in clips[:: max(1, len(clips) // PROBED_CLIPS)]:
+        try:
+            longest = max(longest, extractor.num_frames(len(read_waveform(clip, extractor))))
+        except InputError:  # named when it is its turn in training
+            continue
+        if longest >= features.max_length:
+            return features.max_length
+    return min(features.max_length, max(PATCH, -(-longest // PATCH) * PATCH))
+
+
+def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
+    """Make the folder of a run, or refuse one that holds something else.
+
+    Raises:
+        UsageError: It holds a run, which is neither to be resumed nor replaced; or it holds other things.
+        OutputError: It cannot be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file", "Name a folder")
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    ours = {
+        CONFIG_FILE,
+        FEATURE_FILE,
+        "model.safetensors",
+        CARD_FILE,
+        CURVE_FILE,
+        RUN_FILE,
+        LOG_FILE,
+        STATE_FILE,
+    }
+    foreign = {name for name in there if name.removesuffix(".part") not in ours}
+    if foreign and not (resume or overwrite):
+        raise UsageError(f"{folder} holds other files, such as {min(foreign)}", "Name a new or empty folder")
+    if there and not (resume or overwrite):
+        raise UsageError(
+            f"{folder} holds a run", "Add --resume to go on with it, or --overwrite to replace it"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if overwrite:  # what the old run left must not be taken for the new one's
+            for name in ours & there:
+                (folder / name).unlink()
+    except OSError as error:
+        raise OutputError(
+            f"cannot make {folder}: {error.strerror}", "Name a folder you may write to"
+        ) from error
+
+
+class Finetuning:
+    """One run of fine-tuning, in its folder.
+
+    Args:
+        training: The clips to learn from.
+        validation: The clips that choose among the epochs; of the same classes.
+        start: The network to start from.
+        folder: Made if it is not there.
+        settings: How; `lr` is the backbone's.
+        augmentation: What may happen to a clip.
+        balance: Whether rare classes are drawn as often as frequent ones.
+        data_name: What the card calls the data.
+        device: As `--device`.
+        workers: Processes that make examples; None to choose.
+        watcher: Who looks on.
+
+    Raises:
+        EngineError: The extra `train` is not installed.
+        UsageError: There is nothing to learn.
+        CheckpointError: No such checkpoint.
+    """
+
+    def __init__(
+        self,
+        training: Dataset,
+        validation: Dataset,
+        start: Start,
+        folder: Path,
+        settings: TrainSettings,
+        augmentation: Augmentation | None,
+        *,
+        balance: bool = False,
+        data_name: str = "",
+        device: str = "auto",
+        workers: int | None = None,
+        watcher: Watcher | None = None,
+    ) -> None:
+        require_extra("accelerate", "sklearn", "matplotlib")
+        if len(training.labels) < 2 and not training.multi_label:
+            raise UsageError(f"all clips have the same label, {training.labels[0]}", "Add clips of another")
+        self.training, self.validation, self.folder = training, validation, folder
+        self.start, self.settings, self.augmentation, self.balance = start, settings, augmentation, balance
+        self.data_name = data_name
+        self.device, self.workers, self.watcher = device, workers, watcher
+        self._measured: Metrics | None = None
+        self._trainer: Trainer | None = None
+
+    def is_done(self) -> bool:
+        """Whether the folder holds a run that went to its end."""
+        path = self.folder / RUN_FILE
+        return path.is_file() and bool(read_json(path).get("done"))
+
+    def stop(self) -> None:
+        """End after the step under way, with the state saved."""
+        if self._trainer is None:
+            raise KeyboardInterrupt
+        self._trainer.stop = True
+
+    def run(self, *, resume: bool = False) -> Outcome:
+        """Train, and leave the folder complete.
+
+        Args:
+            resume: Go on from where a run of the same settings was cut off.
+
+        Raises:
+            CheckpointError: The folder holds a run of other settings.
+            OutputError: The folder cannot be written; the last good checkpoint is whole.
+        """
+        model, self.extractor, weights = self.start.load(self.training, self.settings.seed)
+        classes = len(self.training.labels)
+        self.origin = {
+            "model": self.start.model or f"from scratch, {self.start.size}",
+            "weights": weights,
+            "data": self.data_name,
+            "training_clips": _fingerprint(self.training),
+            "validation_clips": _fingerprint(self.validation),
+            "frames": str(self.extractor.max_length),
+            "augmentation": str(self.augmentation),
+            "balance": str(self.balance),
+        }
+        settings = self.settings
+        if self.start.model is None and settings.lr is None:
+            lr, _ = settings.rates(model.config.hidden_size)
+            settings = dataclasses.replace(settings, lr=lr * FRESH_FACTOR, head_lr=lr * FRESH_FACTOR)
+        trainer = Trainer(
+            model,
+            self.extractor,
+            ClipExamples(self.training.clips, classes, self.extractor, self.augmentation),
+            ClipExamples(self.validation.clips, classes, self.extractor),
+            self._validate,
+            settings,
+            self.folder,
+            origin=self.origin,
+            weights=balanced_weights(self.training.clips, classes) if self.balance else None,
+            device=self.device,
+            workers=self.workers,
+            save=self._save,
+            watcher=self.watcher,
+        )
+        self._trainer = trainer
+        outcome = trainer.run(resume=resume)
+        if trainer.accelerator.is_main_process:
+            self._finish(outcome)
+        trainer.accelerator.wait_for_everyone()
+        return outcome
+
+    def _validate(self, scores: Tensor, targets: Tensor) -> dict[str, float]:
+        self._measured = measure(scores.numpy(), targets.numpy() > 0)
+        names = ("mAP", "accuracy") if self.training.multi_label else ("accuracy", "mAP")
+        return {name: round(self._measured.by_name()[name].value, 6) for name in names}
+
+    def _save(self, classifier: ASTForAudioClassification, row: dict[str, Any]) -> None:
+        """Replace the checkpoint by a better one, each file as a whole."""
+        assert self._measured is not None  # it was validated a moment ago
+        classifier.save_pretrained(self.folder)
+        self.extractor.save_pretrained(self.folder)
+        card = Card(
+            labels=self.training.labels,
+            origin=self.origin,
+            counts=(len(self.training.clips), len(self.validation.clips)),
+            settings=dataclasses.asdict(self.settings),
+            validation=row,
+            metrics=self._measured,
+        )
+        with replacing(self.folder / CARD_FILE) as part:
+            part.write_text(card.text(), encoding="utf-8")
+
+    def _finish(self, outcome: Outcome) -> None:
+        draw_learning_curve(self.folder / CURVE_FILE, read_log(self.folder))
+        write_json(
+            self.folder / RUN_FILE,
+            {
+                "done": True,
+                "origin": self.origin,
+                "settings": dataclasses.asdict(self.settings),
+                "labels": list(self.training.labels),
+                "validation": outcome.validation,
+                "steps": outcome.steps,
+                "clips_seen": outcome.clips,
+                "seconds": round(outcome.seconds, 1),
+                "stopped_early": outcome.stopped_early,
+                "failed": outcome.failed,
+                "missing": [*self.training.missing, *self.validation.missing],
+                "torch": torch.__version__,
+            },
+        )
+        (self.folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def _fingerprint(data: Dataset) -> str:
+    """The same for the same clips with the same labels in the same order."""
+    document = [list(data.labels), [dataclasses.astuple(clip) for clip in data.clips]]
+    return hashlib.sha256(json.dumps(document).encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -1,0 +1,143 @@
+"""The two numbers that features are normalised by: mean and standard deviation of the fbank of some audio.
+
+Streamed: no recording is ever held whole. Reads recordings as tagging does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from ast_cli.config import FeatureConfig
+from ast_cli.errors import InputError
+from ast_cli.features import FRAMES_PER_SECOND, ASTFeatureExtractor
+from ast_cli.results import Facts, FileFailure
+from ast_cli.settings import TagSettings
+from ast_cli.training.clips import open_clip
+from ast_cli.training.datasets import LabelledClip
+from ast_cli.windows import recording_windows
+
+FITTING_STD = 0.5  # of features after (x − mean) / (2·std)
+# How far mean and standard deviation may be off, after normalising, before another pair is worth its while.
+TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What was measured.
+
+    Attributes:
+        mean: Of the fbank, not normalised.
+        std: Likewise.
+        clips: That were read.
+        seconds: Of audio in them.
+        failed: What could not be read.
+    """
+
+    mean: float
+    std: float
+    clips: int
+    seconds: float
+    failed: tuple[FileFailure, ...] = ()
+
+    def normalised(self, features: FeatureConfig) -> tuple[float, float]:
+        """Mean and standard deviation after a checkpoint's own normalisation; 0 and 0.5 fit exactly."""
+        return (self.mean - features.mean) / (2 * features.std), self.std / (2 * features.std)
+
+    def fits(self, features: FeatureConfig) -> bool:
+        """Whether a checkpoint's numbers suit this audio."""
+        mean, std = self.normalised(features)
+        return abs(mean) <= TOLERANCE and abs(std - FITTING_STD) <= TOLERANCE
+
+
+@dataclass
+class _Moments:
+    """Count, sum and sum of squares in float64: exact enough for years of audio."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    origin: float | None = field(default=None)
+
+    def add(self, values: Tensor) -> None:
+        values = values.double()
+        if self.origin is None:
+            self.origin = float(values.mean())  # near the mean, squares do not cancel
+        values = values - self.origin
+        self.count += values.numel()
+        self.total += float(values.sum())
+        self.squares += float(values.square().sum())
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.count + (self.origin or 0.0)
+
+    @property
+    def std(self) -> float:
+        """The sample standard deviation, as torch's `std`."""
+        return math.sqrt(max(0.0, self.squares - self.total**2 / self.count) / max(1, self.count - 1))
+
+
+def measure_norm(
+    clips: Iterable[LabelledClip | FileFailure],
+    extractor: ASTFeatureExtractor,
+    *,
+    with_padding: bool = False,
+    on_clip: Callable[[float], None] = lambda _: None,
+) -> Stats:
+    """Mean and standard deviation of the fbank over every frame and mel bin.
+
+    Args:
+        clips: What to read; failures among them are passed on.
+        extractor: Whose fbank it is; its own normalisation is left out.
+        with_padding: Count only each clip's first window and its padding too, as the original recipe does.
+        on_clip: Told the seconds of each clip that was read.
+
+    Raises:
+        InputError: Nothing could be read.
+    """
+    moments, failed, read, seconds = _Moments(), [], 0, 0.0
+    for clip in clips:
+        if isinstance(clip, FileFailure):
+            failed.append(clip)
+            continue
+        own = _Moments(origin=moments.origin)
+        try:
+            duration = _measure_clip(clip, extractor, own, with_padding=with_padding)
+        except InputError as error:
+            failed.append(FileFailure.of(clip.name, error))
+            continue
+        moments = replace(
+            own,
+            count=moments.count + own.count,
+            total=moments.total + own.total,
+            squares=moments.squares + own.squares,
+        )
+        read += 1
+        seconds += duration
+        on_clip(duration)
+    if not moments.count:
+        raise InputError(
+            "no-audio", f"none of {len(failed)} recordings could be read" if failed else "no audio"
+        )
+    return Stats(moments.mean, moments.std, read, seconds, tuple(failed))
+
+
+def _measure_clip(
+    clip: LabelledClip, extractor: ASTFeatureExtractor, moments: _Moments, *, with_padding: bool
+) -> float:
+    """Add a clip's frames to `moments` as they come; returns its seconds."""
+    duration = 0.0
+    with open_clip(clip) as recording, torch.inference_mode():
+        for number, item in enumerate(recording_windows(recording, extractor, TagSettings())):
+            if isinstance(item, Facts):
+                duration = item.frames / FRAMES_PER_SECOND
+            elif not (with_padding and number):
+                # A window reaches back over frames that the one before held: `new` of its last are its own.
+                frames = item.frames if with_padding else item.frames[: item.length][-item.new :]
+                moments.add(frames)
+    return duration
