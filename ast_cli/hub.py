@@ -18,6 +18,7 @@ from ast_cli.published import PUBLISHED_IDS
 HTTP_CLIENTS = ("httpx2", "httpx", "requests")
 # Files worth a progress bar.
 LARGE = (".safetensors", ".bin", ".pth")
+TRY_TINY = "; to try the tool without, `--model tiny` is built in"
 
 
 def fetch(
@@ -89,7 +90,8 @@ def no_such_model(source: str) -> CheckpointError:
     owned = did_you_mean(f"MIT/{source}" if "/" not in source else source, PUBLISHED_IDS)
     return CheckpointError(
         f"no such model: {source}",
-        owned or "--model takes a Hub id, a folder or a weights file; `ast-tag models` lists those known",
+        owned
+        or "--model takes a Hub id, a folder, a weights file or tiny; `ast-tag models` lists those known",
     )
 
 
@@ -194,11 +196,12 @@ def _unreachable(repo: str, name: str, repo_type: str, *, offline: bool = False)
         return CheckpointError(
             f"{name} of {repo} is not in the cache and the Hub cannot be reached",
             "Check the network and proxy settings"
-            + (", or name a folder that holds the model" if repo_type == "model" else ""),
+            + (f", or name a folder that holds the model{TRY_TINY}" if repo_type == "model" else ""),
         )
     return CheckpointError(
         f"{name} of {repo} is not in the cache and the network is off (--offline or HF_HUB_OFFLINE)",
         f"Run `ast-tag models pull {repo}` once with a network, or name a folder that holds the model"
+        + TRY_TINY
         if repo_type == "model"
         else "Run it once with a network",
     )

@@ -1,4 +1,4 @@
-"""What `--model` takes -> the files of a checkpoint: a folder, a weights file, or a repository on the Hub.
+"""What `--model` takes -> the files of a checkpoint: built in, a folder, a weights file, or on the Hub.
 
 Knows which files make a checkpoint, and nothing of what they hold.
 """
@@ -14,11 +14,12 @@ from pathlib import Path
 
 from ast_cli.errors import CheckpointError
 from ast_cli.hub import fetch, no_such_model
-from ast_cli.published import PUBLISHED_MODELS, PublishedModel
+from ast_cli.published import BUILT_IN_IDS, PUBLISHED_MODELS, PublishedModel
 
 CONFIG_FILE = "config.json"
 FEATURE_FILE = "preprocessor_config.json"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
+BUILT_IN = Path(__file__).parent / "data"  # a folder for each built-in model
 WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
 
 
@@ -66,13 +67,18 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
     and a model never changes under its user. `pull_checkpoint` asks for news.
 
     Args:
-        source: A folder, a weights file, or a Hub id such as `MIT/ast-finetuned-audioset-10-10-0.4593`.
+        source: The built-in `tiny` (a folder of that name is `./tiny`), a folder, a weights file, or a Hub id
+            such as `MIT/ast-finetuned-audioset-10-10-0.4593`.
         revision: Hub branch, tag or commit; the default branch if None.
         offline: Never touch the network.
 
     Raises:
         CheckpointError: It does not exist, is incomplete, or cannot be fetched.
     """
+    if source in BUILT_IN_IDS:
+        if revision is not None:
+            raise CheckpointError(f"{source} is built in, and has no revisions", "Leave --revision out")
+        return _local(source, BUILT_IN / source, partial(_weights_in, source, BUILT_IN / source))
     try:
         path = Path(source).expanduser()
         is_folder, is_file = path.is_dir(), path.is_file()

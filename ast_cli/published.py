@@ -1,4 +1,4 @@
-"""The published checkpoints and their authors' figures (arXiv 2104.01778 and its repository)."""
+"""The checkpoints that have a name of their own: those published (arXiv 2104.01778), and the built-in one."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ DEFAULT_MODEL = "MIT/ast-finetuned-audioset-10-10-0.4593"
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """A published checkpoint.
+    """A checkpoint that is known by name.
 
     Attributes:
-        id: On the Hub.
+        id: On the Hub, or the built-in name.
         stride: Of the patches, in frequency and time.
         patches: Number of patches in a window.
         frames: Length of a window, T.
         labels: Number of classes.
-        metric: `mAP` on AudioSet's evaluation set, or `accuracy` on Speech Commands' test set.
-        figure: What the authors publish.
+        metric: `mAP` on AudioSet's evaluation set, or `accuracy` on Speech Commands' test set; of the built-in
+            one, `mAP` on synthetic sounds, which says nothing about the world.
+        figure: What the authors publish; of the built-in one, what its card says.
         sample_logits: The first three logits published for `verify`'s sample clip; empty where none are.
     """
 
@@ -49,4 +50,6 @@ PUBLISHED_MODELS = (
     _audioset("16-16-0.442", 16, 512, 0.442, (-1.2113, -6.9101, -8.3470)),
     PublishedModel("MIT/ast-finetuned-speech-commands-v2", 10, 144, 128, 35, "accuracy", 0.981),
 )
+BUILT_IN_MODELS = (PublishedModel("tiny", 16, 512, 1024, 0, "synthetic mAP", 0.0),)
+BUILT_IN_IDS = tuple(model.id for model in BUILT_IN_MODELS)
 PUBLISHED_IDS = tuple(model.id for model in PUBLISHED_MODELS)

@@ -24,6 +24,7 @@ ORDER = """
     aggregate · audio · engine
     windows
     tagger
+    training
     doctor · verify
     cli
     __main__

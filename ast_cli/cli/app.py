@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ast_cli.cli import doctor, labels, models, tag, verify
+from ast_cli.cli import doctor, evaluate, finetune, labels, models, stats, tag, verify
 from ast_cli.cli.screen import error_line
 from ast_cli.errors import AstCliError, ExitCode
 from ast_cli.outputs.sink import abandon_stdout
@@ -89,6 +89,9 @@ app.command("labels")(labels.labels)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)
+app.command("stats", no_args_is_help=True)(stats.stats)
+app.command("finetune", no_args_is_help=True)(finetune.finetune)
+app.command("eval", no_args_is_help=True)(evaluate.evaluate)
 
 
 @contextmanager

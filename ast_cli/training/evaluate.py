@@ -1,0 +1,296 @@
+"""A data set through a tagger -> scores -> metrics, as a JSON document or a table of classes.
+
+Training and the command both come here. Knows no terminal.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ast_cli.errors import InputError
+from ast_cli.labels import LabelSet
+from ast_cli.outputs.documents import failure_document
+from ast_cli.outputs.text import inert
+from ast_cli.results import FileFailure, FileResult, RunInfo, display_name
+from ast_cli.settings import DEFAULT_BATCH_SIZE
+from ast_cli.training.clips import open_clip
+from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
+from ast_cli.training.metrics import (
+    LEVEL,
+    ClassMetrics,
+    Metric,
+    Metrics,
+    confusion,
+    measure,
+)
+from ast_cli.training.scores import ScoredClips
+
+if TYPE_CHECKING:
+    from ast_cli.tagger import Tagger
+
+SCHEMA = "ast-eval/1"
+ALL = "all"  # splits
+CLASS_COLUMNS = ("index", "mid", "label", "positives", "AP", "AUC")
+Outcome = FileResult | FileFailure
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model's scores are worth.
+
+    Attributes:
+        scored: The clips and their scores.
+        metrics: Over all of them.
+        folds: Over the clips of each fold, without intervals; empty unless asked for.
+        confusion: [C, C], a row for each class, a column for what it was taken for; None where clips may have
+            several labels.
+        seed: Of the bootstrap.
+    """
+
+    scored: ScoredClips
+    metrics: Metrics
+    folds: Mapping[str, Metrics]
+    confusion: NDArray[np.int64] | None
+    seed: int
+
+    @property
+    def mean_of_folds(self) -> dict[str, Metric]:
+        """The mean over the folds of each metric, by its name; empty without folds."""
+        each = [metrics.by_name() for metrics in self.folds.values()]
+        names = each[0] if each else {}
+        return {name: Metric(math.fsum(one[name].value for one in each) / len(each)) for name in names}
+
+
+def read_clips(
+    source: Path,
+    labels: Sequence[str],
+    *,
+    split: str | None = None,
+    fold: str | None = None,
+    audio: Path | None = None,
+    classes: Path | None = None,
+    files_needed: bool = True,
+) -> tuple[Dataset, str | None]:
+    """Read what a model shall be measured on.
+
+    Args:
+        source: See `read_dataset`, as for the arguments not named here.
+        labels: The model's class names.
+        split: `all`, or one of the data's. None for `test` where there is one, else `validation`, else all.
+        fold: See `read_dataset`.
+        audio: Likewise.
+        classes: Likewise.
+        files_needed: Likewise.
+
+    Returns:
+        The data, and the split that was chosen; None for all.
+
+    Raises:
+        UsageError: The data cannot be read, or has no such split or fold.
+    """
+
+    def read(split: str | None) -> Dataset:
+        return read_dataset(
+            source,
+            split=split,
+            fold=fold,
+            labels=labels,
+            audio=audio,
+            classes=classes,
+            files_needed=files_needed,
+        )
+
+    if split not in (None, ALL):
+        return read(split), split
+    dataset = read(None)
+    if split is None:
+        split = next((name for name in ("test", "validation") if name in dataset.splits), ALL)
+    return (dataset, None) if split == ALL else (read(split), split)
+
+
+def score_clips(
+    tagger: Tagger,
+    dataset: Dataset,
+    *,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    workers: int | None = None,
+    on_heard: Callable[[float], None] | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> ScoredClips:
+    """Score every clip; one that cannot be read is left out and named.
+
+    Args:
+        tagger: One model or an ensemble.
+        dataset: Read with `labels` of this tagger.
+        batch_size: Windows in a forward pass.
+        workers: Decoding threads; None for one a core.
+        on_heard: Called with the seconds of audio that were newly scored.
+        on_outcome: Called with each clip's result or failure, as they come.
+
+    Raises:
+        EngineError: The device cannot run the network.
+    """
+    if dataset.labels != tagger.labels.names:
+        raise ValueError("the data set was read for other classes than the tagger's")
+    rows: list[NDArray[np.float32] | None] = [None] * len(dataset.clips)
+    failed: list[FileFailure] = []
+
+    def outcomes() -> Iterator[tuple[int, Outcome]]:
+        parts = [place for place, clip in enumerate(dataset.clips) if _is_part(clip)]
+        whole = [place for place, clip in enumerate(dataset.clips) if not _is_part(clip)]
+        files = (dataset.clips[place].file for place in whole)
+        results = tagger.tag_many(files, top_k=0, batch_size=batch_size, workers=workers, on_heard=on_heard)
+        yield from zip(whole, results, strict=True)
+        for place in parts:
+            outcome = _tag_part(tagger, dataset.clips[place])
+            if on_heard is not None and isinstance(outcome, FileResult):
+                on_heard(outcome.seconds_heard)
+            yield place, outcome
+
+    for place, outcome in outcomes():
+        if isinstance(outcome, FileFailure):
+            failed.append(outcome)
+        else:
+            row = np.empty(len(dataset.labels), np.float32)
+            row[[tag.index for tag in outcome.tags]] = [tag.score for tag in outcome.tags]
+            rows[place] = row
+        if on_outcome is not None:
+            on_outcome(outcome)
+    return ScoredClips.of(dataset, rows, failed)
+
+
+def _is_part(clip: LabelledClip) -> bool:
+    return clip.start is not None or clip.end is not None
+
+
+def _tag_part(tagger: Tagger, clip: LabelledClip) -> Outcome:
+    try:
+        with open_clip(clip) as recording:
+            blocks = list(recording.blocks)
+            waveform = np.concatenate(blocks) if blocks else np.empty((0, recording.channels), np.float32)
+            result = tagger.tag_waveform(waveform.T, recording.sample_rate, top_k=0)
+            return dataclasses.replace(result, file=clip.name, warnings=tuple(recording.warnings))
+    except InputError as error:
+        return FileFailure.of(clip.name, error)
+
+
+def evaluate(scored: ScoredClips, *, resamples: int = 0, seed: int = 0, by_fold: bool = False) -> Evaluation:
+    """Measure scores.
+
+    Args:
+        scored: The clips.
+        resamples: Of the bootstrap; 0 for no intervals.
+        seed: Of the bootstrap.
+        by_fold: Whether to measure each fold on its own, too.
+
+    Raises:
+        UsageError: There are no scores, or one is not a finite number.
+        EngineError: scikit-learn is not installed.
+    """
+    metrics = measure(scored.scores, scored.targets, resamples=resamples, seed=seed)
+    folds = sorted({fold for fold in scored.folds if fold is not None}, key=lambda fold: (len(fold), fold))
+    return Evaluation(
+        scored,
+        metrics,
+        {fold: measure(*scored.of_fold(fold), resamples=0) for fold in folds if by_fold},
+        None if scored.multi_label else confusion(scored.scores, scored.targets),
+        seed,
+    )
+
+
+def document(
+    evaluation: Evaluation,
+    *,
+    run: RunInfo | None = None,
+    dataset: Dataset | None = None,
+    about: Mapping[str, object] | None = None,
+) -> dict[str, Any]:
+    """The evaluation as JSON holds it; numbers that are not defined, or infinite, are null.
+
+    Args:
+        evaluation: What to tell.
+        run: Which model gave the scores; None for stored ones.
+        dataset: What was measured on; None where scores and targets were stored together.
+        about: What else to tell of the data, such as its source and split.
+    """
+    missing = () if dataset is None else dataset.missing
+    scored, metrics = evaluation.scored, evaluation.metrics
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "model": _model(run) if run is not None else None,
+        "settings": run.settings if run is not None else {},
+        "data": {
+            **(about or {}),
+            "clips": metrics.clips + len(scored.failed) + len(scored.unscored) + len(missing),
+            "scored": metrics.clips,
+            "multi_label": scored.multi_label,
+        },
+        "metrics": {name: _interval(metric) for name, metric in metrics.by_name().items()},
+        "bootstrap": {"resamples": metrics.resamples, "level": LEVEL, "seed": evaluation.seed},
+        "classes_without_positives": metrics.without_positives,
+        "classes_without_negatives": metrics.without_negatives,
+        "classes": [
+            dict(zip(CLASS_COLUMNS, (*words, one.positives, _number(one.ap), _number(one.auc)), strict=True))
+            for one, words in _named(evaluation)
+        ],
+    }
+    if evaluation.folds:
+        result["folds"] = [
+            {
+                "fold": fold,
+                "clips": one.clips,
+                "metrics": {name: _number(metric.value) for name, metric in one.by_name().items()},
+            }
+            for fold, one in evaluation.folds.items()
+        ]
+        result["mean_of_folds"] = {
+            name: _number(metric.value) for name, metric in evaluation.mean_of_folds.items()
+        }
+    if evaluation.confusion is not None:
+        result["confusion"] = evaluation.confusion.tolist()
+    result["missing"] = [display_name(name) for name in (*missing, *scored.unscored)]
+    result["failed"] = [failure_document(failure) for failure in scored.failed]
+    result["unknown_labels"] = {} if dataset is None else dict(dataset.unknown)
+    return result
+
+
+def write_classes(evaluation: Evaluation, stream: TextIO) -> None:
+    """One row a class as CSV; numbers that are not defined are empty."""
+    rows = csv.writer(stream, lineterminator="\n")
+    rows.writerow(CLASS_COLUMNS)
+    for one, (index, mid, label) in _named(evaluation):
+        numbers = ("" if math.isnan(value) else f"{value:.6f}" for value in (one.ap, one.auc))
+        rows.writerow((index, mid, inert(label), one.positives, *numbers))
+
+
+def _named(evaluation: Evaluation) -> Iterator[tuple[ClassMetrics, tuple[int, str, str]]]:
+    """Each class with its index, mid and label."""
+    labels = LabelSet.from_names(evaluation.scored.labels)
+    for one in evaluation.metrics.classes:
+        yield one, (one.index, labels.mids[one.index], labels.names[one.index])
+
+
+def _model(run: RunInfo) -> dict[str, Any]:
+    """One model as it is; several as the ensemble they form, with its members."""
+    members = [dataclasses.asdict(model) for model in run.models]
+    if len(members) == 1:
+        return members[0]
+    ensemble = {"id": " + ".join(model.id for model in run.models), "revision": "", "sha256": ""}
+    return members[0] | ensemble | {"members": members}
+
+
+def _interval(metric: Metric) -> dict[str, float | None]:
+    return {name: _number(getattr(metric, name)) for name in ("value", "low", "high")}
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None

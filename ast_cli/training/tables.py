@@ -1,0 +1,122 @@
+"""CSV files that people write, read row by row with errors that name the line."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ast_cli.errors import UsageError
+from ast_cli.labels import did_you_mean
+
+MOST_SHOWN = 60  # characters of somebody else's text in an error
+
+
+class Table:
+    """An open CSV file: its rows that hold anything, to be read once.
+
+    Args:
+        path: Of the file.
+        reader: Of the `csv` module, which counts the lines.
+    """
+
+    def __init__(self, path: Path, reader: Any) -> None:
+        self.path = path
+        self._reader = reader
+
+    def __iter__(self) -> Iterator[list[str]]:
+        return (row for row in self._reader if any(row))
+
+    @property
+    def where(self) -> str:
+        """The last row's place, for errors."""
+        return f"{self.path}, line {self._reader.line_num}"
+
+    def header(self) -> list[str]:
+        """The names of the columns: the first row, or nothing of an empty file."""
+        return [cell.strip() for cell in next(iter(self), [])]
+
+    def places(self, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
+        """Where the columns `wanted` stand in `header`.
+
+        Raises:
+            UsageError: One of them is not there.
+        """
+        lacking = [name for name in wanted if name not in header]
+        if lacking:
+            hint = next(filter(None, (did_you_mean(name, header) for name in lacking)), "")
+            raise UsageError(
+                f"{self.path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}: "
+                f"its first line is {shown(','.join(header)) or 'empty'}",
+                hint or f"The header should be {','.join(wanted)}",
+            )
+        return [header.index(name) for name in wanted]
+
+    def cells(self, row: Sequence[str], places: Sequence[int]) -> list[str]:
+        """The cells of a row at `places`, without blanks around them.
+
+        Raises:
+            UsageError: The row is too short.
+        """
+        if len(row) <= max(places):
+            raise UsageError(
+                f"{self.where}: {len(row)} cells are fewer than the columns", "Quote what holds a comma"
+            )
+        return [row[place].strip() for place in places]
+
+    def number(self, text: str, what: str) -> float:
+        """A finite number.
+
+        Raises:
+            UsageError: The text is none; `what` is its name in the error.
+        """
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise UsageError(f"{self.where}: {what} is {shown(text)!r}", "It should be a finite number")
+        return number
+
+    def times(self, start: str, end: str) -> tuple[float | None, float | None]:
+        """Start and end of a part of a recording, in seconds; None where the text is empty.
+
+        Raises:
+            UsageError: One is no number of seconds, or the end is not after the start.
+        """
+        first = self.number(start, "start") if start else None
+        last = self.number(end, "end") if end else None
+        if (first or 0) < 0 or (last is not None and last <= (first or 0)):
+            until = f"{end} s" if end else "the end"
+            raise UsageError(
+                f"{self.where}: a part from {start or 0} s to {until} cannot be",
+                "The start is 0 or more, and the end after it",
+            )
+        return first, last
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[Table]:
+    """Open a CSV file.
+
+    Raises:
+        UsageError: It cannot be read, or is no CSV.
+    """
+    try:
+        # Names of files are bytes: what is not UTF-8 comes through as it is.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
+            yield Table(path, csv.reader(stream, skipinitialspace=True))
+    except OSError as error:
+        if error.filename not in (None, str(path)):
+            raise  # not about this file
+        raise UsageError(f"cannot read {path}: {error.strerror}", "Name a CSV file") from error
+    except csv.Error as error:
+        raise UsageError(f"{path} is no CSV: {error}", "Save it as comma-separated text in UTF-8") from error
+
+
+def shown(text: str) -> str:
+    """Somebody else's text, short enough for an error."""
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"
