@@ -84,11 +84,14 @@ class Aggregate:
 def top_tags(scores: NDArray[np.float32], labels: LabelSet, settings: TagSettings) -> tuple[Tag, ...]:
     """The labels of scores [C], highest first; equal scores in the order of the classes."""
     order = np.argsort(-scores, kind="stable")
-    order = order[: settings.top_k or len(order)]
+    if settings.threshold is not None:
+        each = settings.threshold if isinstance(settings.threshold, tuple) else (settings.threshold,)
+        # A class without a threshold is above none. Thresholds are measured in float32, too.
+        least = np.array([np.inf if one is None else one for one in each], dtype=np.float32)
+        order = order[(scores >= least)[order]]
     return tuple(
         Tag(rank, int(i), labels.mids[i], labels.names[i], float(scores[i]))
-        for rank, i in enumerate(order, start=1)
-        if settings.threshold is None or scores[i] >= settings.threshold
+        for rank, i in enumerate(order[: settings.top_k or len(order)], start=1)
     )
 
 

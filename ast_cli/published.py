@@ -17,8 +17,8 @@ class PublishedModel:
         patches: Number of patches in a window.
         frames: Length of a window, T.
         labels: Number of classes.
-        metric: `mAP` on AudioSet's evaluation set, or `accuracy` on Speech Commands' test set; of the built-in
-            one, `mAP` on synthetic sounds, which says nothing about the world.
+        metric: `mAP` on AudioSet's evaluation set, or `accuracy` on Speech Commands' test set; of the
+            built-in one, `mAP` on synthetic sounds, which says nothing about the world.
         figure: What the authors publish; of the built-in one, what its card says.
         sample_logits: The first three logits published for `verify`'s sample clip; empty where none are.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 from ast_cli.errors import UsageError
 
@@ -16,6 +16,7 @@ Attention = Literal["sdpa", "eager", "flash", "efficient", "cudnn", "math"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Scores = Literal["auto", "sigmoid", "softmax", "logits"]
 Aggregation = Literal["mean", "max"]
+Threshold: TypeAlias = float | tuple[float | None, ...] | None
 
 DEFAULT_BATCH_SIZE = 8
 
@@ -26,7 +27,8 @@ class TagSettings:
 
     Attributes:
         top_k: Labels for each recording and window; 0 for all.
-        threshold: Labels scored below it are left out; None leaves out none.
+        threshold: Labels scored below it are left out; None leaves out none. One for all classes, or one for
+            each, where None leaves the class out.
         aggregate: Windows -> recording: `mean`, each window weighed by the seconds it newly covers, or `max`.
         channel: Channel number from 1; None for the mean of all.
         window: Seconds in a window; None for the model's length.
@@ -35,7 +37,7 @@ class TagSettings:
     """
 
     top_k: int = 5
-    threshold: float | None = None
+    threshold: Threshold = None
     aggregate: Aggregation = "mean"
     channel: int | None = None
     window: float | None = None
@@ -45,8 +47,9 @@ class TagSettings:
     def __post_init__(self) -> None:
         if self.top_k < 0:
             raise UsageError(f"top_k must be 0 (all) or more, not {self.top_k}")
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise UsageError(f"threshold must be a finite number, not {self.threshold}")
+        for one in self.threshold if isinstance(self.threshold, tuple) else (self.threshold,):
+            if one is not None and not math.isfinite(one):
+                raise UsageError(f"threshold must be a finite number, not {one}")
         require_choice("aggregate", self.aggregate, get_args(Aggregation))
 
 

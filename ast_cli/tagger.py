@@ -38,6 +38,7 @@ from ast_cli.settings import (
     Dtype,
     Scores,
     TagSettings,
+    Threshold,
     require_choice,
 )
 from ast_cli.windows import file_windows, recording_windows, window_and_hop
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
         """The fields of `TagSettings` as keyword arguments, for the type checker."""
 
         top_k: int
-        threshold: float | None
+        threshold: Threshold
         aggregate: Aggregation
         channel: int | None
         window: float | None
@@ -180,7 +181,7 @@ class Tagger:
         Raises:
             InputError: It cannot be tagged.
         """
-        settings = TagSettings(**options)
+        settings = self._settings(options)
         name = os.fspath(path)
         with open_recording(name) as recording:
             return self._only(name, recording_windows(recording, self.extractor, settings), settings)
@@ -205,7 +206,7 @@ class Tagger:
             InputError: It is shorter than one frame, or holds a number that is not finite.
             UsageError: It has another shape or type.
         """
-        settings = TagSettings(**options)
+        settings = self._settings(options)
         if isinstance(waveform, Tensor):
             waveform = waveform.detach().cpu()
             waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
@@ -248,13 +249,22 @@ class Tagger:
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
-        settings = TagSettings(**options)
+        settings = self._settings(options)
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
         window_and_hop(self.extractor, settings)  # refused now rather than at the first recording
         return self._read_and_score(paths, settings, batch_size, workers or default_workers(), on_heard)
+
+    def _settings(self, options: TagOptions) -> TagSettings:
+        settings = TagSettings(**options)
+        if isinstance(settings.threshold, tuple) and len(settings.threshold) != len(self.labels):
+            raise UsageError(
+                f"{len(settings.threshold)} thresholds do not fit {len(self.labels)} classes",
+                "Give one for each class, or a single number",
+            )
+        return settings
 
     def _read_and_score(
         self,

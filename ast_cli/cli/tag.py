@@ -6,9 +6,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -80,11 +81,14 @@ def tag(
         int, typer.Option("--top-k", "-k", min=0, rich_help_panel=LABELS, help="Labels per file (0: all).")
     ] = DEFAULTS.top_k,
     threshold: Annotated[
-        float | None,
+        str | None,
         typer.Option(
-            rich_help_panel=LABELS, help="Drop labels scored below it.", show_default="none dropped"
+            metavar="NUMBER|FILE",
+            rich_help_panel=LABELS,
+            help="Drop labels scored below it; a CSV of `eval --calibrate` has one for each class.",
+            show_default="none dropped",
         ),
-    ] = DEFAULTS.threshold,
+    ] = None,
     scores: Annotated[
         Scores,
         typer.Option(rich_help_panel=LABELS, help="What a score is; auto follows the checkpoint."),
@@ -169,7 +173,8 @@ def tag(
         if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
             raise UsageError(f"--out {out} is one of the recordings", "Name another file")
     inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
-    settings = TagSettings(top_k, threshold, aggregate, _channel(channel), window, hop, timeline)
+    number, thresholds = _threshold(threshold)
+    settings = TagSettings(top_k, number, aggregate, _channel(channel), window, hop, timeline)
     screen = TagScreen(quiet=quiet, verbose=verbose)
     with screen.closing_line(out), open_sink(out, overwrite=overwrite) as stream:
         from ast_cli.tagger import Tagger
@@ -183,6 +188,10 @@ def tag(
             scores=scores,
             offline=offline,
         )
+        if thresholds is not None:
+            from ast_cli.training.thresholds import read_thresholds
+
+            settings = replace(settings, threshold=read_thresholds(thresholds, tagger.labels))
         screen.note(tagger.description)
         screen.scores = tagger.scores
         if scores == "auto" and tagger.scores_are_guessed:
@@ -211,6 +220,20 @@ def tag(
                     raise typer.Exit(ExitCode.SOME_FAILED)
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _threshold(text: str | None) -> tuple[float | None, Path | None]:
+    """A number for all classes, or the file that has one for each."""
+    if text is None:
+        return None, None
+    try:
+        return float(text), None
+    except ValueError:
+        if not os.path.exists(text):  # noqa: PTH110 — Path.exists may raise
+            raise UsageError(
+                f"--threshold {text} is neither a number nor a file", "`ast-tag eval --calibrate` writes one"
+            ) from None
+        return None, Path(text)
 
 
 def _channel(text: str) -> int | None:

@@ -53,7 +53,7 @@ class Card:
                 f"kept after epoch {self.validation['epoch']}\n",
                 "    ast-tag clip.wav --model THIS_FOLDER\n",
                 "## What it was made of\n",
-                *_table(
+                *table(
                     ("", ""),
                     [
                         ("started from", self.origin["model"]),
@@ -64,8 +64,8 @@ class Card:
                 ),
                 "## What it scores\n",
                 "On the validation clips, which also chose the epoch: on other clips expect less.\n",
-                *_table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.items()]),
-                *_table(
+                *table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.items()]),
+                *table(
                     ("class", "clips", "AP", "AUC"),
                     [
                         (label, one.positives, f"{one.ap:.3f}", f"{one.auc:.3f}")
@@ -73,12 +73,13 @@ class Card:
                     ],
                 ),
                 "## How it was trained\n",
-                *_table(("setting", "value"), list(settings.items())),
+                *table(("setting", "value"), list(settings.items())),
             ]
         )
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    """The lines of a Markdown table, and an empty one after it."""
     return [
         _row(header),
         _row(["---"] * len(header)),

@@ -1,10 +1,10 @@
 """Makes music: instruments alone, rhythms and small pieces, played from General MIDI sound fonts.
 
-Nothing is a known tune: notes are drawn from scales, chords and rhythms at random, in the range and the manner of
-the instrument. The sound fonts are kept apart: the test plays fonts that training never heard.
+Nothing is a known tune: notes are drawn from scales, chords and rhythms at random, in the range and the
+manner of the instrument. The sound fonts are kept apart: the test plays fonts that training never heard.
 
-Needs the library `libfluidsynth`, the package `pyfluidsynth` and the sound fonts named below. A generator in the
-same state gives the same sounds.
+Needs the library `libfluidsynth`, the package `pyfluidsynth` and the sound fonts named below. A generator in
+the same state gives the same sounds.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Font:
     drums_only: bool = False
 
 
-# Fonts that share recordings stay on one side: the two drum kits do, and sf_GMbank.sf2, which is left out, has most
-# of its recordings in common with TimGM6mb.sf2.
+# Fonts that share recordings stay on one side: the two drum kits do, and sf_GMbank.sf2, which is left out,
+# has most of its recordings in common with TimGM6mb.sf2.
 FONTS: dict[Split, tuple[Font, ...]] = {
     "train": (
         Font(f"{SF2}/FluidR3_GM.sf2", 0.5),
@@ -573,8 +573,10 @@ def _comping(rng: Generator, song: Song, above: int, channel: int, middle: float
         chord = song.chord(bar, above)
         for number, (at, length) in enumerate(rhythm):
             start = _human(rng, (bar * 4 + at) * song.beat)
-            for key in [chord[number % len(chord)]] if broken else chord:
-                notes.append(Note(start, length * song.beat * 0.95, key, _velocity(rng, middle), channel))
+            keys = [chord[number % len(chord)]] if broken else chord
+            notes.extend(
+                Note(start, length * song.beat * 0.95, key, _velocity(rng, middle), channel) for key in keys
+            )
     return notes
 
 

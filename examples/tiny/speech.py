@@ -1,13 +1,13 @@
 """Makes speech: words, phrases, sentences, whispers and babble, from the synthesizers of the system.
 
-espeak-ng gives breadth (about 130 languages and accents times some 50 voice variants); flite and festival give
-recorded voices. The texts are real words and sentences in English, and numbers and pseudo-words in the letters
-of the voice's language, so that the phonetics are wider than English.
+espeak-ng gives breadth (about 130 languages and accents times some 50 voice variants); flite and festival
+give recorded voices. The texts are real words and sentences in English, and numbers and pseudo-words in the
+letters of the voice's language, so that the phonetics are wider than English.
 
 Voices are kept apart: languages, variants and speakers of the test are never heard in training.
 
-Needs the commands `espeak-ng`, `flite` and `festival`. Every one of them makes the same samples each time it is
-asked the same, so a generator in the same state gives the same sounds.
+Needs the commands `espeak-ng`, `flite` and `festival`. Every one of them makes the same samples each time it
+is asked the same, so a generator in the same state gives the same sounds.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ SHAPE_SHARES = (0.37, 0.26, 0.37)  # of what is not babble
 # Languages of espeak-ng by the letters a pseudo-word for them is made of.
 LANGUAGES: dict[str, str] = {
     "latin": (
-        "af an az bs ca cs cy da de en-029 en-gb en-gb-scotland en-gb-x-gbclan en-gb-x-gbcwmd en-gb-x-rp en-us "
-        "en-us-nyc eo es es-419 et eu fi fr-be fr-ch fr-fr ga gd gn haw hr ht hu ia id io is it jbo kl ku la lb "
-        "lfn lt ltg lv mi ms mt nb nci nl om pap pl pt pt-br qu quc qya ro sjn sk sl smj sq sv sw tk tn tr uz vi "
-        "vi-vn-x-central vi-vn-x-south"
+        "af an az bs ca cs cy da de en-029 en-gb en-gb-scotland en-gb-x-gbclan en-gb-x-gbcwmd en-gb-x-rp "
+        "en-us en-us-nyc eo es es-419 et eu fi fr-be fr-ch fr-fr ga gd gn haw hr ht hu ia id io is it jbo "
+        "kl ku la lb lfn lt ltg lv mi ms mt nb nci nl om pap pl pt pt-br qu quc qya ro sjn sk sl smj sq sv "
+        "sw tk tn tr uz vi vi-vn-x-central vi-vn-x-south"
     ),
     "cyrillic": "ba be bg cv kk ky mk nog ru ru-lv sr tt uk",
     "greek": "el grc",
@@ -74,14 +74,17 @@ LANGUAGES: dict[str, str] = {
 }
 SCRIPT_OF = {language: script for script, names in LANGUAGES.items() for language in names.split()}
 TEST_LANGUAGES = frozenset(
-    "en-gb-scotland en-us-nyc cs sk fr-be fr-ch fr-fr fi hu is id ms tr az sw bg mk ta ml ka he el grc".split()
+    (
+        "en-gb-scotland en-us-nyc cs sk fr-be fr-ch fr-fr fi hu is id ms tr az sw bg mk ta ml ka he el grc"
+    ).split()
 )
 
 # Only variants whose sex a listener would agree on are named male or female; the robots are left out.
 VARIANTS: dict[Speaker, tuple[str, ...]] = {
     "male": tuple(
-        "m1 m2 m3 m4 m5 m6 m7 m8 adam Alex Andy antonio benjamin boris caleb david Denis Diogo ed edward edward2 "
-        "Gene Gene2 gustave Henrique Hugo Jacky john kaukovalta Lee marcelo Marco Mario max Michael michel miguel "
+        "m1 m2 m3 m4 m5 m6 m7 m8 adam Alex Andy antonio benjamin boris caleb david Denis Diogo ed edward "
+        "edward2 Gene Gene2 gustave Henrique Hugo Jacky john kaukovalta Lee marcelo Marco Mario max Michael "
+        "michel miguel "
         "Mike pablo paul pedro rob sandro travis victor".split()
     ),
     "female": tuple(
@@ -93,7 +96,10 @@ VARIANTS: dict[Speaker, tuple[str, ...]] = {
     ),
 }
 TEST_VARIANTS = frozenset(
-    "m3 m7 Alex boris Gene Gene2 Lee Marco paul robert f3 Annie steph steph2 steph3 whisperf klatt3 klatt4".split()
+    (
+        "m3 m7 Alex boris Gene Gene2 Lee Marco paul robert f3 Annie steph steph2 steph3 "
+        "whisperf klatt3 klatt4"
+    ).split()
 )
 VARIANT_SHARES: dict[Speaker, float] = {"male": 0.42, "female": 0.42, "whisper": 0.06, "unclear": 0.10}
 
@@ -155,20 +161,23 @@ COMMANDS = (
     "cancel forward backward follow learn visual hello goodbye please thanks sorry okay ready now enter"
 ).split()
 NOUNS = (
-    "house cat dog bird tree bed happy river mountain window door table chair water fire bread apple orange garden "
-    "street city village teacher doctor farmer child mother father sister brother friend morning evening winter "
-    "summer music picture letter paper pencil bottle kitchen engine machine train bicycle airplane bridge island "
-    "forest animal horse sheep chicken fish mouse rabbit tiger elephant weather thunder cloud shadow mirror candle "
-    "hammer ladder basket blanket button ticket market hospital school library museum computer telephone camera "
-    "question answer story journey holiday birthday present secret danger freedom language science history thing"
+    "house cat dog bird tree bed happy river mountain window door table chair water fire bread apple orange "
+    "garden street city village teacher doctor farmer child mother father sister brother friend morning "
+    "evening winter summer music picture letter paper pencil bottle kitchen engine machine train bicycle "
+    "airplane bridge island forest animal horse sheep chicken fish mouse rabbit tiger elephant weather "
+    "thunder cloud shadow mirror candle hammer ladder basket blanket button ticket market hospital school "
+    "library museum computer telephone camera question answer story journey holiday birthday present secret "
+    "danger freedom language science history thing"
 ).split()
 ADJECTIVES = (
-    "big small red green blue yellow black white old young quick slow warm cold heavy light quiet loud strange "
-    "simple broken beautiful empty angry gentle clever lazy wooden golden rough smooth bright dark distant famous"
+    "big small red green blue yellow black white old young quick slow warm cold heavy light quiet loud "
+    "strange simple broken beautiful empty angry gentle clever lazy wooden golden rough smooth bright dark "
+    "distant famous"
 ).split()
 VERBS = (
-    "finds sees takes brings makes wants likes follows opens watches breaks carries leaves remembers forgets loves "
-    "builds paints sells buys washes hears knows calls pushes pulls catches throws chases visits"
+    "finds sees takes brings makes wants likes follows opens watches breaks carries leaves remembers "
+    "forgets loves builds paints sells buys washes hears knows calls pushes pulls catches throws chases "
+    "visits"
 ).split()
 PLACES = (
     "in the kitchen,on the street,near the river,behind the old church,at the station,under the bridge,"

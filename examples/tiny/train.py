@@ -8,6 +8,7 @@ Each stage goes on where it was interrupted. The synthesizers it needs are in RE
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -16,8 +17,12 @@ from typing import Any
 from bank import Bank, build, jobs_for, with_parents
 from classes import KINDS
 from mixing import Mixer
+from real import check_real
+from release import learnt_classes, save_release, score_test, write_card
+from testset import make_test
 from torch import Tensor
 
+from ast_cli import Tagger
 from ast_cli.features import ASTFeatureExtractor
 from ast_cli.labels import audioset_classes
 from ast_cli.model import ASTForAudioClassification
@@ -28,6 +33,7 @@ from ast_cli.training.start import from_scratch
 CLIPS_AN_EPOCH = 20_000
 EPOCHS_ALONE = 1
 VALIDATION_CLIPS = 400
+RELEASE_CLIPS = 3000  # single sounds that decide which classes were learnt
 
 
 def settings(seed: int, epochs: int, dtype: str) -> TrainSettings:
@@ -115,6 +121,17 @@ def train(folder: Path, bank: Path, seed: int, epochs: int, dtype: str) -> None:
     ).run(resume=True)
 
 
+def release(out: Path, trained: Path, bank: Path, test: Path, real: Path | None, command: str) -> None:
+    """Test what was trained, and leave what is packaged in `out`."""
+    model = ASTForAudioClassification.from_pretrained(trained)
+    classes = list(model.config.id2label.values())
+    sounds = Mixer(Bank(bank), classes, RELEASE_CLIPS, mixed=0.0)
+    save_release(trained, out, learnt_classes(model, sounds))
+    single, mixture = (score_test(out, test, name) for name in ("single", "mixture"))
+    checked = check_real(Tagger.from_pretrained(out), real) if real else []
+    write_card(out, trained, single, mixture, checked, command)
+
+
 def main() -> None:
     """Run the stages that are not done yet."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -122,12 +139,16 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=8, help=f"of {CLIPS_AN_EPOCH} clips")
     parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--real", type=Path, help="real recordings to report on, see README.md")
     parser.add_argument("--processes", type=int, default=2, help="that render")
     arguments = parser.parse_args()
-    bank = arguments.out / "bank"
+    bank, trained, test = (arguments.out / name for name in ("bank", "model", "test"))
     if not (bank / "bank.json").exists():
         build(bank, jobs_for(KINDS, "train", arguments.seed), arguments.processes)
-    train(arguments.out / "model", bank, arguments.seed, arguments.epochs, arguments.dtype)
+    train(trained, bank, arguments.seed, arguments.epochs, arguments.dtype)
+    if not (test / "mixture.csv").exists():
+        make_test(test, arguments.seed, arguments.processes)
+    release(arguments.out / "tiny", trained, bank, test, arguments.real, shlex.join(["python", *sys.argv]))
 
 
 if __name__ == "__main__":
