@@ -130,6 +130,12 @@ def test_labels_below_the_threshold_are_left_out_and_those_at_it_stay() -> None:
     assert tags_of([0.25, 0.5, 0.125, 0.75], threshold=0.8) == []
 
 
+def test_each_class_may_have_a_threshold_of_its_own_and_one_without_is_left_out() -> None:
+    thresholds = (0.25, 0.6, None, 0.7)
+    assert tags_of([0.25, 0.5, 0.9, 0.75], threshold=thresholds) == [(1, "dog", 0.75), (2, "ant", 0.25)]
+    assert tags_of([0.25, 0.5, 0.9, 0.75], threshold=thresholds, top_k=1) == [(1, "dog", 0.75)]
+
+
 def test_a_threshold_of_zero_leaves_out_negative_logits_and_none_leaves_out_nothing() -> None:
     assert tags_of([-2, -1, 0, 1], threshold=0) == [(1, "dog", 1), (2, "cat", 0)]
     assert len(tags_of([-2, -1, 0, 1])) == 4

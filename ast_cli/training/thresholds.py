@@ -100,7 +100,7 @@ def read_thresholds(path: Path, labels: LabelSet) -> tuple[float | None, ...]:
         labels: The model's classes.
 
     Returns:
-        One a class; None where the cell is empty, as of a class without positives.
+        One a class; None where the cell is empty, as of a class without positives, or the class has no row.
 
     Raises:
         UsageError: It cannot be read, a threshold is no number, or its classes are not the model's.
@@ -121,11 +121,4 @@ def read_thresholds(path: Path, labels: LabelSet) -> tuple[float | None, ...]:
             if index in found:
                 raise UsageError(f"{table.where}: {shown(label)!r} is there twice", "Remove one of the rows")
             found[index] = table.number(text, "threshold") if text else None
-    lacking = [name for index, name in enumerate(labels.names) if index not in found]
-    if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise UsageError(
-            f"{path} has no row for the class {shown(lacking[0])!r}{more}",
-            "Calibrate this model: `ast-tag eval --calibrate`; an empty threshold sets none",
-        )
-    return tuple(found[index] for index in range(len(labels)))
+    return tuple(found.get(index) for index in range(len(labels)))

@@ -324,6 +324,30 @@ def test_a_threshold_drops_what_is_below_it(here: Path, known: str) -> None:
     assert ast_tag("clip.wav", "--threshold", "2", "-m", known, "-f", "csv") == Done(0, HEADER, "")
 
 
+def test_thresholds_of_a_file_are_each_classes_own(here: Path, known: str) -> None:
+    Path("own.csv").write_text(
+        "label,threshold\nSpeech,0.9\nDog,0.7\nMusic,\nSilence,0.1\n", encoding="utf-8"
+    )
+    done = ast_tag("clip.wav", "--threshold", "own.csv", "-k2", "-m", known)
+    # Speech is below its own, Music has none; two that are above theirs fill the top 2.
+    assert done.out == "clip.wav\tDog\t0.731059\nclip.wav\tSilence\t0.119203\n"
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"),
+    [
+        ("nope.csv", "--threshold nope.csv is neither a number nor a file"),
+        ("other.csv", "other.csv, line 2: the model has no class 'Spech'. Did you mean Speech"),
+        ("nan", "threshold must be a finite number"),
+    ],
+)
+def test_a_threshold_that_cannot_be_is_refused(threshold: str, message: str, here: Path, known: str) -> None:
+    Path("other.csv").write_text("label,threshold\nSpech,0.9\n", encoding="utf-8")
+    done = ast_tag("clip.wav", "--threshold", threshold, "-m", known)
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    assert message in done.err
+
+
 def test_a_top_k_of_0_is_all_classes(here: Path, known: str) -> None:
     done = ast_tag("clip.wav", "--top-k", "0", "-m", known, "-f", "csv")
     assert done.out.startswith(HEADER + CLIP_ROWS)
