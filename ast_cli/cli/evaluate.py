@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -23,7 +24,7 @@ from ast_cli.outputs.text import one_line
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import RunInfo, display_name
 from ast_cli.settings import DEFAULT_BATCH_SIZE, require_choice
-from ast_cli.training.datasets import Dataset
+from ast_cli.training.datasets import Dataset, read_dataset
 from ast_cli.training.extra import require_extra
 
 if TYPE_CHECKING:
@@ -81,7 +82,13 @@ def evaluate(
         typer.Option(metavar="N", rich_help_panel=DATA, help="Only this fold.", show_default="all of them"),
     ] = None,
     folds: Annotated[
-        bool, typer.Option("--folds", rich_help_panel=DATA, help="Tell each fold's metrics, too.")
+        bool,
+        typer.Option(
+            "--folds",
+            rich_help_panel=DATA,
+            help="Tell each fold's metrics, too; with --model 'DIR/fold-{fold}', as `finetune --folds` "
+            "leaves them, each fold is scored by its own model: cross-validation.",
+        ),
     ] = False,
     stored: Annotated[
         Path | None,
@@ -201,7 +208,11 @@ def evaluate(
         if data is not None:
             if found is None:
                 # Read alone, so that what is wrong with the data shows before the weights are read.
-                config = _config(model[0], revision, offline=offline)
+                first = model[0]
+                if evaluation.FOLD in first:
+                    own = read_dataset(data, audio=audio, classes=classes)
+                    [(_, [first, *_]), *_] = evaluation.models_by_fold(model, own.folds if folds else ())
+                config = _config(first, revision, offline=offline)
                 labels = config.labels.names
             else:
                 labels = found.labels
@@ -223,29 +234,33 @@ def evaluate(
             from ast_cli.tagger import Tagger
 
             with screen.closing_line(STDOUT):
-                tagger = Tagger.from_pretrained(
-                    model,
-                    revision,
-                    device=device,
-                    dtype=dtype,
-                    attn_implementation=attn,
-                    # Where the model does not say whether its classes exclude each other, the data does.
-                    scores="sigmoid" if config.scores_are_guessed and dataset.multi_label else "auto",
-                    offline=offline,
-                )
-                screen.note(tagger.description)
-                screen.scores = tagger.scores
-                clips = dataset.clips
+                clips, parts, runs = dataset.clips, [], []
                 with screen.progress(lambda: clips):
-                    scored = evaluation.score_clips(
-                        tagger,
-                        dataset,
-                        batch_size=batch_size,
-                        workers=workers,
-                        on_heard=screen.heard,
-                        on_outcome=screen.outcome,
-                    )
-            run = tagger.run_info(batch_size=batch_size)
+                    for of_fold, models in evaluation.models_by_fold(model, dataset.folds if folds else ()):
+                        tagger = Tagger.from_pretrained(
+                            models,
+                            revision,
+                            device=device,
+                            dtype=dtype,
+                            attn_implementation=attn,
+                            # Where the model does not say if its classes exclude each other, the data does.
+                            scores="sigmoid" if config.scores_are_guessed and dataset.multi_label else "auto",
+                            offline=offline,
+                        )
+                        screen.note(tagger.description)
+                        screen.scores = tagger.scores
+                        scored = evaluation.score_clips(
+                            tagger,
+                            dataset if of_fold is None else dataset.of_fold(of_fold),
+                            batch_size=batch_size,
+                            workers=workers,
+                            on_heard=screen.heard,
+                            on_outcome=screen.outcome,
+                        )
+                        parts.append(scored)
+                        runs.append(tagger.run_info(batch_size=batch_size))
+            scored = scores.ScoredClips.together(parts)
+            run = replace(runs[0], models=tuple(info for one in runs for info in one.models))
         else:
             scored = found.as_they_are() if dataset is None else found.of_dataset(dataset)
             _tell_few(screen, "recordings without stored scores", scored.unscored)

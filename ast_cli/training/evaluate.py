@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.errors import InputError
+from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.labels import LabelSet
 from ast_cli.outputs.documents import failure_document
 from ast_cli.outputs.text import inert
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from ast_cli.tagger import Tagger
 
 SCHEMA = "ast-eval/1"
-ALL = "all"  # splits
+ALL = "all"
+FOLD = "{fold}"  # in the name of a model: one for each fold  # splits
 CLASS_COLUMNS = ("index", "mid", "label", "positives", "AP", "AUC")
 Outcome = FileResult | FileFailure
 
@@ -117,6 +118,26 @@ def read_clips(
     return (dataset, None) if split == ALL else (read(split), split)
 
 
+def models_by_fold(models: Sequence[str], folds: Sequence[str]) -> list[tuple[str | None, list[str]]]:
+    """Which models score which fold: where a name holds `{fold}`, each fold has its own.
+
+    Args:
+        models: As `--model` names them.
+        folds: Of the data; none to score all clips by the same models.
+
+    Returns:
+        Pairs of a fold and its models; of None and all models where they are the same for all folds.
+
+    Raises:
+        UsageError: The names ask for folds, but there are none.
+    """
+    if not any(FOLD in model for model in models):
+        return [(None, [*models])]
+    if not folds:
+        raise UsageError(f"--model names {FOLD}, but the clips have no folds to choose by", "Add --folds")
+    return [(fold, [model.replace(FOLD, fold) for model in models]) for fold in folds]
+
+
 def score_clips(
     tagger: Tagger,
     dataset: Dataset,
@@ -140,7 +161,9 @@ def score_clips(
         EngineError: The device cannot run the network.
     """
     if dataset.labels != tagger.labels.names:
-        raise ValueError("the data set was read for other classes than the tagger's")
+        raise CheckpointError(
+            "the models have not the same classes", "Scores can be compared only where all have the same"
+        )
     rows: list[NDArray[np.float32] | None] = [None] * len(dataset.clips)
     failed: list[FileFailure] = []
 

@@ -6,6 +6,7 @@ Two formats: `.npz` holds files, labels, scores and targets; `.csv` a column `fi
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import zipfile
 from collections import Counter
@@ -84,6 +85,20 @@ class ScoredClips:
             folds=tuple(clip.fold for clip in clips),
             failed=tuple(failed),
             unscored=tuple(unscored),
+        )
+
+    @classmethod
+    def together(cls, parts: Sequence[ScoredClips]) -> ScoredClips:
+        """The clips of several, all scored for the same classes, one after the other."""
+        first = parts[0]
+        return dataclasses.replace(
+            first,
+            names=tuple(name for part in parts for name in part.names),
+            scores=np.concatenate([part.scores for part in parts]),
+            targets=np.concatenate([part.targets for part in parts]),
+            folds=tuple(fold for part in parts for fold in part.folds),
+            failed=tuple(failure for part in parts for failure in part.failed),
+            unscored=tuple(name for part in parts for name in part.unscored),
         )
 
     def of_fold(self, fold: str) -> tuple[Scores, Targets]:

@@ -14,6 +14,7 @@ import soundfile
 
 from ast_cli.errors import ExitCode
 from tests.checkpoints import random_config, save_random_checkpoint
+from tests.cli.known import save_known_checkpoint
 from tests.cli.runner import ast_tag, in_a_process
 
 # What `known` scores for every recording: see tests/cli/known.py.
@@ -78,6 +79,21 @@ def test_folds_one_by_one_and_together(data: str, known: str) -> None:
     assert found["accuracy, fold 2"] == ["0.500000", "", ""]
     assert found["accuracy, mean of folds"] == ["0.750000", "", ""]
     assert evaluate(data, "-m", known, "--split", "all", "--fold", "2")["accuracy"][0] == "0.500000"
+
+
+def test_in_a_cross_validation_each_fold_is_scored_by_its_own_model(data: str, here: Path) -> None:
+    save_known_checkpoint(here / "cv" / "fold-1")  # says Speech first, which is right on the only clip
+    save_known_checkpoint(here / "cv" / "fold-2", {500: 2.0})  # says Silence, which neither clip is
+    found = evaluate(data, "-m", "cv/fold-{fold}", "--split", "all", "--folds")
+    assert found["accuracy, fold 1"][0] == "1.000000"
+    assert found["accuracy, fold 2"][0] == "0.000000"
+    assert found["accuracy"][0] == "0.333333"
+
+
+def test_models_for_folds_need_folds(data: str) -> None:
+    done = ast_tag("eval", data, "-m", "cv/fold-{fold}")
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    assert "Add --folds" in done.one_line()
 
 
 def test_everything_as_json(data: str, known: str) -> None:

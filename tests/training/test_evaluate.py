@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ast_cli.errors import UsageError
+from ast_cli.errors import CheckpointError, UsageError
 from ast_cli.results import FileFailure, FileResult
 from ast_cli.tagger import Tagger
 from ast_cli.training.clips import open_clip
@@ -157,8 +157,8 @@ def test_what_cannot_be_read_is_left_out_and_named(noise: Path, tagger: Tagger) 
     assert len(told["failed"]) == 2
 
 
-def test_data_for_other_classes_is_a_mistake_of_the_program(noise: Path, tagger: Tagger) -> None:
-    with pytest.raises(ValueError, match="other classes"):
+def test_data_read_for_other_classes_is_refused(noise: Path, tagger: Tagger) -> None:
+    with pytest.raises(CheckpointError, match="not the same classes"):
         score_clips(tagger, read_dataset(table(noise, "a.wav,Speech,,,")))
 
 
