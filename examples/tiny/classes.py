@@ -45,6 +45,8 @@ LEFT_OUT = frozenset(
         ),
         *("Motor vehicle (road)", "Car", "Rail transport", "Train", "Aircraft", "Mechanisms", "Clicking"),
         *("Chime", "Hands", "Typing", "Thunderstorm", "Ocean", "Tools", "Singing", "Rattle (instrument)"),
+        *("Musical instrument", "Bird vocalization, bird call, bird song", "Dog", "Crow", "Owl", "Frog"),
+        "Chicken, rooster",
         # and those that other instruments sound like
         *("Rimshot", "Drum roll", "Strum", "Pizzicato", "Double bass"),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from classes import LEFT_OUT
 from mixing import Mixer
 from real import RealSet
 
@@ -22,6 +23,7 @@ from ast_cli.training.scores import ScoredClips
 from ast_cli.training.start import with_classes
 from ast_cli.training.state import load_state
 
+COMMIT_FILE = "commit"  # in the folder of the training
 LEAST_AP = 0.3  # of a class on validation sounds from the training's own makers; below, it was not learnt
 FIRST_LINE = (
     "Trained on synthetic sound only: for trying the tool and for tests, not for conclusions about the world."
@@ -40,7 +42,8 @@ def learnt_classes(model: ASTForAudioClassification, sounds: Mixer) -> list[str]
         scores.append(model(batch.input_values).logits.sigmoid())
         targets.append(batch.targets > 0)
     classes = measure(torch.cat(scores).numpy(), torch.cat(targets).numpy()).classes
-    return [model.config.id2label[one.index] for one in classes if one.positives and one.ap >= LEAST_AP]
+    learnt = [model.config.id2label[one.index] for one in classes if one.positives and one.ap >= LEAST_AP]
+    return [name for name in learnt if name not in LEFT_OUT]
 
 
 def save_release(trained: Path, out: Path, kept: list[str]) -> None:
@@ -111,7 +114,8 @@ def write_card(
                 ("", ""),
                 [
                     ("command", f"`{command}`"),
-                    ("commit", _commit()),
+                    ("trained at commit", (trained / COMMIT_FILE).read_text(encoding="utf-8").strip()),
+                    ("tested at commit", commit()),
                     ("clips seen", state.get("clips", "")),
                     ("hours", f"{state.get('seconds', 0) / 3600:.2f}"),
                     ("machine", _machine()),
@@ -163,7 +167,7 @@ def _real(sets: Sequence[RealSet]) -> list[str]:
     ]
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit this runs from, and whether anything was changed since."""
     here = Path(__file__).parent
     commit = subprocess.run(

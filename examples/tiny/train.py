@@ -18,7 +18,7 @@ from bank import Bank, build, jobs_for, with_parents
 from classes import KINDS
 from mixing import Mixer
 from real import check_real
-from release import learnt_classes, save_release, score_test, write_card
+from release import COMMIT_FILE, commit, learnt_classes, save_release, score_test, write_card
 from testset import make_test
 from torch import Tensor
 
@@ -107,6 +107,8 @@ def train(folder: Path, bank: Path, seed: int, epochs: int, dtype: str) -> None:
         extractor.save_pretrained(folder)
 
     folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / COMMIT_FILE).exists():
+        (folder / COMMIT_FILE).write_text(commit() + "\n", encoding="utf-8")
     Trainer(
         model,
         extractor,
