@@ -65,6 +65,34 @@ def resolve_dtype(name: str = "auto") -> torch.dtype:
     return DTYPES[name]
 
 
+@contextmanager
+def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -> Iterator[None]:
+    """Around running a network: say what the device has too little of.
+
+    Args:
+        device: Where it runs.
+        attn: One of `settings.Attention`.
+        dtype: The name of the number format.
+        windows: In the batch.
+
+    Raises:
+        EngineError: The device has too little memory, or cannot do this attention in this format.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
+            raise EngineError(
+                f"{device} has too little memory for {windows} windows at once",
+                "Use a smaller --batch-size, or --dtype bfloat16",
+            ) from error
+        if any(words in str(error) for words in NO_KERNEL):
+            raise EngineError(
+                f"{device} has no {attn} attention for {dtype}", "Use --attn sdpa, which picks one"
+            ) from error
+        raise
+
+
 class TorchEngine:
     """Runs a network with torch.
 
@@ -98,25 +126,14 @@ class TorchEngine:
         Raises:
             EngineError: The device has too little memory, or cannot do this attention in this format.
         """
-        try:
+        attn, format_ = self.model.attn_implementation, str(self.dtype).removeprefix("torch.")
+        with what_cannot_run(self.device, attn, format_, len(windows)):
             with torch.inference_mode(), self._exact():
                 windows = windows.to(self.device)
                 if self._extractor.do_normalize:
                     windows = self._extractor.normalize(windows)
                 logits: Tensor = self.model(windows.to(self.dtype), return_dict=True).logits
                 return logits.float().cpu()
-        except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
-                raise EngineError(
-                    f"{self.device} has too little memory for {len(windows)} windows at once",
-                    "Use a smaller --batch-size, or --dtype bfloat16",
-                ) from error
-            if any(words in str(error) for words in NO_KERNEL):
-                name, format_ = self.model.attn_implementation, str(self.dtype).removeprefix("torch.")
-                raise EngineError(
-                    f"{self.device} has no {name} attention for {format_}", "Use --attn sdpa, which picks one"
-                ) from error
-            raise
 
     @contextmanager
     def _exact(self) -> Iterator[None]:

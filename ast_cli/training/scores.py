@@ -147,15 +147,22 @@ class StoredScores:
             dataset: Read with `labels` of these scores.
 
         Raises:
-            UsageError: No clip has scores.
+            UsageError: No clip has scores, or one row of them would be two clips'.
         """
         row_of = {_normal(name): row for row, name in enumerate(self.names)}
         row_of_end = _unique_ends(row_of)
         rows: list[NDArray[np.float32] | None] = []
+        clip_of_row: dict[int, str] = {}
         for clip in dataset.clips:
             name = _normal(display_name(clip.name))
             row = next((row_of[end] for end in _ends(name) if end in row_of), row_of_end.get(name))
             rows.append(None if row is None else self.scores[row])
+            if row is not None and clip_of_row.setdefault(row, name) != name:
+                raise UsageError(
+                    f"{self.path}: the scores of {shown(self.names[row])} fit both {shown(clip_of_row[row])} "
+                    f"and {shown(name)}",
+                    "Store scores under paths that tell them apart",
+                )
         names = [display_name(clip.name) for clip in dataset.clips]
         unscored = [name for name, row in zip(names, rows, strict=True) if row is None]
         if len(unscored) == len(names):

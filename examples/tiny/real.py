@@ -27,7 +27,7 @@ class RealSet:
     Attributes:
         name: What they are.
         wanted: What should be named first.
-        count: Number of recordings.
+        count: Number of recordings; one that cannot be read counts as wrong.
         right: Of how many it is.
         confused: What is named first instead, the most frequent ones.
     """
@@ -74,9 +74,8 @@ def check_real(tagger: Tagger, folder: Path) -> list[RealSet]:
 def _check(tagger: Tagger, name: str, wanted: str, paths: list[Path]) -> RealSet:
     allowed = under(wanted)
     first = [
-        result.tags[0].label
+        result.tags[0].label if isinstance(result, FileResult) else "unreadable"
         for result in tagger.tag_many(paths, top_k=1, batch_size=16)
-        if isinstance(result, FileResult)
     ]
     wrong = [label for label in first if label not in allowed]
     often = sorted(set(wrong), key=wrong.count, reverse=True)[:4]

@@ -24,7 +24,9 @@ from ast_cli.training.start import with_classes
 from ast_cli.training.state import load_state
 
 COMMIT_FILE = "commit"  # in the folder of the training
-LEAST_AP = 0.3  # of a class on validation sounds from the training's own makers; below, it was not learnt
+LEAST_AP = (
+    0.3  # of a class on single sounds of the training's own bank, freshly mixed; below, it was not learnt
+)
 FIRST_LINE = (
     "Trained on synthetic sound only: for trying the tool and for tests, not for conclusions about the world."
 )
@@ -32,7 +34,7 @@ FIRST_LINE = (
 
 @torch.inference_mode()
 def learnt_classes(model: ASTForAudioClassification, sounds: Mixer) -> list[str]:
-    """The classes that single sounds from the training's own makers say were learnt."""
+    """The classes that single sounds of the training's own bank say were learnt."""
     collate = Collate(ASTFeatureExtractor())
     scores, targets = [], []
     for start in range(0, len(sounds), 32):
@@ -117,7 +119,7 @@ def write_card(
                     ("trained at commit", (trained / COMMIT_FILE).read_text(encoding="utf-8").strip()),
                     ("tested at commit", commit()),
                     ("clips seen", state.get("clips", "")),
-                    ("hours", f"{state.get('seconds', 0) / 3600:.2f}"),
+                    ("hours of training", f"{state.get('seconds', 0) / 3600:.2f}"),
                     ("machine", _machine()),
                     ("torch", torch.__version__),
                     *state.get("settings", {}).items(),

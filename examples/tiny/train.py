@@ -2,12 +2,14 @@
 
     python examples/tiny/train.py --out build/tiny --seed 0
 
-Each stage goes on where it was interrupted. The synthesizers it needs are in README.md beside this file.
+A stage that was done is not done again, and the training goes on where it was interrupted.
+The synthesizers it needs are in README.md beside this file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shlex
 import sys
 import time
@@ -134,6 +136,14 @@ def release(out: Path, trained: Path, bank: Path, test: Path, real: Path | None,
     write_card(out, trained, single, mixture, checked, command)
 
 
+def require_same(path: Path, made_of: dict[str, Any]) -> None:
+    """Refuse a folder whose sounds were made of something else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and json.loads(path.read_text(encoding="utf-8")) != made_of:
+        sys.exit(f"{path.parent} holds sounds of another seed or other classes: name another --out")
+    path.write_text(json.dumps(made_of, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Run the stages that are not done yet."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -145,6 +155,7 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2, help="that render")
     arguments = parser.parse_args()
     bank, trained, test = (arguments.out / name for name in ("bank", "model", "test"))
+    require_same(arguments.out / "sounds.json", {"seed": arguments.seed, "kinds": KINDS})
     if not (bank / "bank.json").exists():
         build(bank, jobs_for(KINDS, "train", arguments.seed), arguments.processes)
     train(trained, bank, arguments.seed, arguments.epochs, arguments.dtype)
