@@ -127,13 +127,13 @@ class TorchEngine:
             EngineError: The device has too little memory, or cannot do this attention in this format.
         """
         attn, format_ = self.model.attn_implementation, str(self.dtype).removeprefix("torch.")
-        with what_cannot_run(self.device, attn, format_, len(windows)):
-            with torch.inference_mode(), self._exact():
-                windows = windows.to(self.device)
-                if self._extractor.do_normalize:
-                    windows = self._extractor.normalize(windows)
-                logits: Tensor = self.model(windows.to(self.dtype), return_dict=True).logits
-                return logits.float().cpu()
+        failing = what_cannot_run(self.device, attn, format_, len(windows))
+        with failing, torch.inference_mode(), self._exact():
+            windows = windows.to(self.device)
+            if self._extractor.do_normalize:
+                windows = self._extractor.normalize(windows)
+            logits: Tensor = self.model(windows.to(self.dtype), return_dict=True).logits
+            return logits.float().cpu()
 
     @contextmanager
     def _exact(self) -> Iterator[None]:
