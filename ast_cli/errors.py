@@ -6,6 +6,7 @@ The library raises these; only `ast_cli.cli` prints them and exits. Anything els
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -32,6 +33,10 @@ class AstCliError(Exception):
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are copied by calling their class with what `__init__` passed up, which is not all.
+        return type(self).__new__, (type(self), self.cause), vars(self)
 
     def __str__(self) -> str:
         return f"{self.cause}. {self.remedy}" if self.remedy else self.cause

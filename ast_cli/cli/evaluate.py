@@ -192,6 +192,9 @@ def evaluate(
     from ast_cli.training import scores, thresholds
 
     screen = TagScreen(quiet=quiet, verbose=verbose)
+    targets = [name for name in (out, calibrate, save_scores) if name is not None and name != STDOUT]
+    if len(set(map(Path, targets))) < len(targets):
+        raise UsageError(f"two outputs would both be {targets[-1]}", "Name a file for each")
     with ExitStack() as stack:
 
         def opened(name: str | None, formats: tuple[str, ...]) -> TextIO | None:

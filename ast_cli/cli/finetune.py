@@ -7,17 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.text import Text
 
 from ast_cli.cli import options
-from ast_cli.cli.screen import stderr
-from ast_cli.errors import UsageError
-from ast_cli.outputs.table import clock
-from ast_cli.outputs.text import one_line
+from ast_cli.cli.training_screen import TrainingScreen
+from ast_cli.errors import ExitCode, UsageError
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import Dtype
 from ast_cli.training.extra import require_extra
@@ -82,6 +78,14 @@ def finetune(
         str | None,
         typer.Option(metavar="N", rich_help_panel=DATA, help="Validate on this fold, learn from the others."),
     ] = None,
+    folds: Annotated[
+        bool,
+        typer.Option(
+            "--folds",
+            rich_help_panel=DATA,
+            help="Train once for each fold, into DIR/fold-N, validated on it: a cross-validation.",
+        ),
+    ] = False,
     model: Annotated[
         str,
         typer.Option(
@@ -122,13 +126,13 @@ def finetune(
         typer.Option(
             rich_help_panel=TRAINING,
             help="Highest learning rate of the backbone.",
-            show_default="2e-5 at width 768, more for narrower networks",
+            show_default="3e-5 at width 768, more for narrower networks",
         ),
     ] = None,
     head_lr: Annotated[
         float | None,
         typer.Option(
-            rich_help_panel=TRAINING, help="Likewise of the classifier.", show_default="10 times --lr"
+            rich_help_panel=TRAINING, help="Likewise of the classifier.", show_default="4 times --lr"
         ),
     ] = None,
     warmup: Annotated[
@@ -141,12 +145,18 @@ def finetune(
         float, typer.Option(rich_help_panel=TRAINING, help="On matrices.")
     ] = DEFAULTS.weight_decay,
     optimizer: Annotated[
-        Optimizer, typer.Option(rich_help_panel=TRAINING, help="muon is for the blocks' matrices.")
+        Optimizer,
+        typer.Option(
+            rich_help_panel=TRAINING,
+            help="muon is for the blocks' matrices; auto takes it for narrow networks.",
+        ),
     ] = DEFAULTS.optimizer,
     ema: Annotated[
-        float,
+        float | None,
         typer.Option(
-            rich_help_panel=TRAINING, help="Decay of the averaged weights that are kept; 0 for no average."
+            rich_help_panel=TRAINING,
+            help="Decay of the averaged weights that are kept; 0 for no average.",
+            show_default="by the number of steps",
         ),
     ] = DEFAULTS.ema,
     balance: Annotated[
@@ -165,8 +175,13 @@ def finetune(
         int, typer.Option(min=0, rich_help_panel=TRAINING, help="Of everything that chance decides.")
     ] = DEFAULTS.seed,
     mixup: Annotated[
-        float, typer.Option(rich_help_panel=CHANCE, help="Part of the clips mixed with another one.")
-    ] = AUGMENT.mixup,
+        float | None,
+        typer.Option(
+            rich_help_panel=CHANCE,
+            help="Part of the clips mixed with another one.",
+            show_default=f"{AUGMENT.mixup} where clips may have several labels, else 0",
+        ),
+    ] = None,
     freq_mask: Annotated[
         int, typer.Option(rich_help_panel=CHANCE, help="Most mel bins that are masked.")
     ] = AUGMENT.freq_mask,
@@ -229,75 +244,103 @@ def finetune(
     require_extra("accelerate", "sklearn", "matplotlib")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
+    if sum((folds, fold is not None, validation is not None)) > 1:
+        raise UsageError("--validation, --fold and --folds exclude each other")
+    _refuse_inside(out, data)
     from ast_cli.training.augment import Augmentation
+    from ast_cli.training.datasets import read_dataset
     from ast_cli.training.finetune import Finetuning, Start, prepare_folder
+    from ast_cli.training.processes import is_first_process
 
-    training, held_out = _split(data, audio, classes, validation, fold, seed)
-    screen = _Screen(quiet=quiet)
-    screen.say_data(training, held_out)
-    prepare_folder(out, resume=resume, overwrite=overwrite)
-    run = Finetuning(
-        training,
-        held_out,
-        Start(None if from_scratch else model, revision, size, frames, attn, offline),
-        out,
-        TrainSettings(
-            epochs=epochs,
-            batch_size=batch_size,
-            accumulate=accumulate,
-            lr=lr,
-            head_lr=head_lr,
-            warmup=warmup,
-            schedule=schedule,
-            weight_decay=weight_decay,
-            optimizer=optimizer,
-            patchout=patchout,
-            ema=ema,
-            patience=patience,
-            dtype=dtype,
-            seed=seed,
-            save_minutes=save_minutes,
-        ),
+    found = read_dataset(data, audio=audio, classes=classes)
+    others = (
+        None
+        if validation is None
+        else read_dataset(validation, audio=audio, classes=classes, labels=found.labels)
+    )
+    settings = TrainSettings(
+        epochs=epochs,
+        batch_size=batch_size,
+        accumulate=accumulate,
+        lr=lr,
+        head_lr=head_lr,
+        warmup=warmup,
+        schedule=schedule,
+        weight_decay=weight_decay,
+        optimizer=optimizer,
+        patchout=patchout,
+        ema=ema,
+        patience=patience,
+        dtype=dtype,
+        seed=seed,
+        save_minutes=save_minutes,
+    )
+    if mixup is None:  # where a clip has one label, half of another one only blurs it
+        mixup = AUGMENT.mixup if found.multi_label else 0.0
+    augmentation = (
         None
         if no_augment
         else Augmentation(
             mixup=mixup, freq_mask=freq_mask, time_mask=time_mask, gain=gain, roll=roll, noise=noise
-        ),
-        balance=balance,
-        data_name=data.name,
-        device=device,
-        workers=workers,
-        watcher=screen,
+        )
     )
-    if resume and run.is_done():
-        screen.say(f"{out} is done already: nothing to resume")
-        return
-    with screen.progress(), _stopping_gently(run):
-        outcome = run.run(resume=resume)
-    metrics = ", ".join(f"{name} {value:.4f}" for name, value in outcome.validation["validation"].items())
-    early = ", stopped early" if outcome.stopped_early else ""
-    screen.say(
-        f"{outcome.clips} clips in {clock(outcome.seconds)}{early}; kept epoch "
-        f"{outcome.validation['epoch']}: {metrics}"
-    )
-    screen.say(f"ast-tag FILE --model {out}")
+    start = Start(None if from_scratch else model, revision, size, frames, attn, offline)
+    failed = 0
+    for one_fold, folder in _folds(found, fold, out, all_folds=folds):
+        training, held_out = _split(found, others, one_fold, seed)
+        screen = TrainingScreen(quiet=quiet, mute=not is_first_process())
+        screen.say_data(training, held_out)
+        if is_first_process():  # the others would take what it makes for a run that was there
+            prepare_folder(folder, resume=resume, overwrite=overwrite)
+        run = Finetuning(
+            training,
+            held_out,
+            start,
+            folder,
+            settings,
+            augmentation,
+            balance=balance,
+            data_name=data.name,
+            device=device,
+            workers=workers,
+            watcher=screen,
+        )
+        if resume and run.is_done():
+            screen.say(f"{folder} is done already: nothing to resume")
+            continue
+        with screen.progress(), _stopping_gently(run):
+            outcome = run.run(resume=resume)
+        screen.say_outcome(outcome, folder)
+        failed += len(outcome.failed)
+    if folds:
+        screen.say(f"ast-tag eval {data} --folds --model '{out}/fold-{{fold}}'")
+    if failed:
+        raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _split(
-    data: Path, audio: Path | None, classes: Path | None, validation: Path | None, fold: str | None, seed: int
-) -> tuple[Dataset, Dataset]:
+def _refuse_inside(out: Path, data: Path) -> None:
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        raise UsageError(f"--out {out} lies in the data, and would be taken for a part of it", "Name another")
+
+
+def _folds(found: Dataset, fold: str | None, out: Path, *, all_folds: bool) -> list[tuple[str | None, Path]]:
+    """The folds to validate on, one run each, and the folder of each run."""
+    if not all_folds:
+        return [(fold, out)]
+    if len(found.folds) < 2:
+        raise UsageError("the data has no folds", "Leave --folds out")
+    return [(name, out / f"fold-{name}") for name in found.folds]
+
+
+def _split(found: Dataset, others: Dataset | None, fold: str | None, seed: int) -> tuple[Dataset, Dataset]:
     """The clips to learn from and those to validate on."""
-    from ast_cli.training.datasets import read_dataset
-    from ast_cli.training.splits import by_split, hold_out
+    from ast_cli.training.splits import refuse_overlap, split_for_training
 
-    if validation is not None and fold is not None:
-        raise UsageError("--validation and --fold exclude each other")
-    found = read_dataset(data, audio=audio, classes=classes)
-    if validation is not None:
-        return found, read_dataset(validation, audio=audio, classes=classes, labels=found.labels)
-    if fold is not None:
-        return found.without_fold(fold), found.of_fold(fold)
-    return by_split(found) or hold_out(found, HELD_OUT, seed)
+    if others is None:
+        return split_for_training(found, fold=fold, part=HELD_OUT, seed=seed)
+    training = found.of_split("train") if "train" in found.splits else found
+    refuse_overlap(training, others)
+    return training, others
 
 
 @contextmanager
@@ -315,84 +358,3 @@ def _stopping_gently(run: Finetuning) -> Iterator[None]:
     finally:
         for name, handler in before.items():
             signal.signal(name, handler)
-
-
-class _Screen:
-    """Says on stderr how the training goes."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._console = stderr()
-        self._quiet = quiet
-        self._bar: Progress | None = None
-
-    def say_data(self, training: Dataset, validation: Dataset) -> None:
-        """What there is, and what is odd about it."""
-        kind = "multi-label" if training.multi_label else "single-label"
-        self.say(
-            f"{len(training.clips)} clips to learn {len(training.labels)} classes from ({kind}), "
-            f"{len(validation.clips)} to validate on"
-        )
-        counts = training.counts
-        missing = [*training.missing, *(name for name in validation.missing if name not in training.missing)]
-        for what, names in (
-            ("files are missing", missing),
-            ("classes have no clip to learn from", _having(training, counts, 0)),
-            ("classes have a single clip", _having(training, counts, 1)),
-        ):
-            if names:
-                shown = ", ".join(names[:FEW]) + (" and more" if len(names) > FEW else "")
-                self.warn(f"{len(names)} {what}: {shown}")
-
-    @contextmanager
-    def progress(self) -> Iterator[None]:
-        """A bar while the block runs, on a terminal only."""
-        if self._quiet or not self._console.is_terminal:
-            yield
-            return
-        self._bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f} · {task.fields[rate]:.0f} clips/s"),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=None, epoch=1, loss=float("nan"), rate=0.0)
-        with self._bar:
-            yield
-        self._bar = None
-
-    def on_step(self, row: dict[str, Any], steps: int) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(
-                self._task,
-                total=steps,
-                completed=row["step"],
-                epoch=row["epoch"],
-                loss=row["loss"],
-                rate=row["clips_per_second"],
-            )
-
-    def on_validation(self, row: dict[str, Any]) -> None:
-        """One line an epoch."""
-        metrics = ", ".join(f"{name} {value:.4f}" for name, value in row["validation"].items())
-        self.say(f"epoch {row['epoch']}: {metrics}")
-
-    def on_failed(self, file: str, cause: str) -> None:
-        """Name a clip that was skipped."""
-        self.warn(f"skipped {file}: {cause}")
-
-    def say(self, message: str) -> None:
-        """A line, unless --quiet."""
-        if not self._quiet:
-            self._console.print(Text(one_line(message)))
-
-    def warn(self, message: str) -> None:
-        """A line in any case."""
-        self._console.print(Text(one_line(f"ast-tag: warning: {message}"), "yellow"))
-
-
-def _having(data: Dataset, counts: tuple[int, ...], count: int) -> list[str]:
-    return [name for name, number in zip(data.labels, counts, strict=True) if number == count]

@@ -120,7 +120,10 @@ def _clips(data: list[Path], audio: Path | None) -> Iterator[LabelledClip | File
     for is_table, paths in itertools.groupby(data, lambda path: path.suffix.lower() in TABLES):
         if is_table:
             for path in paths:
-                yield from read_dataset(path, audio=audio).clips
+                found = read_dataset(path, audio=audio)
+                yield from found.clips
+                for name in found.missing:
+                    yield FileFailure(name, "not-found", "no such file")
         else:
-            for found in discover(paths):
-                yield found if isinstance(found, FileFailure) else LabelledClip(found, ())
+            for file in discover(paths):
+                yield file if isinstance(file, FileFailure) else LabelledClip(file, ())

@@ -27,7 +27,7 @@ class Augmentation(AugmentationSettings):
         if self.gain:
             waveform = waveform * 10 ** (rng.uniform(-self.gain, self.gain) / 20)
         if self.roll:
-            most = min(len(waveform) - 1, round(self.roll * sample_rate))
+            most = min(len(waveform) // 10, round(self.roll * sample_rate))
             waveform = waveform.roll(int(rng.integers(-most, most + 1)))
         if rng.random() < self.noise:
             level = float(waveform.square().mean().sqrt())

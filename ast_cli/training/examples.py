@@ -6,15 +6,18 @@ the same for any number of loader processes, and a run that was cut off goes on 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
+from ast_cli.errors import AstCliError
 from ast_cli.features import ASTFeatureExtractor
 
 AS_IT_IS = -1  # the epoch of examples for validation, in which nothing is left to chance
@@ -46,21 +49,30 @@ class Batch:
         lengths: [B], frames that are not padding.
         targets: [B, C].
         columns: [B, time patches, C] or None.
+        stand_ins: [B], whether an example stands, wholly or in part, for a clip that could not be read.
         failed: As in `Example`.
     """
 
     input_values: Tensor
     lengths: Tensor
     targets: Tensor
-    columns: Tensor | None = None
+    columns: Tensor | None
+    stand_ins: Tensor
     failed: list[tuple[str, str]] = field(default_factory=list)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
-        columns = None if self.columns is None else self.columns.to(device, non_blocking=True)
-        tensors = (self.input_values, self.lengths, self.targets)
-        input_values, lengths, targets = (tensor.to(device, non_blocking=True) for tensor in tensors)
-        return Batch(input_values, lengths, targets, columns, self.failed)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The same batch in memory that a GPU copies from; torch's loader calls it by this name."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        changed: dict[str, Any] = {
+            name: change(value) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return dataclasses.replace(self, **changed)
 
 
 class ExampleSource(Protocol):
@@ -75,8 +87,11 @@ class ExampleSource(Protocol):
         ...
 
 
-class SeededExamples(TorchDataset[Example]):
-    """Hands each example its own chance; keys are (epoch, position, index)."""
+class SeededExamples(TorchDataset["Example | AstCliError"]):
+    """Hands each example its own chance; keys are (epoch, position, index).
+
+    An error of ours is handed on, not raised: on its way out of a loader's process it would lose its type.
+    """
 
     def __init__(self, source: ExampleSource, seed: int) -> None:
         self.source = source
@@ -85,10 +100,13 @@ class SeededExamples(TorchDataset[Example]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, key: tuple[int, int, int]) -> Example:
+    def __getitem__(self, key: tuple[int, int, int]) -> Example | AstCliError:
         epoch, position, index = key
         rng = np.random.default_rng((self.seed, epoch - AS_IT_IS, position))
-        return self.source.example(index, epoch, rng)
+        try:
+            return self.source.example(index, epoch, rng)
+        except AstCliError as error:
+            return error
 
 
 class EpochBatches:
@@ -100,6 +118,8 @@ class EpochBatches:
         seed: Of the order.
         weights: [count], how likely each is drawn, with replacement; None for each once.
         shuffle: Whether the order is left to chance.
+        processes: Among which batches are dealt out in turn. If there are several, the order starts over at
+            its end until each gets as many full batches.
     """
 
     drop_last = False
@@ -112,21 +132,24 @@ class EpochBatches:
         weights: Sequence[float] | None = None,
         *,
         shuffle: bool = True,
+        processes: int = 1,
     ) -> None:
+        round_size = batch_size * processes if processes > 1 else 1
+        self.total = -(-count // round_size) * round_size
         self.count, self.batch_size, self.seed, self.shuffle = count, batch_size, seed, shuffle
         self.weights = None if weights is None else np.asarray(weights, dtype=np.float64)
         self.epoch = AS_IT_IS
         self.skip = 0
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch_size) - self.skip
+        return -(-self.total // self.batch_size) - self.skip
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
         order = self._order()
-        for start in range(self.skip * self.batch_size, self.count, self.batch_size):
+        for start in range(self.skip * self.batch_size, self.total, self.batch_size):
             yield [
-                (self.epoch, position, int(order[position]))
-                for position in range(start, min(start + self.batch_size, self.count))
+                (self.epoch, position, int(order[position % self.count]))
+                for position in range(start, min(start + self.batch_size, self.total))
             ]
 
     def _order(self) -> np.ndarray:
@@ -144,8 +167,13 @@ class Collate:
 
     extractor: ASTFeatureExtractor
 
-    def __call__(self, examples: list[Example]) -> Batch:
-        """Stack `examples`."""
+    def __call__(self, found: list[Example | AstCliError]) -> Batch | AstCliError:
+        """Stack examples; hands on the first error among them."""
+        examples = []
+        for example in found:
+            if isinstance(example, AstCliError):
+                return example
+            examples.append(example)
         longest = self.extractor.max_length
         windows = torch.stack([self.extractor.pad(example.frames[:longest]) for example in examples])
         columns = [example.columns for example in examples if example.columns is not None]
@@ -154,5 +182,33 @@ class Collate:
             lengths=torch.tensor([min(len(example.frames), longest) for example in examples]),
             targets=torch.stack([example.targets for example in examples]),
             columns=torch.stack(columns) if len(columns) == len(examples) else None,
+            stand_ins=torch.tensor([bool(example.failed) for example in examples]),
             failed=[failure for example in examples for failure in example.failed],
         )
+
+
+def make_loader(
+    source: ExampleSource,
+    batches: EpochBatches,
+    extractor: ASTFeatureExtractor,
+    workers: int,
+    *,
+    pinned: bool,
+) -> DataLoader[Any]:
+    """What hands out the batches of an epoch.
+
+    Args:
+        source: Where the examples come from.
+        batches: Which of them make a batch; its seed is that of the examples' chance.
+        extractor: Pads and normalises.
+        workers: Processes that make examples; 0 for none but this one.
+        pinned: Whether batches go to a GPU, which copies faster from pinned memory.
+    """
+    return DataLoader(
+        SeededExamples(source, batches.seed),
+        batch_sampler=batches,
+        collate_fn=Collate(extractor),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pinned,
+    )

@@ -4,14 +4,17 @@ OUT/model.safetensors, config.json, preprocessor_config.json   what `--model OUT
 OUT/README.md                                                  its model card
 OUT/log.jsonl, learning-curve.png                              how it went
 OUT/run.json                                                   what it was made of, and whether it is done
+OUT/validation.csv                                             the clips it did not learn from
 OUT/resume.pt                                                  only until it is done
 """
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +25,20 @@ from torch import Tensor
 
 from ast_cli.checkpoint import Checkpoint, read_json, replacing, write_json
 from ast_cli.config import FeatureConfig
-from ast_cli.errors import InputError, OutputError, UsageError
+from ast_cli.errors import CheckpointError, InputError, OutputError, UsageError
 from ast_cli.features import ASTFeatureExtractor
-from ast_cli.locate import CONFIG_FILE, FEATURE_FILE
+from ast_cli.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES
 from ast_cli.model import ASTForAudioClassification
+from ast_cli.results import display_name
 from ast_cli.training.augment import Augmentation
 from ast_cli.training.card import CARD_FILE, Card
 from ast_cli.training.datasets import Dataset, LabelledClip
 from ast_cli.training.extra import require_extra
-from ast_cli.training.loop import Outcome, Trainer, Watcher
+from ast_cli.training.loop import Trainer
 from ast_cli.training.metrics import Metrics, measure
+from ast_cli.training.outcome import Outcome, Watcher
 from ast_cli.training.pictures import draw_learning_curve
-from ast_cli.training.settings import FRESH_FACTOR, Size, TrainSettings
+from ast_cli.training.settings import Size, TrainSettings
 from ast_cli.training.splits import balanced_weights
 from ast_cli.training.start import from_scratch, with_classes
 from ast_cli.training.state import LOG_FILE, STATE_FILE, read_log
@@ -41,7 +46,13 @@ from ast_cli.training.stats import measure_norm
 from ast_cli.training.waveforms import ClipExamples, read_waveform
 
 RUN_FILE = "run.json"
+SCHEMA = "ast-finetune/1"
 CURVE_FILE = "learning-curve.png"
+VALIDATION_FILE = "validation.csv"
+FILES = (
+    *(CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES[0], CARD_FILE),
+    *(CURVE_FILE, VALIDATION_FILE, LOG_FILE, STATE_FILE),
+)
 PROBED_CLIPS = 200  # whose length decides how many frames a window gets
 PATCH = 16
 
@@ -79,7 +90,7 @@ class Start:
             features = FeatureConfig()
             frames = self.frames or fitting_frames(training.clips, features)
             extractor = ASTFeatureExtractor(max_length=frames)
-            stats = measure_norm(training.clips[:PROBED_CLIPS], extractor)
+            stats = measure_norm(some(training.clips), extractor)
             extractor = dataclasses.replace(extractor, mean=round(stats.mean, 6), std=round(stats.std, 6))
             fresh = from_scratch(
                 self.size, training.labels, multi_label=training.multi_label, frames=frames, seed=seed
@@ -99,11 +110,16 @@ class Start:
         return model, extractor, checkpoint.files.sha256
 
 
+def some(clips: Sequence[LabelledClip]) -> Sequence[LabelledClip]:
+    """A few clips from all over the data, since it is often in the order of its classes."""
+    return clips[:: max(1, len(clips) // PROBED_CLIPS)]
+
+
 def fitting_frames(clips: Sequence[LabelledClip], features: FeatureConfig) -> int:
     """Frames of a window that holds these clips: the longest of some of them, in whole patches."""
     extractor = ASTFeatureExtractor(**dataclasses.asdict(features))
     longest = 0
-    for clip in clips[:: max(1, len(clips) // PROBED_CLIPS)]:
+    for clip in some(clips):
         try:
             longest = max(longest, extractor.num_frames(len(read_waveform(clip, extractor))))
         except InputError:  # named when it is its turn in training
@@ -114,7 +130,7 @@ def fitting_frames(clips: Sequence[LabelledClip], features: FeatureConfig) -> in
 
 
 def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
-    """Make the folder of a run, or refuse one that holds something else.
+    """Make the folder of a run, or refuse one that holds something else; removes nothing yet.
 
     Raises:
         UsageError: It holds a run, which is neither to be resumed nor replaced; or it holds other things.
@@ -122,29 +138,19 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file", "Name a folder")
-    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    ours = {
-        CONFIG_FILE,
-        FEATURE_FILE,
-        "model.safetensors",
-        CARD_FILE,
-        CURVE_FILE,
-        RUN_FILE,
-        LOG_FILE,
-        STATE_FILE,
-    }
-    foreign = {name for name in there if name.removesuffix(".part") not in ours}
-    if foreign and not (resume or overwrite):
-        raise UsageError(f"{folder} holds other files, such as {min(foreign)}", "Name a new or empty folder")
-    if there and not (resume or overwrite):
-        raise UsageError(
-            f"{folder} holds a run", "Add --resume to go on with it, or --overwrite to replace it"
-        )
     try:
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        is_run = RUN_FILE in there and read_json(folder / RUN_FILE).get("schema") == SCHEMA
+        if there - {f"{RUN_FILE}.part"} and not is_run:
+            # Whatever is asked for: a run's files have names that other people's files may have too.
+            raise UsageError(
+                f"{folder} holds other files, such as {min(there)}", "Name a new or empty folder"
+            )
+        if there and not (resume or overwrite):
+            raise UsageError(
+                f"{folder} holds a run", "Add --resume to go on with it, or --overwrite to replace it"
+            )
         folder.mkdir(parents=True, exist_ok=True)
-        if overwrite:  # what the old run left must not be taken for the new one's
-            for name in ours & there:
-                (folder / name).unlink()
     except OSError as error:
         raise OutputError(
             f"cannot make {folder}: {error.strerror}", "Name a folder you may write to"
@@ -189,8 +195,12 @@ class Finetuning:
         watcher: Watcher | None = None,
     ) -> None:
         require_extra("accelerate", "sklearn", "matplotlib")
-        if len(training.labels) < 2 and not training.multi_label:
-            raise UsageError(f"all clips have the same label, {training.labels[0]}", "Add clips of another")
+        _refuse_unteachable(training, validation)
+        there = start.model is not None and Path(start.model).exists()
+        if there and Path(str(start.model)).resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"{start.model} would be replaced by what starts from it", "Name another folder for --out"
+            )
         self.training, self.validation, self.folder = training, validation, folder
         self.start, self.settings, self.augmentation, self.balance = start, settings, augmentation, balance
         self.data_name = data_name
@@ -199,9 +209,32 @@ class Finetuning:
         self._trainer: Trainer | None = None
 
     def is_done(self) -> bool:
-        """Whether the folder holds a run that went to its end."""
+        """Whether the folder holds this very run, gone to its end.
+
+        Raises:
+            CheckpointError: It holds another one.
+        """
         path = self.folder / RUN_FILE
-        return path.is_file() and bool(read_json(path).get("done"))
+        told = read_json(path) if path.is_file() else {}
+        if not told.get("done"):
+            return False
+        clips = {
+            "training_clips": _fingerprint(self.training),
+            "validation_clips": _fingerprint(self.validation),
+        }
+        differ = [name for name, value in clips.items() if told["origin"].get(name) != value]
+        asked = dataclasses.asdict(self.settings)
+        differ += [
+            name
+            for name, value in asked.items()
+            if value not in (None, "auto") and name != "save_minutes" and told["settings"].get(name) != value
+        ]
+        if differ:
+            raise CheckpointError(
+                f"{self.folder} holds a finished run with other settings: {', '.join(differ)} differ",
+                "Start anew with --overwrite, or name another folder",
+            )
+        return True
 
     def stop(self) -> None:
         """End after the step under way, with the state saved."""
@@ -231,17 +264,14 @@ class Finetuning:
             "augmentation": str(self.augmentation),
             "balance": str(self.balance),
         }
-        settings = self.settings
-        if self.start.model is None and settings.lr is None:
-            lr, _ = settings.rates(model.config.hidden_size)
-            settings = dataclasses.replace(settings, lr=lr * FRESH_FACTOR, head_lr=lr * FRESH_FACTOR)
+        self.settings = self.settings.fitted(model.config.hidden_size, fresh=self.start.model is None)
         trainer = Trainer(
             model,
             self.extractor,
             ClipExamples(self.training.clips, classes, self.extractor, self.augmentation),
             ClipExamples(self.validation.clips, classes, self.extractor),
             self._validate,
-            settings,
+            self.settings,
             self.folder,
             origin=self.origin,
             weights=balanced_weights(self.training.clips, classes) if self.balance else None,
@@ -251,6 +281,14 @@ class Finetuning:
             watcher=self.watcher,
         )
         self._trainer = trainer
+        if trainer.accelerator.is_main_process:
+            if not resume:
+                # What an old run left must not be taken for the new one's; so late, since all else may fail.
+                for name in FILES:
+                    (self.folder / name).unlink(missing_ok=True)
+            if not resume or not (self.folder / RUN_FILE).exists():
+                write_json(self.folder / RUN_FILE, {"schema": SCHEMA, "done": False})
+            self._write_validation()
         outcome = trainer.run(resume=resume)
         if trainer.accelerator.is_main_process:
             self._finish(outcome)
@@ -278,11 +316,25 @@ class Finetuning:
         with replacing(self.folder / CARD_FILE) as part:
             part.write_text(card.text(), encoding="utf-8")
 
+    def _write_validation(self) -> None:
+        """The clips that training did not learn from, as a table that `eval` reads."""
+        with (
+            replacing(self.folder / VALIDATION_FILE) as part,
+            part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+        ):
+            rows = csv.writer(stream, lineterminator="\n")
+            rows.writerow(("file", "labels", "start", "end"))
+            for clip in self.validation.clips:
+                labels = ";".join(self.training.labels[index] for index in clip.labels)
+                times = ("" if time is None else time for time in (clip.start, clip.end))
+                rows.writerow((os.path.realpath(clip.file), labels, *times))
+
     def _finish(self, outcome: Outcome) -> None:
         draw_learning_curve(self.folder / CURVE_FILE, read_log(self.folder))
         write_json(
             self.folder / RUN_FILE,
             {
+                "schema": SCHEMA,
                 "done": True,
                 "origin": self.origin,
                 "settings": dataclasses.asdict(self.settings),
@@ -293,11 +345,30 @@ class Finetuning:
                 "seconds": round(outcome.seconds, 1),
                 "stopped_early": outcome.stopped_early,
                 "failed": outcome.failed,
-                "missing": [*self.training.missing, *self.validation.missing],
+                "missing": sorted({*self.training.missing, *self.validation.missing}),
                 "torch": torch.__version__,
             },
         )
         (self.folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def _refuse_unteachable(training: Dataset, validation: Dataset) -> None:
+    """Refuse data that nothing can be learnt from, or told about."""
+    if len(training.labels) < 2 and not training.multi_label:
+        raise UsageError(f"all clips have the same label, {training.labels[0]}", "Add clips of another")
+    if validation.multi_label and not training.multi_label:
+        raise UsageError(
+            "clips to validate on have several labels, those to learn from one each",
+            "Give both the same kind of labels",
+        )
+    if not any(clip.labels for clip in validation.clips):
+        raise UsageError("no clip to validate on has a label", "Name other ones with --validation")
+    for label in training.labels:
+        if label != display_name(label):
+            raise UsageError(
+                f"the class {display_name(label)} is not named in UTF-8",
+                "Rename its folder or mend its table",
+            )
 
 
 def _fingerprint(data: Dataset) -> str:

@@ -10,70 +10,34 @@ Knows nothing of files of audio, of commands or of screens.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
-from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 
-from ast_cli.errors import CheckpointError, UsageError
+from ast_cli.engine import what_cannot_run
+from ast_cli.errors import AstCliError, CheckpointError, UsageError
 from ast_cli.features import ASTFeatureExtractor
 from ast_cli.model import ASTForAudioClassification
-from ast_cli.training.examples import Batch, Collate, EpochBatches, ExampleSource, SeededExamples
+from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_loader
 from ast_cli.training.network import TrainedNetwork, targets_loss
-from ast_cli.training.optimizers import make_optimizers
+from ast_cli.training.optimizers import make_optimizers, running_average
+from ast_cli.training.outcome import Outcome, Watcher
+from ast_cli.training.processes import make_accelerator
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.state import Log, load_state, save_state
 
 LOG_EVERY = 20  # steps
+STATE_VERSION = 1  # of what the state holds
 DEFAULT_WORKERS = 4  # processes that make examples beside an accelerator; the CPU has none to spare
 
 Validate = Callable[[Tensor, Tensor], dict[str, float]]
-"""Scores [N, C] and targets [N, C] -> named metrics; the first one is the one that counts, more is better."""
-
-
-class Watcher(Protocol):
-    """Who looks on."""
-
-    def on_step(self, row: dict[str, Any], steps: int) -> None:
-        """A step is done; `row` is what the log would hold."""
-        ...
-
-    def on_validation(self, row: dict[str, Any]) -> None:
-        """An epoch is validated."""
-        ...
-
-    def on_failed(self, file: str, cause: str) -> None:
-        """A clip could not be read and was skipped."""
-        ...
-
-
-@dataclass
-class Outcome:
-    """What a run came to.
-
-    Attributes:
-        validation: The metrics of the network that was kept, with its epoch and step.
-        steps: Done in all.
-        clips: Examples seen in all.
-        seconds: Spent in training, over all its interruptions.
-        failed: Clips that could not be read, with the cause.
-        stopped_early: Whether patience ran out.
-    """
-
-    validation: dict[str, Any]
-    steps: int
-    clips: int
-    seconds: float
-    failed: dict[str, str] = field(default_factory=dict)
-    stopped_early: bool = False
+"""Scores [N, C] and targets [N, C] -> named metrics; the first one counts, more is better."""
 
 
 class Trainer:
@@ -94,7 +58,8 @@ class Trainer:
         save: Called with the classifier to keep whenever it is a better one; on the main process only.
 
     Raises:
-        UsageError: There is nothing to learn from.
+        UsageError: There is nothing to learn from, or no such kind of device.
+        EngineError: The device is not here, or does not know the number format.
     """
 
     def __init__(
@@ -116,31 +81,38 @@ class Trainer:
     ) -> None:
         if not len(training):
             raise UsageError("there is no clip to train on")
+        settings = settings.fitted(classifier.config.hidden_size)
         self.settings, self.folder, self.validate, self.watcher = settings, folder, validate, watcher
         self.save, self.origin = save, dict(origin or {})
         self.stop = False
-        self.accelerator = Accelerator(
-            mixed_precision=_precision(settings.dtype, device),
-            gradient_accumulation_steps=settings.accumulate,
-            cpu=device == "cpu",
-        )
+        self.accelerator = make_accelerator(settings, device)
         network = TrainedNetwork(classifier, settings.patchout, settings.column_weight)
         optimizers = make_optimizers(network, settings)
         on_cpu = self.accelerator.device.type == "cpu"
-        loader = _loader(SeededExamples(training, settings.seed), extractor, workers, on_cpu)
-        self.batches = EpochBatches(len(training), settings.batch_size, settings.seed, weights)
-        self.trials = EpochBatches(len(validation), settings.batch_size, shuffle=False)
-        trial_loader = _loader(SeededExamples(validation, settings.seed), extractor, workers, on_cpu)
+        if workers is None:
+            workers = 0 if on_cpu else DEFAULT_WORKERS
+        self.batches = EpochBatches(
+            len(training),
+            settings.batch_size,
+            settings.seed,
+            weights,
+            processes=self.accelerator.num_processes,
+        )
+        self.trials = EpochBatches(len(validation), settings.batch_size, settings.seed, shuffle=False)
+        loaders = (
+            make_loader(source, batches, extractor, workers, pinned=not on_cpu)
+            for source, batches in ((training, self.batches), (validation, self.trials))
+        )
         prepare = self.accelerator.prepare
         self.network, *self.optimizers = prepare(network, *optimizers)
-        self.training: Iterable[Batch] = prepare(loader(self.batches))
-        self.validation: Iterable[Batch] = prepare(trial_loader(self.trials))
-        self.average = (
-            AveragedModel(self._classifier(), multi_avg_fn=_ema(settings.ema)) if settings.ema else None
-        )
-        self.batches_an_epoch = -(-len(self.batches) // self.accelerator.num_processes)
-        self.steps_an_epoch = -(-self.batches_an_epoch // settings.accumulate)
+        self.training: Iterable[Batch | AstCliError]
+        self.validation: Iterable[Batch | AstCliError]
+        self.training, self.validation = map(prepare, loaders)
+        self.batches_a_step: int = settings.accumulate * self.accelerator.num_processes
+        self.steps_an_epoch: int = -(-len(self.batches) // self.batches_a_step)
         self.steps = self.steps_an_epoch * settings.epochs
+        decay = settings.ema_decay(self.steps)
+        self.average = running_average(self._classifier(), decay) if decay else None
         # What `state` holds besides weights and optimisers.
         self.step = self.epoch = self.clips = self.epochs_without_better = 0
         self.seconds = 0.0
@@ -156,50 +128,55 @@ class Trainer:
         Raises:
             CheckpointError: The state is of a run with other settings, or cannot be read.
             OutputError: State, log or checkpoint cannot be written; what was saved before is whole.
+            InputError: Many clips in a row cannot be read.
         """
         if resume:
             self._restore()
         main = self.accelerator.is_main_process
-        self.log = Log(self.folder, self.step) if main else None
+        self.log = Log(self.folder, self.step, self.epoch) if main else None
         self.began = time.monotonic() - self.seconds
         self.saved = time.monotonic()
         if not resume and main:
             self._save_state()
-        stopped = False
-        while self.epoch < self.settings.epochs:
+        while self.epoch < self.settings.epochs and not self._out_of_patience():
             self._train_epoch()
             self._validate_epoch()
             self.epoch += 1
-            stopped = bool(self.settings.patience) and self.epochs_without_better >= self.settings.patience
             self._save_state()
-            if stopped:
-                break
         return Outcome(
             validation=self.best,
             steps=self.step,
             clips=self.clips,
             seconds=time.monotonic() - self.began,
             failed=self.failed,
-            stopped_early=stopped,
+            stopped_early=self._out_of_patience(),
         )
+
+    def _out_of_patience(self) -> bool:
+        return 0 < self.settings.patience <= self.epochs_without_better
 
     def _train_epoch(self) -> None:
         settings, accelerator = self.settings, self.accelerator
         done = self.step - self.epoch * self.steps_an_epoch
         self.batches.epoch = self.epoch
-        self.batches.skip = done * settings.accumulate * accelerator.num_processes
+        self.batches.skip = done * self.batches_a_step
         if done >= self.steps_an_epoch:
             return
         self.network.train()
-        clips, started = 0, time.monotonic()
-        for batch in self.training:
-            batch = batch.to(accelerator.device)
-            # Patchout and dropout draw from torch's own chance: here it is tied to the step and the process.
-            torch.manual_seed(hash((settings.seed, self.step, accelerator.process_index)) & 0xFFFF_FFFF)
+        failed: list[tuple[str, str]] = []
+        passes, clips, started = 0, 0, time.monotonic()
+        for batch in self._loaded(self.training):
+            # Patchout and dropout draw from torch's own chance: here it is tied to the step, the pass in it
+            # and the process.
+            part = passes * accelerator.num_processes + accelerator.process_index
+            torch.manual_seed(hash((settings.seed, self.step, part)) & 0xFFFF_FFFF)
             whole = self.step >= settings.whole_from * self.steps
-            with accelerator.accumulate(self.network), accelerator.autocast():
+            cannot = what_cannot_run(
+                accelerator.device, self._classifier().attn_implementation, settings.dtype, len(batch.targets)
+            )
+            with cannot, accelerator.accumulate(self.network), accelerator.autocast():
                 losses = self.network(batch, whole)
-                accelerator.backward(losses.total)
+                accelerator.backward(losses.total * self._share(len(batch.targets)))
                 if accelerator.sync_gradients:
                     if settings.clip_norm:
                         accelerator.clip_grad_norm_(self.network.parameters(), settings.clip_norm)
@@ -207,14 +184,33 @@ class Trainer:
                 for optimizer in self.optimizers:
                     optimizer.step()
                     optimizer.zero_grad()
+            passes += 1
             clips += len(batch.targets) * accelerator.num_processes
-            self._note_failed(batch.failed)
+            failed += batch.failed
             if accelerator.sync_gradients:
                 self._end_step(losses.targets, clips, time.monotonic() - started)
-                if self.stop:
+                if self._meet(failed):
                     self._save_state()
                     raise KeyboardInterrupt
-                clips, started = 0, time.monotonic()
+                failed, passes, clips, started = [], 0, 0, time.monotonic()
+
+    def _loaded(self, batches: Iterable[Batch | AstCliError]) -> Iterator[Batch]:
+        """Batches on the device; raises what making one of them raised."""
+        for batch in batches:
+            if isinstance(batch, AstCliError):
+                raise batch
+            yield batch.to(self.accelerator.device)
+
+    def _share(self, clips: int) -> float:
+        """What a mean over `clips` counts in the step's mean over all of its clips.
+
+        1 but for the last step of an epoch, whose batches may differ in size or number.
+        """
+        first: int = (
+            (self.step - self.epoch * self.steps_an_epoch) * self.batches_a_step * self.batches.batch_size
+        )
+        of_step = min(self.batches.total - first, self.batches_a_step * self.batches.batch_size)
+        return clips * self.batches_a_step / of_step
 
     def _set_rates(self) -> None:
         rate = self.settings.rate(self.step, self.steps)
@@ -229,12 +225,7 @@ class Trainer:
             self.average.update_parameters(self._classifier())
         if not self.accelerator.is_main_process:
             return
-        value = float(loss.detach())
-        if value != value:
-            raise CheckpointError(
-                f"the loss is not a number after step {self.step}",
-                "Use a lower --lr, or --dtype float32; the last saved state is whole",
-            )
+        value = self._finite(float(loss.detach()))
         row = {
             "step": self.step,
             "epoch": self.epoch + 1,
@@ -253,11 +244,12 @@ class Trainer:
     def _validate_epoch(self) -> None:
         classifier = self._candidate()
         scores, targets, loss = self._predict(classifier)
+        self._finite(loss)
         metrics = self.validate(scores, targets)
         row = {"step": self.step, "epoch": self.epoch + 1, "validation": {"loss": loss} | metrics}
-        key = next(iter(metrics), "loss")
-        better = not self.best or metrics.get(key, 0.0) > self.best["validation"].get(key, 0.0)
-        self.epochs_without_better = 0 if better else self.epochs_without_better + 1
+        found, best = _rank(row), _rank(self.best)
+        better = not self.best or found > best
+        self.epochs_without_better = 0 if found[0] > best[0] else self.epochs_without_better + 1
         if better or self.settings.keep == "last":
             self.best = row
         if self.accelerator.is_main_process:
@@ -272,26 +264,42 @@ class Trainer:
     def _predict(self, classifier: ASTForAudioClassification) -> tuple[Tensor, Tensor, float]:
         """Scores and targets [N, C] of the validation examples, and the mean loss."""
         classifier.eval()
-        logits, targets = [], []
-        for batch in self.validation:
-            batch = batch.to(self.accelerator.device)
+        logits, targets, failed = [], [], []
+        for batch in self._loaded(self.validation):
             with self.accelerator.autocast():
                 output = classifier(batch.input_values).logits.float()
-            gathered = self.accelerator.gather_for_metrics((output, batch.targets))
-            logits.append(gathered[0].cpu())
-            targets.append(gathered[1].cpu())
-            self._note_failed(batch.failed)
+            gathered = self.accelerator.gather_for_metrics((output, batch.targets, batch.stand_ins))
+            own = ~gathered[2]  # a clip must not count twice, in the place of one that cannot be read
+            logits.append(gathered[0][own].cpu())
+            targets.append(gathered[1][own].cpu())
+            failed += batch.failed
+        self._meet(failed)
         all_logits, all_targets = torch.cat(logits), torch.cat(targets)
         loss = float(targets_loss(classifier.config, all_logits, all_targets))
         single = classifier.config.problem_type == "single_label_classification"
         return all_logits.softmax(-1) if single else all_logits.sigmoid(), all_targets, round(loss, 6)
 
-    def _note_failed(self, failed: list[tuple[str, str]]) -> None:
-        for file, cause in gather_object(failed) if self.accelerator.num_processes > 1 else failed:
+    def _finite(self, loss: float) -> float:
+        if not math.isfinite(loss):
+            raise CheckpointError(
+                f"the loss is not a number after step {self.step}",
+                "Use a lower --lr, or --dtype float32; what was saved before is whole",
+            )
+        return loss
+
+    def _meet(self, failed: list[tuple[str, str]]) -> bool:
+        """Tell all processes which clips failed; returns whether any of them was asked to stop.
+
+        All learn it after the same step, or one would wait for another that has left.
+        """
+        own = [(failed, self.stop)]
+        everybody = gather_object(own) if self.accelerator.num_processes > 1 else own
+        for file, cause in (failure for failures, _ in everybody for failure in failures):
             if file not in self.failed:
                 self.failed[file] = cause
                 if self.watcher and self.accelerator.is_main_process:
                     self.watcher.on_failed(file, cause)
+        return any(stop for _, stop in everybody)
 
     def _classifier(self) -> ASTForAudioClassification:
         network: TrainedNetwork = self.accelerator.unwrap_model(self.network)
@@ -310,6 +318,7 @@ class Trainer:
         save_state(
             self.folder,
             {
+                "version": STATE_VERSION,
                 "settings": dataclasses.asdict(self.settings),
                 "origin": self.origin,
                 "processes": self.accelerator.num_processes,
@@ -323,13 +332,24 @@ class Trainer:
                 "network": self.accelerator.unwrap_model(self.network).state_dict(),
                 "average": self.average.state_dict() if self.average is not None else {},
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
             },
         )
 
     def _restore(self) -> None:
         state = load_state(self.folder)
+        # Only the main process saves: machines that share no folder would go on from different steps.
+        if self.accelerator.num_processes > 1 and len(set(gather_object([state and state.get("step")]))) > 1:
+            raise CheckpointError(
+                f"not every machine finds the same state in {self.folder}", "Let all of them share the folder"
+            )
         if state is None:
             return
+        if state.get("version") != STATE_VERSION:
+            raise CheckpointError(
+                f"{self.folder} holds the state of another version of this tool",
+                "Go on with that version, or start anew with --overwrite",
+            )
         differ = TrainSettings(**state["settings"]).differences(self.settings)
         differ += [name for name, value in self.origin.items() if state["origin"].get(name) != value]
         if state["processes"] != self.accelerator.num_processes:
@@ -345,6 +365,8 @@ class Trainer:
                 self.average.load_state_dict(state["average"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(saved)
+            if self.accelerator.scaler:
+                self.accelerator.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{self.folder} holds a run of another network: {str(error).partition(chr(10))[0]}",
@@ -354,36 +376,13 @@ class Trainer:
             setattr(self, name, state[name])
 
 
-def _ema(decay: float) -> Callable[[Any, Any, Any], None]:
-    """Running average whose memory grows from nothing to `decay`, so that the start is soon forgotten."""
+def _rank(row: Mapping[str, Any]) -> tuple[float, float]:
+    """What the better of two validations has more of: the first metric; where that is equal, less loss.
 
-    @torch.no_grad()
-    def update(averaged: list[Tensor], current: list[Tensor], count: Tensor | int) -> None:
-        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
-        torch._foreach_lerp_(averaged, current, weight)
-
-    return update
-
-
-def _loader(
-    examples: SeededExamples, extractor: ASTFeatureExtractor, workers: int | None, on_cpu: bool
-) -> Callable[[EpochBatches], DataLoader[Any]]:
-    count = workers if workers is not None else 0 if on_cpu else DEFAULT_WORKERS
-    return lambda batches: DataLoader(
-        examples,
-        batch_sampler=batches,
-        collate_fn=Collate(extractor),
-        num_workers=count,
-        persistent_workers=count > 0,
-        pin_memory=not on_cpu,
-    )
-
-
-def _precision(dtype: str, device: str) -> str:
-    if dtype == "auto":
-        dtype = (
-            "bfloat16"
-            if device != "cpu" and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-            else "float32"
-        )
-    return {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}[dtype]
+    Few clips are soon all told apart, and the network still gets surer of them for long.
+    """
+    if not row:
+        return -math.inf, -math.inf
+    loss, *metrics = row["validation"].values()
+    known = bool(metrics) and metrics[0] is not None and not math.isnan(metrics[0])
+    return metrics[0] if known else 0.0, -loss

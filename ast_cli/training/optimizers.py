@@ -1,14 +1,20 @@
-"""Which parameters learn how: matrices and the rest, backbone and head; torch's AdamW and Muon."""
+"""Which parameters learn how: matrices and the rest, backbone and head; torch's AdamW, Muon and average."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
+from ast_cli.model import ASTForAudioClassification
 from ast_cli.training.network import TrainedNetwork
 from ast_cli.training.settings import TrainSettings
 
 BETAS = (0.9, 0.98)
+# Muon's steps bear a higher rate than AdamW's on the same network: 2e-3 beside 1e-3 trained small ones best.
+MUON_RATE = 2.0
 
 
 def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[torch.optim.Optimizer]:
@@ -20,7 +26,8 @@ def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[to
     backbone = network.classifier.audio_spectrogram_transformer
     in_blocks = {id(weight) for weight in backbone.layers.parameters() if weight.ndim == 2}
     in_backbone = {id(weight) for weight in backbone.parameters()}
-    backbone_lr, head_lr = settings.rates(network.classifier.config.hidden_size)
+    settings = settings.fitted(network.classifier.config.hidden_size)
+    backbone_lr, head_lr = settings.highest_rates
     by_muon: list[nn.Parameter] = []
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, weight in network.named_parameters():
@@ -52,5 +59,15 @@ def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[to
     return optimizers
 
 
-# Muon's steps bear a higher rate than AdamW's on the same network: 2e-3 beside 1e-3 trained small ones best.
-MUON_RATE = 2.0
+def running_average(classifier: ASTForAudioClassification, decay: float) -> AveragedModel:
+    """A copy that follows a classifier's weights with every `update_parameters`.
+
+    Its memory grows from nothing to `decay`, so that the start is soon forgotten.
+    """
+
+    @torch.no_grad()
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        weight = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        torch._foreach_lerp_(averaged, current, weight)
+
+    return AveragedModel(classifier, multi_avg_fn=update)

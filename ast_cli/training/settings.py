@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias, get_args
 
 from ast_cli.errors import UsageError
 from ast_cli.settings import Dtype, require_choice
 
-Optimizer: TypeAlias = Literal["adamw", "muon"]
+Optimizer: TypeAlias = Literal["auto", "adamw", "muon"]
 Size: TypeAlias = Literal["tiny", "small", "base"]
 Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
 
-LR, LR_WIDTH = 2e-5, 768  # of the backbone, in fine-tuning; narrower networks bear and need more
-FRESH_FACTOR = 4.0  # how much more a network from scratch bears
-HEAD_FACTOR = 10.0  # a new classifier has to learn more than the backbone
+LR, LR_WIDTH = 3e-5, 768  # of the backbone, in fine-tuning; narrower networks bear and need more
+FRESH_FACTOR = 2.0  # how much more a network from scratch bears
+HEAD_FACTOR = 4.0  # a new classifier has to learn more than the backbone
+WIDEST_FOR_MUON = 384  # `auto` leaves wider networks, which come trained for long, to AdamW
+EMA_STEPS, SLOWEST_EMA = 20.0, 0.999  # the average forgets over a 20th of the steps
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,16 @@ class TrainSettings:
         warmup: Part of all steps in which the rates climb from 0.
         schedule: How the rates fall to 0 after that, or that they stay.
         weight_decay: Decoupled, on matrices only.
-        optimizer: `adamw`, or `muon` for the matrices of the blocks and AdamW for the rest; Muon learns
-            faster from few clips and in small networks.
+        optimizer: `adamw`, or `muon` for the matrices of the blocks and AdamW for the rest, which learns
+            faster from few clips and in small networks; `auto` goes by the width.
         clip_norm: Gradients are scaled down to this norm; 0 leaves them alone.
         ema: Decay a step of the running average of the weights that is validated and kept; 0 keeps the
-            weights themselves.
+            weights themselves, None goes by the number of steps.
         patchout: Part of the patches that a forward pass in training leaves out (arXiv 2110.05069).
         whole_from: Part of all steps after which no patch is left out any more.
         column_weight: Weight of the loss on when each class sounds, for examples that know it.
-        keep: Whether the checkpoint with the best validation score or the last one is kept.
+        keep: Whether the checkpoint with the best validation score (the lowest loss among equals) or the last
+            one is kept.
         patience: Epochs without a better score after which training stops; 0 goes on to the end.
         dtype: Number format of the forward pass; weights stay float32.
         seed: Of everything that chance decides.
@@ -54,9 +57,9 @@ class TrainSettings:
     warmup: float = 0.05
     schedule: Schedule = "cosine"
     weight_decay: float = 0.01
-    optimizer: Optimizer = "adamw"
+    optimizer: Optimizer = "auto"
     clip_norm: float = 1.0
-    ema: float = 0.999
+    ema: float | None = None
     patchout: float = 0.0
     whole_from: float = 0.8
     column_weight: float = 0.0
@@ -69,9 +72,9 @@ class TrainSettings:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):
             self._require(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("warmup", "ema", "patchout", "whole_from"):
+        for name in ("warmup", "patchout", "whole_from"):
             self._require(name, 0 <= getattr(self, name) <= 1, "0 to 1")
-        self._require("ema", self.ema < 1, "below 1")
+        self._require("ema", self.ema is None or 0 <= self.ema < 1, "0 or more and below 1")
         self._require("patchout", self.patchout < 1, "below 1")
         for name in ("weight_decay", "clip_norm", "column_weight", "patience", "save_minutes", "seed"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
@@ -81,15 +84,43 @@ class TrainSettings:
         require_choice("optimizer", self.optimizer, get_args(Optimizer))
         require_choice("schedule", self.schedule, get_args(Schedule))
         require_choice("dtype", self.dtype, get_args(Dtype))
+        if self.optimizer == "muon" and self.dtype == "float16":
+            # float16's gradients are scaled, and accelerate scales them back for one optimiser only.
+            raise UsageError("muon does not train in float16", "Use --dtype bfloat16 or float32")
 
     def _require(self, name: str, holds: bool, wanted: str) -> None:
         if not holds:
             raise UsageError(f"{name.replace('_', '-')} must be {wanted}, not {getattr(self, name)}")
 
-    def rates(self, hidden_size: int) -> tuple[float, float]:
-        """The highest learning rates of the backbone, of width `hidden_size`, and of the classifier."""
-        lr = LR * (LR_WIDTH / hidden_size) ** 2 if self.lr is None else self.lr
-        return lr, lr * HEAD_FACTOR if self.head_lr is None else self.head_lr
+    def fitted(self, hidden_size: int, *, fresh: bool = False) -> TrainSettings:
+        """The same with what was left open filled in for a network: its rates and its optimiser.
+
+        Args:
+            hidden_size: The network's width.
+            fresh: Whether it starts from scratch; then the backbone has as much to learn as the classifier.
+        """
+        lr = self.lr
+        if lr is None:
+            lr = LR * (LR_WIDTH / hidden_size) ** 2 * (FRESH_FACTOR if fresh else 1)
+        head_lr = self.head_lr
+        if head_lr is None:
+            head_lr = lr if fresh else lr * HEAD_FACTOR
+        optimizer = self.optimizer
+        if optimizer == "auto":
+            fits = hidden_size <= WIDEST_FOR_MUON and self.dtype != "float16"
+            optimizer = "muon" if fits else "adamw"
+        return replace(self, lr=lr, head_lr=head_lr, optimizer=optimizer)
+
+    @property
+    def highest_rates(self) -> tuple[float, float]:
+        """The learning rates of backbone and classifier of fitted settings."""
+        assert self.lr is not None
+        assert self.head_lr is not None
+        return self.lr, self.head_lr
+
+    def ema_decay(self, steps: int) -> float:
+        """The decay of the running average in a run of so many steps; 0 for no average."""
+        return max(0.0, min(SLOWEST_EMA, 1 - EMA_STEPS / steps)) if self.ema is None else self.ema
 
     def rate(self, step: int, steps: int) -> float:
         """The learning rate of step `step` of `steps` as a part of the highest."""
@@ -116,13 +147,14 @@ class AugmentationSettings:
         freq_mask: Most mel bins that a mask covers.
         time_mask: Most of a clip that a mask covers, as a part of its frames.
         gain: Largest change of level, in dB.
-        roll: Longest shift in time, in seconds; what leaves at one end comes in at the other.
+        roll: Longest shift in time, in seconds, and at most a tenth of the clip; what leaves at one end comes
+            in at the other.
         noise: Part of the clips that get white noise.
     """
 
     mixup: float = 0.5
-    freq_mask: int = 24
-    time_mask: float = 0.2
+    freq_mask: int = 16
+    time_mask: float = 0.15
     gain: float = 6.0
     roll: float = 0.1
     noise: float = 0.25

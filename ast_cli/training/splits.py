@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import defaultdict
 
 import numpy as np
@@ -11,10 +12,42 @@ from ast_cli.errors import UsageError
 from ast_cli.training.datasets import Dataset, LabelledClip
 
 
+def split_for_training(
+    data: Dataset, *, fold: str | None = None, part: float, seed: int
+) -> tuple[Dataset, Dataset]:
+    """What to learn from and what to validate on; never what the data sets apart as its test.
+
+    What the data says goes first: the fold that is asked for, its splits `train` and `validation`, its last
+    fold. Where it says nothing, a part of each class is held out.
+
+    Args:
+        data: All of it.
+        fold: To validate on; None to choose.
+        part: Of each class to hold out, if it comes to that.
+        seed: Of the choice.
+
+    Raises:
+        UsageError: The data has splits but none to train on, has no such fold, or is too small.
+    """
+    if data.splits and "train" not in data.splits:
+        raise UsageError(
+            f"the data has no split train, only {', '.join(data.splits)}", "Call what is to be learnt train"
+        )
+    learn = data.of_split("train") if data.splits else data
+    if fold is None and "validation" in data.splits:
+        return learn, data.of_split("validation")
+    if fold is None and len(learn.folds) > 1:
+        fold = learn.folds[-1]
+    if fold is not None:
+        return learn.without_fold(fold), learn.of_fold(fold)
+    return hold_out(learn, part, seed)
+
+
 def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
     """Split the clips so that each class gives the same part of them.
 
-    A clip of several labels counts for the rarest of them. A class with a single clip keeps it in training.
+    All clips of a recording stay on one side, or what is held out would have been heard. A recording of
+    several labels counts for the rarest of them. A class with a single recording keeps it in training.
 
     Returns:
         What is for training, and what is held out; both in the order of `data`.
@@ -23,30 +56,40 @@ def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
         UsageError: Nothing would be left on one side.
     """
     counts = data.counts
-    by_class: dict[int, list[int]] = defaultdict(list)
-    for number, clip in enumerate(data.clips):
-        by_class[min(clip.labels, key=lambda index: counts[index], default=-1)].append(number)
+    labels_of: dict[str, set[int]] = defaultdict(set)
+    for clip in data.clips:
+        labels_of[clip.file].update(clip.labels)
+    by_class: dict[int, list[str]] = defaultdict(list)
+    for file, labels in labels_of.items():
+        by_class[min(sorted(labels), key=lambda index: counts[index], default=-1)].append(file)
     rng = np.random.default_rng(seed)
-    held: set[int] = set()
-    for _, numbers in sorted(by_class.items()):
-        count = min(len(numbers) - 1, max(1, round(part * len(numbers)))) if len(numbers) > 1 else 0
-        held.update(int(number) for number in rng.permutation(numbers)[:count])
+    held: set[str] = set()
+    for _, files in sorted(by_class.items()):
+        count = min(len(files) - 1, max(1, round(part * len(files)))) if len(files) > 1 else 0
+        held.update(files[number] for number in rng.permutation(len(files))[:count])
     if not held:
         raise UsageError(
             f"{len(data.clips)} clips are too few to hold some out for validation",
-            "Give at least two clips a class, or name other clips with --validation",
+            "Give at least two recordings a class, or name other clips with --validation",
         )
-    numbered = list(enumerate(data.clips))
-    training = tuple(clip for number, clip in numbered if number not in held)
-    validation = tuple(clip for number, clip in numbered if number in held)
+    training = tuple(clip for clip in data.clips if clip.file not in held)
+    validation = tuple(clip for clip in data.clips if clip.file in held)
     return dataclasses.replace(data, clips=training), dataclasses.replace(data, clips=validation)
 
 
-def by_split(data: Dataset) -> tuple[Dataset, Dataset] | None:
-    """The data's own training and validation clips; None if it does not name both."""
-    if not {"train", "validation"} <= set(data.splits):
-        return None
-    return data.of_split("train"), data.of_split("validation")
+def refuse_overlap(training: Dataset, validation: Dataset) -> None:
+    """Refuse recordings that are to be learnt from and validated on: the score would be of what was learnt.
+
+    Raises:
+        UsageError: There are some.
+    """
+    learnt = {os.path.realpath(clip.file) for clip in training.clips}
+    both = [clip.file for clip in validation.clips if os.path.realpath(clip.file) in learnt]
+    if both:
+        raise UsageError(
+            f"{len(both)} clips to validate on are of recordings to learn from, such as {both[0]}",
+            "Take them out of one of the two",
+        )
 
 
 def balanced_weights(clips: tuple[LabelledClip, ...], classes: int) -> list[float]:

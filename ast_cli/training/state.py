@@ -47,11 +47,21 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 
 
 class Log:
-    """The run's history, one JSON object a line; a run that goes on drops what came after its state."""
+    """The run's history, one JSON object a line; a run that goes on drops what came after its state.
 
-    def __init__(self, folder: Path, upto_step: int) -> None:
+    Args:
+        folder: Of the run.
+        upto_step: The state's.
+        upto_epoch: Epochs that were validated before the state was saved.
+    """
+
+    def __init__(self, folder: Path, upto_step: int, upto_epoch: int) -> None:
         self.path = folder / LOG_FILE
-        self.rows = [row for row in read_log(folder) if row["step"] <= upto_step]
+        self.rows = [
+            row
+            for row in read_log(folder)
+            if row["step"] <= upto_step and not ("validation" in row and row["epoch"] > upto_epoch)
+        ]
         with replacing(self.path) as part:
             part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 

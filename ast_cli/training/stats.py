@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ast_cli.config import FeatureConfig
 from ast_cli.errors import InputError
-from ast_cli.features import FRAMES_PER_SECOND, ASTFeatureExtractor
+from ast_cli.features import ASTFeatureExtractor
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import TagSettings
 from ast_cli.training.clips import open_clip
@@ -121,9 +121,8 @@ def measure_norm(
         seconds += duration
         on_clip(duration)
     if not moments.count:
-        raise InputError(
-            "no-audio", f"none of {len(failed)} recordings could be read" if failed else "no audio"
-        )
+        first = f", the first: {failed[0].file}: {failed[0].message}" if failed else ""
+        raise InputError("no-audio", f"none of {len(failed)} recordings could be read{first}")
     return Stats(moments.mean, moments.std, read, seconds, tuple(failed))
 
 
@@ -135,7 +134,7 @@ def _measure_clip(
     with open_clip(clip) as recording, torch.inference_mode():
         for number, item in enumerate(recording_windows(recording, extractor, TagSettings())):
             if isinstance(item, Facts):
-                duration = item.frames / FRAMES_PER_SECOND
+                duration = item.duration
             elif not (with_padding and number):
                 # A window reaches back over frames that the one before held: `new` of its last are its own.
                 frames = item.frames if with_padding else item.frames[: item.length][-item.new :]

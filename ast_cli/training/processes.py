@@ -1,0 +1,49 @@
+"""Where training runs: device, number format and number of processes, as `accelerate` knows them."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from ast_cli.engine import resolve_device
+from ast_cli.errors import EngineError
+from ast_cli.training.settings import TrainSettings
+
+PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+def make_accelerator(settings: TrainSettings, device: str) -> Accelerator:
+    """The accelerator of a run.
+
+    Args:
+        settings: Of the run.
+        device: As `--device`.
+
+    Raises:
+        UsageError: No such kind of device.
+        EngineError: It is not here, or does not know the number format.
+    """
+    found = resolve_device(device)
+    if found.type == "cuda" and found.index is not None:
+        torch.cuda.set_device(found)  # accelerate takes the current one
+    dtype = settings.dtype
+    if dtype == "auto":
+        has_bfloat16 = found.type == "cuda" and torch.cuda.is_bf16_supported()
+        dtype = "bfloat16" if has_bfloat16 else "float32"
+    if dtype == "float16" and found.type == "cpu":
+        raise EngineError("training in float16 needs a GPU", "Use --dtype bfloat16 or float32")
+    # accelerate keeps one state a program, which would refuse a second run of another kind.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    return Accelerator(
+        mixed_precision=PRECISIONS[dtype],
+        gradient_accumulation_steps=settings.accumulate,
+        cpu=found.type == "cpu",
+    )
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks, before it has met the others."""
+    return os.environ.get("RANK", "0") == "0"
