@@ -29,8 +29,9 @@ from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features import FRAMES_PER_SECOND, ASTFeatureExtractor, Window
 from ast_cli.labels import LabelSet
 from ast_cli.model import ASTForAudioClassification
+from ast_cli.published import DEFAULT_MODEL
 from ast_cli.readahead import read_ahead
-from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, RunInfo
+from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, RunInfo, display_name
 from ast_cli.settings import (
     DEFAULT_BATCH_SIZE,
     Aggregation,
@@ -94,7 +95,7 @@ class Tagger:
     @classmethod
     def from_pretrained(
         cls,
-        source: str | Path | Sequence[str | Path],
+        source: str | Path | Sequence[str | Path] = DEFAULT_MODEL,
         revision: str | None = None,
         *,
         device: str = "auto",
@@ -183,8 +184,11 @@ class Tagger:
         """
         settings = self._settings(options)
         name = os.fspath(path)
-        with open_recording(name) as recording:
-            return self._only(name, recording_windows(recording, self.extractor, settings), settings)
+        try:
+            with open_recording(name) as recording:
+                return self._only(name, recording_windows(recording, self.extractor, settings), settings)
+        except InputError as error:
+            raise InputError(error.word, f"{display_name(name)}: {error.cause}", error.remedy) from error
 
     def tag_waveform(
         self,

@@ -38,6 +38,9 @@ def file_windows(
             yield from recording_windows(recording, extractor, settings)
     except InputError as error:
         yield FileFailure.of(found, error)
+    except Exception as error:  # a fault of ours or of a decoder must not cost the other recordings
+        message = f"{type(error).__name__}: {error}. This is a fault of the tool: please report it"
+        yield FileFailure(found, "internal-error", message)
 
 
 def recording_windows(

@@ -20,6 +20,7 @@ from torchaudio.functional import resample
 import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
 from ast_cli.aggregate import top_tags
+from ast_cli.audio.decode import open_recording
 from ast_cli.errors import CheckpointError, ConfigError, InputError, UsageError
 from ast_cli.results import Tag
 from ast_cli.settings import TagSettings
@@ -763,3 +764,29 @@ def test_a_network_in_half_precision_refuses_no_ordinary_sound(checkpoint: Path)
         half = Tagger.from_pretrained(checkpoint, device="cpu", dtype=dtype)
         loud = np.sign(sound(1)).astype(np.float32)
         assert len(half.tag_waveform(loud, RATE).tags) == 5
+
+
+def test_a_fault_of_the_tool_costs_one_recording_and_not_the_others(
+    tagger: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [str(tmp_path / name) for name in ("one.wav", "two.wav", "three.wav")]
+    for name in names:
+        soundfile.write(name, 0.1 * np.random.default_rng(0).standard_normal(16_000), 16_000)
+
+    def faulty(path: str) -> object:
+        if path == names[1]:
+            raise ZeroDivisionError("by nothing")
+        return open_recording(path)
+
+    monkeypatch.setattr("ast_cli.windows.open_recording", faulty)
+    one, two, three = tagger.tag_many(names)
+    assert isinstance(one, FileResult)
+    assert isinstance(three, FileResult)
+    assert isinstance(two, FileFailure)
+    assert two.error == "internal-error"
+    assert two.message.startswith("ZeroDivisionError: by nothing.")
+
+
+def test_what_is_wrong_with_a_recording_is_said_with_its_name(tagger: Tagger) -> None:
+    with pytest.raises(InputError, match=r"^nope\.wav: "):
+        tagger.tag("nope.wav")

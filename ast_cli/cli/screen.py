@@ -185,4 +185,5 @@ class TagScreen:
         return f"{before}{clock(self._seconds)} of audio, {self._seconds / elapsed:.1f} × realtime"
 
     def _say(self, message: str, style: str = "") -> None:
-        self._console.print(Text(one_line(message), style))
+        # Broken by the terminal where it must be, so that a line that is copied is one line.
+        self._console.print(Text(one_line(message), style), soft_wrap=True)

@@ -243,10 +243,10 @@ def clips() -> list[Clip]:
     instrument = ("Musical instrument", "Music")
 
     # Whoever hears only the first ten seconds of it misses the siren.
-    mixture = np.zeros(14 * 44_100)
+    mixture = np.zeros(20 * 44_100)
     voice = loud(converted(man(MAN_SAYS), SAMPLE_RATE, 44_100))
     music = loud(ended(piano.mean(axis=1), 44_100, 5.3), 0.5)
-    alarm = loud(converted(defined("Siren", 9, 5), SAMPLE_RATE, 44_100), 0.5)
+    alarm = loud(converted(defined("Siren", 9, 9.5), SAMPLE_RATE, 44_100))
     for start, part in ((0.0, voice), (5.0, music), (10.3, alarm)):
         first = round(start * 44_100)
         part = in_the_air(part, rng, -90)[: len(mixture) - first]
