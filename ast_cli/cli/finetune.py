@@ -28,7 +28,6 @@ AUGMENT = AugmentationSettings()
 HELD_OUT = 0.1
 
 DATA = "The labelled recordings"
-START = "The network it starts from"
 TRAINING = "How it learns"
 CHANCE = "What may happen to a clip"
 FEW = 3  # names in a warning
@@ -92,20 +91,25 @@ def finetune(
             "--model",
             "-m",
             metavar="NAME",
-            rich_help_panel=START,
+            rich_help_panel=options.MODEL,
             help="Hub id, folder, weights file, or the built-in tiny.",
         ),
     ] = DEFAULT_MODEL,
     revision: options.RevisionOption = None,
     from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", rich_help_panel=START, help="Start from random weights instead.")
+        bool,
+        typer.Option(
+            "--from-scratch", rich_help_panel=options.MODEL, help="Start from random weights instead."
+        ),
     ] = False,
-    size: Annotated[Size, typer.Option(rich_help_panel=START, help="Of a network from scratch.")] = "tiny",
+    size: Annotated[
+        Size, typer.Option(rich_help_panel=options.MODEL, help="Of a network from scratch.")
+    ] = "tiny",
     frames: Annotated[
         int | None,
         typer.Option(
             min=16,
-            rich_help_panel=START,
+            rich_help_panel=options.MODEL,
             help="Frames of 10 ms in a window.",
             show_default="what the clips need, at most the checkpoint's",
         ),
@@ -238,8 +242,8 @@ def finetune(
 ) -> None:
     """Train a network on labelled recordings; the folder it leaves is a checkpoint for --model.
 
-    Several GPUs or machines: `accelerate launch -m ast_cli finetune ...`. A run that was killed goes on with
-    the same command and --resume, to the same weights as if it had not been.
+    Several GPUs or machines: `accelerate launch -m ast_cli finetune ...`.
+    A run that was killed goes on with the same command and --resume, to the same weights.
     """
     require_extra("accelerate", "sklearn", "matplotlib")
     if resume and overwrite:

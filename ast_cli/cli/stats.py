@@ -26,7 +26,7 @@ NAMED = 20  # failures that the terminal names
 def stats(
     data: Annotated[
         list[Path],
-        typer.Argument(metavar="DATA...", help="Recordings, folders of them, or the tables `eval` takes."),
+        typer.Argument(metavar="DATA", help="Recordings, folders of them, or the tables `eval` takes."),
     ],
     model: Annotated[
         str | None,
@@ -55,8 +55,8 @@ def stats(
 ) -> None:
     """Measure mean and standard deviation of the fbank, over every frame of the recordings.
 
-    A checkpoint's numbers fit where they bring these recordings to a mean near 0 and a standard deviation
-    near 0.5. Padding is left out. Exit code 1 if a recording could not be read.
+    A checkpoint's numbers fit where they bring these recordings to mean 0 and deviation 0.5.
+    Padding is left out. Exit code 1 if a recording could not be read.
     """
     from ast_cli.config import FeatureConfig
     from ast_cli.features import ASTFeatureExtractor
