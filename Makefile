@@ -1,4 +1,5 @@
-# make install   an environment of its own in .venv, with the tested set of packages
+# make demo      tag the example clips with the built-in model, in an environment of its own
+# make install   that environment: .venv, with the tested set of packages
 # make test      the default tests: a few minutes on two cores, no network
 # make test-all  the full-size network too
 # make lint      style, formatting, types
@@ -6,7 +7,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: install test test-all lint format clean
+.PHONY: demo install test test-all lint format clean
+
+demo: install
+	$(BIN)/ast-tag examples/clips --model tiny
 
 install: $(VENV)/installed
 

@@ -35,7 +35,7 @@ from ast_cli.training.start import from_scratch
 CLIPS_AN_EPOCH = 20_000
 EPOCHS_ALONE = 1
 VALIDATION_CLIPS = 400
-RELEASE_CLIPS = 3000  # single sounds that decide which classes were learnt
+RELEASE_CLIPS = 2000  # single sounds that decide which classes were learnt
 
 
 def settings(seed: int, epochs: int, dtype: str) -> TrainSettings:

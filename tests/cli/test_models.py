@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ast_cli.config import ASTConfig
 from ast_cli.errors import ExitCode
 from tests.cli.runner import ast_tag
 
@@ -38,9 +39,19 @@ def put_in_cache(cache: Path, repo: str, *names: str) -> Path:
 
 
 def table() -> list[list[str]]:
+    """The header and the published checkpoints; what stands above them is built in."""
     done = ast_tag("models")
     assert (done.code, done.err) == (0, "")
-    return [line.split("\t") for line in done.out.splitlines()]
+    header, built_in, *rows = [line.split("\t") for line in done.out.splitlines()]
+    assert (built_in[0], built_in[-1]) == ("tiny", "built in")
+    return [header, *rows]
+
+
+def test_the_built_in_model_is_listed_with_what_its_files_say() -> None:
+    tiny = ASTConfig.from_pretrained("tiny")
+    row = ast_tag("models").out.splitlines()[1].split("\t")
+    patches = tiny.frequency_patches * tiny.time_patches
+    assert row[1:5] == [str(n) for n in (tiny.time_stride, patches, tiny.num_labels, tiny.max_length)]
 
 
 def test_the_table_holds_the_published_facts(hub_cache: Path) -> None:
