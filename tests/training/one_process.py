@@ -20,7 +20,9 @@ def main(folder: Path, batch_size: int, clips: int, dies_after: int, resume: boo
             os._exit(9)  # as a signal ends it: nothing is tidied up
         return {"accuracy": 0.5}
 
-    settings = TrainSettings(epochs=2, batch_size=batch_size, lr=1e-3, ema=0.9, save_minutes=0)
+    settings = TrainSettings(
+        epochs=2, batch_size=batch_size, lr=1e-3, optimizer="adamw", ema=0.9, save_minutes=0
+    )
     watcher = Looking()
     running = trainer(
         folder,
@@ -43,6 +45,7 @@ def main(folder: Path, batch_size: int, clips: int, dies_after: int, resume: boo
             },
             folder / "end.pt",
         )
+    running.accelerator.wait_for_everyone()
     running.accelerator.end_training()
 
 
