@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from ast_cli.training.evaluate import Evaluation
     from ast_cli.training.metrics import ClassMetrics, Metric
 
-DATA = "The labelled recordings"
 OUTPUT = "Output"
 OUT_FORMATS = ("json", "csv")
 COLUMNS = ("metric", "value", "low", "high")
@@ -46,46 +45,31 @@ def evaluate(
         typer.Argument(
             metavar="DATA",
             show_default=False,
-            help="CSV with the header file,labels; AudioSet's segment CSV; the original AST's JSON; the "
-            "folder of ESC-50 or Speech Commands; or a folder for each class.",
+            help=options.LABELLED_DATA,
         ),
     ] = None,
-    audio: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=DATA,
-            help="Where the recordings are.",
-            show_default="beside the table",
-        ),
-    ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=DATA,
-            help="What the labels stand for: CSV with index, mid, display_name.",
-            show_default="AudioSet's classes",
-        ),
-    ] = None,
+    audio: options.AudioOption = None,
+    classes: options.ClassesOption = None,
     split: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            rich_help_panel=DATA,
+            rich_help_panel=options.LABELLED,
             help="Only this split: train, validation, test; or all.",
             show_default="test, else validation, else all",
         ),
     ] = None,
     fold: Annotated[
         str | None,
-        typer.Option(metavar="N", rich_help_panel=DATA, help="Only this fold.", show_default="all of them"),
+        typer.Option(
+            metavar="N", rich_help_panel=options.LABELLED, help="Only this fold.", show_default="all of them"
+        ),
     ] = None,
     folds: Annotated[
         bool,
         typer.Option(
             "--folds",
-            rich_help_panel=DATA,
+            rich_help_panel=options.LABELLED,
             help="Tell each fold's metrics, too; with --model 'DIR/fold-{fold}', as `finetune --folds` "
             "leaves them, each fold is scored by its own model: cross-validation.",
         ),
@@ -95,7 +79,7 @@ def evaluate(
         typer.Option(
             "--scores",
             metavar="FILE",
-            rich_help_panel=DATA,
+            rich_help_panel=options.LABELLED,
             help="Measure stored scores instead of a model: .npz or .csv. An .npz knows what is right and "
             "needs no DATA.",
             show_default=False,
@@ -153,29 +137,13 @@ def evaluate(
     model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
-    batch_size: Annotated[
-        int,
-        typer.Option(
-            "--batch-size", "-b", min=1, rich_help_panel=options.RUN, help="Windows per forward pass."
-        ),
-    ] = DEFAULT_BATCH_SIZE,
+    batch_size: options.BatchSizeOption = DEFAULT_BATCH_SIZE,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     attn: options.AttnOption = "sdpa",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, rich_help_panel=options.RUN, help="Decoding threads.", show_default="one a core, at most 8"
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", rich_help_panel=options.MESSAGES, help="Only failures on stderr."),
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", rich_help_panel=options.MESSAGES, help="Say what runs where."),
-    ] = False,
+    workers: options.WorkersOption = None,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
 ) -> None:
     """Measure a model on labelled recordings: mAP, mAUC, d′ and accuracy, with 95 % intervals.
 

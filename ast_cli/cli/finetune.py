@@ -27,7 +27,6 @@ DEFAULTS = TrainSettings()
 AUGMENT = AugmentationSettings()
 HELD_OUT = 0.1
 
-DATA = "The labelled recordings"
 TRAINING = "How it learns"
 CHANCE = "What may happen to a clip"
 FEW = 3  # names in a warning
@@ -38,50 +37,37 @@ def finetune(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="CSV with the header file,labels; AudioSet's segment CSV; the original AST's JSON; the "
-            "folder of ESC-50 or Speech Commands; or a folder for each class.",
+            help=options.LABELLED_DATA,
         ),
     ],
     out: Annotated[
         Path,
         typer.Option("--out", "-o", metavar="DIR", help="The checkpoint's folder.", show_default=False),
     ],
-    audio: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=DATA,
-            help="Where a table's recordings are.",
-            show_default="beside it",
-        ),
-    ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=DATA,
-            help="What the labels stand for: CSV with index, mid, display_name.",
-            show_default="AudioSet's classes",
-        ),
-    ] = None,
+    audio: options.AudioOption = None,
+    classes: options.ClassesOption = None,
     validation: Annotated[
         Path | None,
         typer.Option(
             metavar="DATA",
-            rich_help_panel=DATA,
+            rich_help_panel=options.LABELLED,
             help="Other recordings to validate on.",
             show_default="the data's own split, else a tenth of each class",
         ),
     ] = None,
     fold: Annotated[
         str | None,
-        typer.Option(metavar="N", rich_help_panel=DATA, help="Validate on this fold, learn from the others."),
+        typer.Option(
+            metavar="N",
+            rich_help_panel=options.LABELLED,
+            help="Validate on this fold, learn from the others.",
+        ),
     ] = None,
     folds: Annotated[
         bool,
         typer.Option(
             "--folds",
-            rich_help_panel=DATA,
+            rich_help_panel=options.LABELLED,
             help="Train once for each fold, into DIR/fold-N, validated on it: a cross-validation.",
         ),
     ] = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,4 +50,42 @@ AttnOption = Annotated[
         rich_help_panel=RUN,
         help="Attention: sdpa lets torch choose; flash, efficient, cudnn and math force one of its ways.",
     ),
+]
+
+LABELLED = "The labelled recordings"
+LABELLED_DATA = (
+    "CSV with the header file,labels; AudioSet's segment CSV; the original AST's JSON; the folder of ESC-50 "
+    "or Speech Commands; or a folder for each class."
+)
+AudioOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        rich_help_panel=LABELLED,
+        help="Where the recordings are.",
+        show_default="beside the table",
+    ),
+]
+ClassesOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=LABELLED,
+        help="What the labels stand for: CSV with index, mid, display_name.",
+        show_default="AudioSet's classes",
+    ),
+]
+BatchSizeOption = Annotated[
+    int,
+    typer.Option("--batch-size", "-b", min=1, rich_help_panel=RUN, help="Windows per forward pass."),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(min=1, rich_help_panel=RUN, help="Decoding threads.", show_default="one a core, at most 8"),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", rich_help_panel=MESSAGES, help="Only failures on stderr.")
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", rich_help_panel=MESSAGES, help="Say what runs where.")
 ]

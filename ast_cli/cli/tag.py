@@ -124,21 +124,11 @@ def tag(
     model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
-    batch_size: Annotated[
-        int,
-        typer.Option(
-            "--batch-size", "-b", min=1, rich_help_panel=options.RUN, help="Windows per forward pass."
-        ),
-    ] = DEFAULT_BATCH_SIZE,
+    batch_size: options.BatchSizeOption = DEFAULT_BATCH_SIZE,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     attn: options.AttnOption = "sdpa",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, rich_help_panel=options.RUN, help="Decoding threads.", show_default="one a core, at most 8"
-        ),
-    ] = None,
+    workers: options.WorkersOption = None,
     fail_fast: Annotated[
         bool,
         typer.Option(
@@ -147,14 +137,8 @@ def tag(
             help="Stop at the first bad file; the results so far stay in NAME.part.",
         ),
     ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", rich_help_panel=options.MESSAGES, help="Only failures on stderr."),
-    ] = False,
-    verbose: Annotated[
-        bool,
-        typer.Option("--verbose", "-v", rich_help_panel=options.MESSAGES, help="Say what runs where."),
-    ] = False,
+    quiet: options.QuietOption = False,
+    verbose: options.VerboseOption = False,
 ) -> None:
     """Tag recordings: the top labels of each, as a table or for another program.
 

@@ -218,11 +218,7 @@ class Finetuning:
         told = read_json(path) if path.is_file() else {}
         if not told.get("done"):
             return False
-        clips = {
-            "training_clips": _fingerprint(self.training),
-            "validation_clips": _fingerprint(self.validation),
-        }
-        differ = [name for name, value in clips.items() if told["origin"].get(name) != value]
+        differ = [name for name, value in self._asked.items() if told["origin"].get(name) != value]
         asked = dataclasses.asdict(self.settings)
         differ += [
             name
@@ -235,6 +231,18 @@ class Finetuning:
                 "Start anew with --overwrite, or name another folder",
             )
         return True
+
+    @property
+    def _asked(self) -> dict[str, str]:
+        """What the run is made of, as far as it is known before the network is read."""
+        return {
+            "model": self.start.model or f"from scratch, {self.start.size}",
+            "data": self.data_name,
+            "training_clips": _fingerprint(self.training),
+            "validation_clips": _fingerprint(self.validation),
+            "augmentation": str(self.augmentation),
+            "balance": str(self.balance),
+        }
 
     def stop(self) -> None:
         """End after the step under way, with the state saved."""
@@ -254,16 +262,7 @@ class Finetuning:
         """
         model, self.extractor, weights = self.start.load(self.training, self.settings.seed)
         classes = len(self.training.labels)
-        self.origin = {
-            "model": self.start.model or f"from scratch, {self.start.size}",
-            "weights": weights,
-            "data": self.data_name,
-            "training_clips": _fingerprint(self.training),
-            "validation_clips": _fingerprint(self.validation),
-            "frames": str(self.extractor.max_length),
-            "augmentation": str(self.augmentation),
-            "balance": str(self.balance),
-        }
+        self.origin = self._asked | {"weights": weights, "frames": str(self.extractor.max_length)}
         self.settings = self.settings.fitted(model.config.hidden_size, fresh=self.start.model is None)
         trainer = Trainer(
             model,
