@@ -52,7 +52,7 @@ def finetune(
             metavar="DATA",
             rich_help_panel=options.LABELLED,
             help="Other recordings to validate on.",
-            show_default="the data's own split, else a tenth of each class",
+            show_default="the data's split, else its last fold, else a tenth of each class",
         ),
     ] = None,
     fold: Annotated[
