@@ -132,6 +132,12 @@ class ASTConfig:
         """Patches along the frames."""
         return (self.max_length - self.patch_size) // self.time_stride + 1
 
+    def cropped_length(self, frames: int) -> int:
+        """The shortest window, at most `max_length`, whose patches cover so many frames."""
+        more = max(0, frames - self.patch_size)
+        steps = -(-more // self.time_stride)
+        return min(self.max_length, self.patch_size + steps * self.time_stride)
+
     @property
     def labels(self) -> LabelSet:
         """The classes in the order of the logits."""

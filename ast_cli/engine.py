@@ -123,6 +123,8 @@ class TorchEngine:
     def logits(self, windows: Tensor) -> Tensor:
         """Run unnormalised windows [B, T, M]; returns logits [B, C], float32 on the CPU.
 
+        T may be less than the network's: then fewer tokens are computed (`ASTConfig.cropped_length`).
+
         Raises:
             EngineError: The device has too little memory, or cannot do this attention in this format.
         """
@@ -132,7 +134,7 @@ class TorchEngine:
             windows = windows.to(self.device)
             if self._extractor.do_normalize:
                 windows = self._extractor.normalize(windows)
-            logits: Tensor = self.model(windows.to(self.dtype), return_dict=True).logits
+            logits: Tensor = self.model(windows.to(self.dtype), return_dict=True, cropped=True).logits
             return logits.float().cpu()
 
     @contextmanager

@@ -8,7 +8,7 @@ is a slice of them. Knows nothing of files, channels or resampling.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
@@ -139,10 +139,21 @@ class ASTFeatureExtractor(FeatureConfig):
         energies: Tensor = power @ mel_filters  # [B, T, M]
         return energies.clamp_min(ENERGY_FLOOR).log()
 
-    def pad(self, frames: Tensor) -> Tensor:
-        """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalising, as in training."""
-        missing = self.max_length - frames.shape[0]
-        return F.pad(frames[: self.max_length], (0, 0, 0, max(0, missing)), value=0.0)
+    def pad(self, frames: Tensor, length: int | None = None) -> Tensor:
+        """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalising, as in training.
+
+        Args:
+            frames: Unnormalised.
+            length: T; `max_length` if None.
+        """
+        length = length or self.max_length
+        missing = length - frames.shape[0]
+        return F.pad(frames[:length], (0, 0, 0, max(0, missing)), value=0.0)
+
+    def repeat(self, frames: Tensor) -> Tensor:
+        """Repeat frames [F, M] until they fill a window [T, M]."""
+        times = -(-self.max_length // frames.shape[0])
+        return frames.repeat(times, 1)[: self.max_length]
 
     def normalize(self, windows: Tensor) -> Tensor:
         """(x − mean) / (2·std), whatever `do_normalize` says."""
@@ -157,7 +168,7 @@ class Window:
         start: Index of its first frame in the recording.
         length: Number of its frames that are the recording's; the rest of `frames` is padding.
         new: Number of its frames that no earlier window held.
-        frames: [T, M], unnormalised.
+        frames: [T, M], unnormalised; fewer than the network's T where it was cropped.
     """
 
     start: int
@@ -176,15 +187,21 @@ class WindowStream:
         extractor: The recipe.
         length: Frames in a window, at most the extractor's `max_length` (the default).
         hop: Frames from one window to the next, at most `length` (the default), lest frames be skipped.
+        fit: Makes the network's input [T, M] of a window's frames; pads them if None.
 
     Raises:
         UsageError: A length or hop that cannot be.
     """
 
     def __init__(
-        self, extractor: ASTFeatureExtractor, length: int | None = None, hop: int | None = None
+        self,
+        extractor: ASTFeatureExtractor,
+        length: int | None = None,
+        hop: int | None = None,
+        fit: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self._extractor = extractor
+        self._fit = fit or extractor.pad
         self._length = length or extractor.max_length
         self._hop = hop or self._length
         if not 0 < self._hop <= self._length <= extractor.max_length:
@@ -233,7 +250,7 @@ class WindowStream:
         frames = self._frames[start - self._first : start - self._first + self._length]
         new = start + len(frames) - self._heard
         self._heard += new
-        return Window(start, len(frames), new, self._extractor.pad(frames))
+        return Window(start, len(frames), new, self._fit(frames))
 
 
 def _fft_length(frame_length: int) -> int:

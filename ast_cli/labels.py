@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import csv
 import difflib
+import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
+from ast_cli.errors import UsageError
+
 NEARLY_ALL = 0.9
+SUBTREE = "/**"  # behind a class: it and all below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,72 @@ class LabelSet:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        """Mid and name of a class."""
+        return self.mids[index], self.names[index]
+
+    def matching(self, pattern: str) -> list[int]:
+        """The indices of the classes that a pattern names.
+
+        Args:
+            pattern: A name, in upper or lower case; a mid; an index; `X/**` for a node of AudioSet's tree and
+                all below it; or a glob over the names, such as `*speech*`.
+
+        Raises:
+            UsageError: It names none.
+        """
+        if pattern.endswith(SUBTREE):
+            if not self.are_audioset:
+                raise UsageError(
+                    f"{pattern} names a part of AudioSet's tree, but the model has classes of its own",
+                    "Use names or globs, such as 'dog*'",
+                )
+            mids = {
+                mid for node in _nodes_called(pattern.removesuffix(SUBTREE)) for mid in descendants(node.mid)
+            }
+            found = [index for index, mid in enumerate(self.mids) if mid in mids]
+        else:
+            found = self._named(pattern)
+        if not found:
+            raise UsageError(f"the model has no class {pattern!r}", self._hint(pattern))
+        return found
+
+    def _named(self, pattern: str) -> list[int]:
+        wanted = pattern.casefold()
+        names = [name.casefold() for name in self.names]
+        if wanted in names or pattern in self.mids:
+            return [i for i, name in enumerate(names) if name == wanted or self.mids[i] == pattern != ""]
+        if re.fullmatch("[0-9]{1,9}", pattern):
+            return [int(pattern)] if int(pattern) < len(self) else []
+        if any(char in pattern for char in "*?["):
+            return [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, wanted)]
+        return []
+
+    def _hint(self, pattern: str) -> str:
+        called = pattern.removesuffix(SUBTREE)
+        for node in _nodes_called(called) if self.are_audioset else ():
+            if pattern == called and descendants(node.mid) & set(self.mids):
+                return f"It only groups others: {node.name}{SUBTREE} takes those"
+            return "AudioSet has it, but this model does not"
+        names = (*self.names, *(node.name for node in audioset_nodes().values() if pattern != called))
+        return did_you_mean(called, names) or "`ast-tag labels` searches AudioSet's"
+
+    def below(self) -> tuple[tuple[int, ...], ...]:
+        """For each class itself and those below it in AudioSet's tree, as indices.
+
+        Raises:
+            UsageError: The classes are not AudioSet's.
+        """
+        if not self.are_audioset:
+            raise UsageError("the model's classes form no tree", "Leave --rollup out")
+        index_of = {mid: index for index, mid in enumerate(self.mids) if mid}
+        return tuple(
+            (index, *sorted(index_of[m] for m in descendants(mid) - {mid} if m in index_of))
+            if mid
+            else (index,)
+            for index, mid in enumerate(self.mids)
+        )
+
 
 def _read_table(name: str) -> list[dict[str, str]]:
     text = (resources.files("ast_cli") / "data" / name).read_text(encoding="utf-8")
@@ -107,6 +177,22 @@ def tree_paths(node: AudioSetNode) -> list[tuple[str, ...]]:
 def children(node: AudioSetNode) -> list[AudioSetNode]:
     """The nodes right below `node`, in the order of the table."""
     return [other for other in audioset_nodes().values() if node.mid in other.parents]
+
+
+@cache
+def descendants(mid: str) -> frozenset[str]:
+    """The mids of a node and of all below it."""
+    found = {mid}
+    for child in children(audioset_nodes()[mid]):
+        found |= descendants(child.mid)
+    return frozenset(found)
+
+
+def _nodes_called(name: str) -> list[AudioSetNode]:
+    wanted = name.casefold()
+    return [
+        node for node in audioset_nodes().values() if wanted in (node.name.casefold(), node.mid.casefold())
+    ]
 
 
 def search_audioset(query: str) -> list[AudioSetNode]:

@@ -202,6 +202,7 @@ class ASTForAudioClassification(ASTPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        cropped: bool = False,
     ) -> ASTClassifierOutput | tuple[Any, ...]:
         """Score windows, and with `labels` compute the loss that the config's `problem_type` names.
 
@@ -214,6 +215,8 @@ class ASTForAudioClassification(ASTPreTrainedModel):
             output_attentions: Whether to return attentions; the config decides if None.
             output_hidden_states: Whether to return hidden states; the config decides if None.
             return_dict: Whether to return a record rather than a tuple; the config decides if None.
+            cropped: Whether windows may be shorter than the config's: then only the tokens that they have are
+                computed, with the positions that these have in a whole window.
         """
         hidden = self.audio_spectrogram_transformer(
             input_values,
@@ -221,6 +224,7 @@ class ASTForAudioClassification(ASTPreTrainedModel):
             output_attentions=output_attentions,
             output_hidden_states=output_hidden_states,
             return_dict=True,
+            cropped=cropped,
         )
         logits = self.classifier(hidden.pooler_output)
         loss = None if labels is None else self._loss(logits, labels)
@@ -261,6 +265,7 @@ class ASTModel(ASTPreTrainedModel):
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
+        cropped: bool = False,
     ) -> ASTModelOutput | tuple[Any, ...]:
         """Encode windows; see `ASTForAudioClassification.forward` for the arguments.
 
@@ -281,7 +286,7 @@ class ASTModel(ASTPreTrainedModel):
             [None] * len(self.layers) if head_mask is None else head_mask.expand(len(self.layers), -1)
         )
 
-        tokens = self.embeddings(input_values)  # [B, N, D]
+        tokens = self.embeddings(input_values, cropped)  # [B, N, D]
         hidden_states, attentions = [tokens], []
         with _backend(attn):
             for layer, mask in zip(self.layers, head_masks, strict=True):
@@ -311,14 +316,24 @@ class ASTEmbeddings(nn.Module):
         self.position_embeddings = nn.Parameter(torch.zeros(1, patches + 2, width))
         self.patch_embeddings = ASTPatchEmbeddings(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.frequency_patches = config.frequency_patches
 
-    def forward(self, input_values: Tensor) -> Tensor:
+    def forward(self, input_values: Tensor, cropped: bool = False) -> Tensor:
         """[B, T, M] -> [B, N, D]."""
         special = torch.cat([self.cls_token, self.distillation_token], dim=1)
-        patches = self.patch_embeddings(input_values)
+        patches = self.patch_embeddings(input_values, cropped)
         tokens = torch.cat([special.expand(len(patches), -1, -1), patches], dim=1)
-        embedded: Tensor = self.dropout(tokens + self.position_embeddings)
+        embedded: Tensor = self.dropout(tokens + self._positions(patches.shape[1]))
         return embedded
+
+    def _positions(self, patches: int) -> Tensor:
+        """[1, N, D]: of all patches, or of the first in time where there are fewer."""
+        positions = self.position_embeddings
+        if positions.shape[1] == patches + 2:
+            return positions
+        grid = positions[:, 2:].unflatten(1, (self.frequency_patches, -1))
+        first = grid[:, :, : patches // self.frequency_patches].flatten(1, 2)
+        return torch.cat([positions[:, :2], first], dim=1)
 
 
 class ASTPatchEmbeddings(nn.Module):
@@ -331,10 +346,15 @@ class ASTPatchEmbeddings(nn.Module):
             1, config.hidden_size, config.patch_size, (config.frequency_stride, config.time_stride)
         )
 
-    def forward(self, input_values: Tensor) -> Tensor:
+    def forward(self, input_values: Tensor, cropped: bool = False) -> Tensor:
         """[B, T, M] -> [B, N − 2, D], frequency-major."""
-        if input_values.ndim != 3 or input_values.shape[1:] != self.expected:
-            frames, mel_bins = self.expected
+        frames, mel_bins = self.expected
+        fits = input_values.ndim == 3 and input_values.shape[2] == mel_bins
+        if fits and cropped:
+            fits = self.projection.kernel_size[1] <= input_values.shape[1] <= frames
+        elif fits:
+            fits = input_values.shape[1] == frames
+        if not fits:
             raise UsageError(
                 f"input_values are {list(input_values.shape)}, not [B, {frames}, {mel_bins}]",
                 "Make them with the checkpoint's own ASTFeatureExtractor",

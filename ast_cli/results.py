@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import os
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 from ast_cli.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# Mid and name of a class by its index.
+Classes: TypeAlias = Sequence[tuple[str, str]] | Mapping[int, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,121 @@ class WindowResult:
     tags: tuple[Tag, ...]
 
 
+class Windows(Sequence[WindowResult]):
+    """The windows of a recording in order of time, held compactly: a day of them takes a few megabytes.
+
+    Args:
+        classes: What the indices mean.
+    """
+
+    __slots__ = ("_classes", "_ends", "_indices", "_scores", "_starts", "_tags_until")
+
+    def __init__(self, classes: Classes) -> None:
+        self._classes = classes
+        self._starts, self._ends, self._scores = array("d"), array("d"), array("d")
+        self._indices = array("i")
+        self._tags_until = array("q")  # where the labels of each window end in `_indices` and `_scores`
+
+    def append(self, start: float, end: float, indices: Iterable[int], scores: Iterable[float]) -> None:
+        """Add the next window.
+
+        Args:
+            start: Seconds from the start of the recording.
+            end: Likewise.
+            indices: The classes of its labels, highest score first.
+            scores: Of these classes.
+        """
+        self._starts.append(start)
+        self._ends.append(end)
+        self._indices.extend(indices)
+        self._scores.extend(scores)
+        self._tags_until.append(len(self._indices))
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, place: int) -> WindowResult: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[WindowResult, ...]: ...
+    def __getitem__(self, place: int | slice) -> WindowResult | tuple[WindowResult, ...]:
+        if isinstance(place, slice):
+            return tuple(self[one] for one in range(*place.indices(len(self))))
+        number = range(len(self))[place]
+        first = self._tags_until[number - 1] if number else 0
+        tags = (
+            Tag(rank, index, *self._classes[index], self._scores[first + rank - 1])
+            for rank, index in enumerate(self._indices[first : self._tags_until[number]], start=1)
+        )
+        return WindowResult(self._starts[number], self._ends[number], tuple(tags))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence):
+            return NotImplemented
+        return len(self) == len(other) and all(one == its for one, its in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} windows>"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A sound with a start and an end, found in the windows of a recording: see `events`.
+
+    Attributes:
+        start: Seconds from the start of the recording.
+        end: Likewise.
+        index: Position of the class in the checkpoint's logits.
+        mid: AudioSet's machine id; empty where the checkpoint's labels have none.
+        label: The class name.
+        score: The highest of its windows.
+        mean_score: The mean of its windows.
+    """
+
+    start: float
+    end: float
+    index: int
+    mid: str
+    label: str
+    score: float
+    mean_score: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowScores:
+    """The scores of every class in every window of a recording.
+
+    Attributes:
+        start: [W], seconds from the start of the recording.
+        end: [W], likewise.
+        scores: [W, C], float32.
+    """
+
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """By what a file is taken to be the same as before.
+
+    Attributes:
+        size: In bytes.
+        mtime_ns: When it was last written, in nanoseconds; only ever compared for equality.
+    """
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """The stamp of a file with this status."""
+        return cls(status.st_size, status.st_mtime_ns)
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known of a recording once it has been read.
@@ -46,6 +171,7 @@ class Facts:
         sample_rate: In Hz.
         channels: Their number.
         warnings: See `FileResult.warnings`.
+        stamp: See `FileResult.stamp`.
     """
 
     duration: float
@@ -53,6 +179,7 @@ class Facts:
     sample_rate: int
     channels: int
     warnings: tuple[str, ...] = ()
+    stamp: Stamp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +196,9 @@ class FileResult:
         windows: The labels of each window, in order of time; empty unless asked for.
         scores: What the scores are: `sigmoid`, `softmax` or `logits`.
         warnings: What was wrong with the recording without preventing the result.
+        events: What is heard from when to when, in order of time; None unless asked for.
+        window_scores: All scores of each window; None unless asked for.
+        stamp: Of the file when it was opened; None for what is no file.
     """
 
     file: str
@@ -77,9 +207,12 @@ class FileResult:
     sample_rate: int
     channels: int
     tags: tuple[Tag, ...]
-    windows: tuple[WindowResult, ...] = ()
+    windows: Sequence[WindowResult] = ()
     scores: str = ""
     warnings: tuple[str, ...] = ()
+    events: tuple[Event, ...] | None = None
+    window_scores: WindowScores | None = field(default=None, compare=False, repr=False)
+    stamp: Stamp | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +233,9 @@ class FileFailure:
     def of(cls, file: str, error: InputError) -> FileFailure:
         """The record of why `file` has no result."""
         return cls(file, error.word, str(error))
+
+
+Outcome: TypeAlias = FileResult | FileFailure
 
 
 @dataclass(frozen=True, slots=True)

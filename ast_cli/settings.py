@@ -16,33 +16,55 @@ Attention = Literal["sdpa", "eager", "flash", "efficient", "cudnn", "math"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Scores = Literal["auto", "sigmoid", "softmax", "logits"]
 Aggregation = Literal["mean", "max"]
+Short = Literal["pad", "repeat", "crop"]
 Threshold: TypeAlias = float | tuple[float | None, ...] | None
 
 DEFAULT_BATCH_SIZE = 8
+DEFAULT_EVENT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class TagSettings:
-    """What is asked of the scores.
+class EventSettings:
+    """How windows become events. Where no threshold is set, it is `DEFAULT_EVENT_THRESHOLD`.
+
+    Attributes:
+        hysteresis: An event begins at the threshold, and lasts while the score is at least this part of it.
+        min_duration: Shorter events are left out, in seconds.
+        max_gap: Events of a class that are at most so many seconds apart are one.
+    """
+
+    hysteresis: float = 0.5
+    min_duration: float = 0.0
+    max_gap: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hysteresis <= 1:
+            raise UsageError(f"hysteresis must be above 0 and at most 1, not {self.hysteresis}")
+        for name in ("min_duration", "max_gap"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"{name.replace('_', '-')} must be 0 s or more, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """Which labels of the scores are shown.
 
     Attributes:
         top_k: Labels for each recording and window; 0 for all.
         threshold: Labels scored below it are left out; None leaves out none. One for all classes, or one for
             each, where None leaves the class out.
-        aggregate: Windows -> recording: `mean`, each window weighed by the seconds it newly covers, or `max`.
-        channel: Channel number from 1; None for the mean of all.
-        window: Seconds in a window; None for the model's length.
-        hop: Seconds from one window to the next; None for the window's length.
-        timeline: Whether to keep the labels of each window.
+        include: Show only these classes: by name, mid, index or glob; `Animal/**` is a class and all below it.
+        exclude: Leave out these classes, likewise.
+        rollup: Whether a class gets the highest score among itself and all classes below it in the tree.
+        events: How events are found; None to find none.
     """
 
     top_k: int = 5
     threshold: Threshold = None
-    aggregate: Aggregation = "mean"
-    channel: int | None = None
-    window: float | None = None
-    hop: float | None = None
-    timeline: bool = False
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    rollup: bool = False
+    events: EventSettings | None = None
 
     def __post_init__(self) -> None:
         if self.top_k < 0:
@@ -50,7 +72,35 @@ class TagSettings:
         for one in self.threshold if isinstance(self.threshold, tuple) else (self.threshold,):
             if one is not None and not math.isfinite(one):
                 raise UsageError(f"threshold must be a finite number, not {one}")
+
+
+@dataclass(frozen=True, slots=True)
+class TagSettings(LabelSettings):
+    """How recordings are heard, and which labels are shown.
+
+    Attributes:
+        aggregate: Windows -> recording: `mean`, each window weighed by the seconds it newly covers, or `max`.
+        channel: Channel number from 1; None for the mean of all.
+        window: Seconds in a window; None for the model's length.
+        hop: Seconds from one window to the next; None for the window's length.
+        short: What a window gets that is shorter than the network's: `pad`, as the reference; `repeat`, to fill
+            it; or `crop`, the network itself, to as many tokens as are needed.
+        timeline: Whether to keep the labels of each window.
+        keep_scores: Whether to keep all scores of each window.
+    """
+
+    aggregate: Aggregation = "mean"
+    channel: int | None = None
+    window: float | None = None
+    hop: float | None = None
+    short: Short = "pad"
+    timeline: bool = False
+    keep_scores: bool = False
+
+    def __post_init__(self) -> None:
+        LabelSettings.__post_init__(self)
         require_choice("aggregate", self.aggregate, get_args(Aggregation))
+        require_choice("way with short clips", self.short, get_args(Short))
 
 
 def require_choice(what: str, given: str, choices: Sequence[str]) -> None:

@@ -6,11 +6,12 @@ Ends each recording with what is known of it, or with how it failed. Runs on thr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 # Imported here, before any thread is: two that import it first at the same time would find it half made.
 import torchaudio.compliance.kaldi
 import torchaudio.transforms  # noqa: F401
+from torch import Tensor
 
 from ast_cli.audio.decode import Recording, open_recording
 from ast_cli.audio.resample import StreamResampler
@@ -22,20 +23,26 @@ from ast_cli.features import (
     Window,
     WindowStream,
 )
-from ast_cli.results import Facts, FileFailure
-from ast_cli.settings import TagSettings
+from ast_cli.results import Facts, FileFailure, Outcome
+from ast_cli.settings import Short, TagSettings
 
 
 def file_windows(
-    found: str | FileFailure, extractor: ASTFeatureExtractor, settings: TagSettings
-) -> Iterator[Window | Facts | FileFailure]:
-    """The windows of what `discover` found, in order of time; last of all its facts or its failure."""
-    if isinstance(found, FileFailure):
+    found: str | Outcome,
+    extractor: ASTFeatureExtractor,
+    settings: TagSettings,
+    cropped: Callable[[int], int] | None = None,
+) -> Iterator[Window | Facts | Outcome]:
+    """The windows of what was found, in order of time; last of all its facts or its failure.
+
+    An outcome that is known already is handed on. For the other arguments see `recording_windows`.
+    """
+    if not isinstance(found, str):
         yield found
         return
     try:
         with open_recording(found) as recording:
-            yield from recording_windows(recording, extractor, settings)
+            yield from recording_windows(recording, extractor, settings, cropped)
     except InputError as error:
         yield FileFailure.of(found, error)
     except Exception as error:  # a fault of ours or of a decoder must not cost the other recordings
@@ -44,16 +51,26 @@ def file_windows(
 
 
 def recording_windows(
-    recording: Recording, extractor: ASTFeatureExtractor, settings: TagSettings
+    recording: Recording,
+    extractor: ASTFeatureExtractor,
+    settings: TagSettings,
+    cropped: Callable[[int], int] | None = None,
 ) -> Iterator[Window | Facts]:
     """The windows of an open recording, in order of time; last of all its facts.
+
+    Args:
+        recording: Read to its end.
+        extractor: Makes the frames.
+        settings: How long windows are, and what becomes of short ones.
+        cropped: Says how many frames the network needs at least for so many; wanted for `short="crop"`.
 
     Raises:
         InputError: It cannot be read to its end, or is shorter than one frame.
         UsageError: The settings ask for a window or hop that cannot be.
     """
     resampler = StreamResampler(recording.sample_rate, extractor.sampling_rate)
-    stream = WindowStream(extractor, *window_and_hop(extractor, settings))
+    fit = fitting(extractor, settings.short, cropped)
+    stream = WindowStream(extractor, *window_and_hop(extractor, settings), fit=fit)
     samples = 0
     for mono in recording.mono(settings.channel):
         samples += len(mono)
@@ -72,7 +89,20 @@ def recording_windows(
         sample_rate=recording.sample_rate,
         channels=recording.channels,
         warnings=tuple(recording.warnings),
+        stamp=recording.stamp,
     )
+
+
+def fitting(
+    extractor: ASTFeatureExtractor, short: Short, cropped: Callable[[int], int] | None
+) -> Callable[[Tensor], Tensor]:
+    """What makes the network's input [T, M] of the frames [F, M] of a window, F at most T."""
+    if short == "repeat":
+        return extractor.repeat
+    if short == "crop":
+        assert cropped is not None
+        return lambda frames: extractor.pad(frames, cropped(len(frames)))
+    return extractor.pad
 
 
 def window_and_hop(extractor: ASTFeatureExtractor, settings: TagSettings) -> tuple[int, int]:

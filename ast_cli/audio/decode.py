@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ast_cli.audio.discover import AV_SUFFIXES, STDIN
 from ast_cli.errors import InputError
+from ast_cli.results import Stamp
 
 Block = NDArray[np.float32]  # [samples, channels]
 
@@ -51,12 +52,14 @@ class Recording:
         channels: Their number.
         blocks: [samples, channels] float32 in order, to be read once; integer PCM is scaled to [-1, 1).
         warnings: What turned out wrong without ending the recording; complete once `blocks` is read.
+        stamp: Of the file when it was opened; None for what is no file.
     """
 
     sample_rate: int
     channels: int
     blocks: Iterator[Block]
     warnings: list[str] = field(default_factory=list)
+    stamp: Stamp | None = None
 
     def mono(self, channel: int | None = None) -> Iterator[Tensor]:
         """Mono blocks [samples]: the mean of all channels, or channel number `channel`, counted from 1.
@@ -94,7 +97,8 @@ def open_recording(path: str) -> Iterator[Recording]:
     """
     with ExitStack() as stack:
         file = stack.enter_context(_open_file(path))
-        if os.fstat(file.fileno()).st_size == 0:
+        status = os.fstat(file.fileno())
+        if status.st_size == 0:
             raise InputError("empty", "the file is empty (0 bytes)")
         try:
             recording = _open_soundfile(file, stack)
@@ -104,7 +108,17 @@ def open_recording(path: str) -> Iterator[Recording]:
             raise InputError(
                 "unreadable", f"the header says {recording.channels} channels at {recording.sample_rate} Hz"
             )
+        if status.st_nlink:  # a copy of what a pipe delivered has no name
+            recording.stamp = Stamp.of(status)
+            recording.blocks = _watched(recording, recording.blocks, file)
         yield recording
+
+
+def _watched(recording: Recording, blocks: Iterator[Block], file: IO[bytes]) -> Iterator[Block]:
+    """The blocks of a recording; warns at their end if somebody wrote to the file meanwhile."""
+    yield from blocks
+    if Stamp.of(os.fstat(file.fileno())) != recording.stamp:
+        recording.warnings.append("changed while it was read: tag it again once it is complete")
 
 
 class _UnrecognisedError(Exception):

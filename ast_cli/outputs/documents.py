@@ -8,13 +8,15 @@ from dataclasses import asdict
 from typing import Any
 
 from ast_cli.outputs.writer import Writer
-from ast_cli.results import FileFailure, FileResult, ModelInfo, Tag, display_name
+from ast_cli.results import Event, FileFailure, FileResult, ModelInfo, Tag, display_name
 
 SCHEMA = "ast-tag/1"
 
 
 class JsonWriter(Writer):
     """One document: what the run was made with, its results, its errors. Written as results come."""
+
+    suffix = ".json"
 
     def begin(self) -> None:
         """Write what the run is made with, and open the list of results."""
@@ -45,6 +47,8 @@ class JsonWriter(Writer):
 class JsonlWriter(Writer):
     """One line a recording: its result, or its error."""
 
+    suffix = ".jsonl"
+
     def result(self, result: FileResult) -> None:
         """Write one line."""
         self.stream.write(_dump(result_document(result)) + "\n")
@@ -69,6 +73,8 @@ def result_document(result: FileResult) -> dict[str, Any]:
             {"start": round(window.start, 3), "end": round(window.end, 3), "tags": _tags(window.tags)}
             for window in result.windows
         ]
+    if result.events is not None:
+        document["events"] = [_event(event) for event in result.events]
     if result.scores:
         document["scores"] = result.scores
     if result.warnings:
@@ -83,6 +89,12 @@ def failure_document(failure: FileFailure) -> dict[str, Any]:
 
 def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
     return [asdict(tag) | {"score": round(tag.score, 6)} for tag in tags]
+
+
+def _event(event: Event) -> dict[str, Any]:
+    numbers = {name: getattr(event, name) for name in ("start", "end", "score", "mean_score")}
+    digits = {"start": 3, "end": 3}
+    return asdict(event) | {name: round(value, digits.get(name, 6)) for name, value in numbers.items()}
 
 
 def _model(models: Sequence[ModelInfo]) -> dict[str, Any]:

@@ -16,9 +16,11 @@ COLUMNS = ("file", "start", "end", "rank", "index", "mid", "label", "score")
 class CsvWriter(Writer):
     """Comma-separated rows with a header, quoted where needed.
 
-    Rows are the recording's, from 0 to its duration, or its windows' where it has any.
+    Rows are the recording's, from 0 to its duration; or its windows' where it has any; or its events' where they
+    were asked for, their rank then being their order in time.
     """
 
+    suffix = ".csv"
     delimiter = ","
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
@@ -52,26 +54,33 @@ class _UnixLines:
 class TsvWriter(CsvWriter):
     """The same separated by tabs."""
 
+    suffix = ".tsv"
     delimiter = "\t"
 
 
 class PlainWriter(Writer):
-    """`file<TAB>label<TAB>score` lines, with start and end after the file where there are windows.
+    """`file<TAB>label<TAB>score` lines, with start and end after the file where windows or events have them.
 
     One line each, whatever the names hold: tabs, newlines and other control characters are escaped.
     """
+
+    suffix = ".txt"
 
     def result(self, result: FileResult) -> None:
         """Write a line for each label."""
         file = one_line(display_name(result.file))
         for start, end, tag in timed_tags(result):
-            times = f"{start:.3f}\t{end:.3f}\t" if result.windows else ""
+            is_timed = result.windows or result.events is not None
+            times = f"{start:.3f}\t{end:.3f}\t" if is_timed else ""
             self.stream.write(f"{file}\t{times}{one_line(tag.label)}\t{tag.score:.6f}\n")
 
 
 def timed_tags(result: FileResult) -> Iterator[tuple[float, float, Tag]]:
-    """Start, end and label: of the windows where there are any, else of the whole recording."""
-    if result.windows:
+    """Start, end and label: of the events if asked for, else of the windows if there are any, else of all."""
+    if result.events is not None:
+        for rank, one in enumerate(result.events, start=1):
+            yield one.start, one.end, Tag(rank, one.index, one.mid, one.label, one.score)
+    elif result.windows:
         yield from ((window.start, window.end, tag) for window in result.windows for tag in window.tags)
     else:
         yield from ((0.0, result.duration, tag) for tag in result.tags)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ast_cli.outputs.text import one_line
 from ast_cli.outputs.writer import Writer
-from ast_cli.results import FileResult, RunInfo, Tag, display_name
+from ast_cli.results import Event, FileResult, RunInfo, Tag, display_name
 
 BAR_WIDTH = 20
 EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -18,6 +18,8 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 class TableWriter(Writer):
     """Coloured where the terminal has colours; never wider than it, but for a name, which is never cut."""
+
+    suffix = ".txt"
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         super().__init__(stream, run_info)
@@ -29,11 +31,25 @@ class TableWriter(Writer):
         heading = Text(one_line(display_name(result.file)), "bold")
         heading.append(f"  {clock(result.duration)}", "dim not bold")
         self._console.print(heading)
+        if result.events is not None:
+            self._events(result.events)
+            return
         if not result.windows:
             self._tags(result.tags)
         for window in result.windows:
             self._print(Text(f"  {clock(window.start)} – {clock(window.end)}", "cyan"))
             self._tags(window.tags)
+
+    def _events(self, events: Sequence[Event]) -> None:
+        if not events:
+            self._print(Text("  no event", "dim"))
+        times = [f"{clock(event.start)} – {clock(event.end)}" for event in events]
+        width = max(map(len, times), default=0)
+        for time, event in zip(times, events, strict=True):
+            line = Text(f"  {time:<{width}}  ", "cyan")
+            line.append(f"{event.score:6.3f}  ", "dim")
+            line.append(one_line(event.label), "default")
+            self._print(line)
 
     def _tags(self, tags: Sequence[Tag]) -> None:
         if not tags:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
-from ast_cli.results import FileFailure, FileResult, RunInfo
+from ast_cli.results import FileFailure, FileResult, Outcome, RunInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -15,10 +15,19 @@ if TYPE_CHECKING:
 class Writer(ABC):
     """Writes outcomes to a stream, in the order they come.
 
+    Attributes:
+        suffix: Of a file in this format, with its dot.
+        of_events: Whether the format holds events, so that they must be found.
+        holds_many: Whether one file can hold several recordings.
+
     Args:
         stream: Where to write.
         run_info: Says what the results are made with; called only if the format tells it.
     """
+
+    suffix: ClassVar[str]
+    of_events: ClassVar[bool] = False
+    holds_many: ClassVar[bool] = True
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         self.stream = stream
@@ -31,13 +40,12 @@ class Writer(ABC):
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def write(self, outcome: FileResult | FileFailure) -> None:
-        """Write one outcome, and let nobody wait for it."""
+    def write(self, outcome: Outcome) -> None:
+        """Write one outcome."""
         if isinstance(outcome, FileFailure):
             self.failure(outcome)
         else:
             self.result(outcome)
-        self.stream.flush()
 
     def begin(self) -> None:  # noqa: B027 — most formats begin with the first result
         """Write what comes before all results."""
