@@ -1,9 +1,9 @@
 """Windows -> events: what is heard from when to when, one event for one sound.
 
-An event is a run of windows whose score stays high: it begins with a score at the threshold and lasts while the
-score is at least a part of it (hysteresis). Where the windows overlap, all of those around a short sound hold it,
-so the event is not as long as they are together: it claims no audio that the window before the run, or the one
-behind it, held too, since that one stayed below. So its times are as fine as the hop, and never finer.
+An event is a run of windows whose score stays high: it begins with a score at the threshold and lasts while
+the score is at least a part of it (hysteresis). Where windows overlap, all of those around a short sound hold
+it, so the event is not as long as they are together: it claims no audio that the window before the run or the
+one behind it held too, since that one stayed below. So its times are as fine as the hop, and never finer.
 
 Knows scores [C] and times in seconds; nothing of audio, labels' names or files.
 """

@@ -9,9 +9,8 @@ Classes, arguments and outputs follow the `transformers` classes of the same nam
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -24,6 +23,7 @@ from ast_cli.checkpoint import Checkpoint, adapt_position_embeddings, save_check
 from ast_cli.config import ASTConfig
 from ast_cli.errors import UsageError
 from ast_cli.layouts import HUB_PREFIX, POSITION_EMBEDDINGS
+from ast_cli.model_outputs import ASTClassifierOutput, ASTModelOutput
 from ast_cli.settings import Attention, require_choice
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -38,62 +38,6 @@ SDPA_BACKENDS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
-
-
-class ModelOutput(Mapping[str, Any]):
-    """A record that is also a mapping from names and can be read by position; what is None is left out."""
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """The values that are not None, in order."""
-        return tuple(self.values())
-
-    def __getitem__(self, key: Any) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        value = vars(self).get(key)
-        if value is None:
-            raise KeyError(key)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, value in vars(self).items() if value is not None)
-
-    def __len__(self) -> int:
-        return sum(value is not None for value in vars(self).values())
-
-
-@dataclass(eq=False)
-class ASTModelOutput(ModelOutput):
-    """What the backbone computes.
-
-    Attributes:
-        last_hidden_state: [B, N, D], after the final LayerNorm.
-        pooler_output: [B, D], the mean of the cls and the distillation token.
-        hidden_states: [B, N, D] for the embeddings and after each block, if asked for.
-        attentions: [B, H, N, N] for each block, if asked for.
-    """
-
-    last_hidden_state: Tensor
-    pooler_output: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-@dataclass(eq=False)
-class ASTClassifierOutput(ModelOutput):
-    """What the classifier computes.
-
-    Attributes:
-        loss: A number, if labels were given.
-        logits: [B, C].
-        hidden_states: As `ASTModelOutput.hidden_states`.
-        attentions: As `ASTModelOutput.attentions`.
-    """
-
-    loss: Tensor | None
-    logits: Tensor
-    hidden_states: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
 
 
 class ASTPreTrainedModel(nn.Module):
@@ -331,7 +275,7 @@ class ASTEmbeddings(nn.Module):
         positions = self.position_embeddings
         if positions.shape[1] == patches + 2:
             return positions
-        grid = positions[:, 2:].unflatten(1, (self.frequency_patches, -1))
+        grid = positions[:, 2:].view(1, self.frequency_patches, -1, positions.shape[-1])
         first = grid[:, :, : patches // self.frequency_patches].flatten(1, 2)
         return torch.cat([positions[:, :2], first], dim=1)
 

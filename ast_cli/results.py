@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias, overload
+from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
 
 from ast_cli.errors import InputError
 
@@ -14,8 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-# Mid and name of a class by its index.
-Classes: TypeAlias = Sequence[tuple[str, str]] | Mapping[int, tuple[str, str]]
+
+class Classes(Protocol):
+    """Mid and name of a class by its index."""
+
+    def __getitem__(self, index: int, /) -> tuple[str, str]:
+        """Mid and name."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

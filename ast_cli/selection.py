@@ -45,7 +45,7 @@ class Selection:
         return rolled
 
     def top(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
-        """The indices of the labels of scores [C], highest first; equal scores in the order of the classes."""
+        """The indices of the labels of scores [C], highest first; equal ones in the order of the classes."""
         order = np.argsort(-scores, kind="stable")
         order = order[(self.shown & (scores >= self.least))[order]]
         return order[: self.settings.top_k or len(order)]

@@ -53,7 +53,8 @@ class LabelSettings:
         top_k: Labels for each recording and window; 0 for all.
         threshold: Labels scored below it are left out; None leaves out none. One for all classes, or one for
             each, where None leaves the class out.
-        include: Show only these classes: by name, mid, index or glob; `Animal/**` is a class and all below it.
+        include: Show only these classes: by name, mid, index or glob; `Animal/**` is a class with all below
+            it.
         exclude: Leave out these classes, likewise.
         rollup: Whether a class gets the highest score among itself and all classes below it in the tree.
         events: How events are found; None to find none.
@@ -83,8 +84,8 @@ class TagSettings(LabelSettings):
         channel: Channel number from 1; None for the mean of all.
         window: Seconds in a window; None for the model's length.
         hop: Seconds from one window to the next; None for the window's length.
-        short: What a window gets that is shorter than the network's: `pad`, as the reference; `repeat`, to fill
-            it; or `crop`, the network itself, to as many tokens as are needed.
+        short: What becomes of a window shorter than the network's: `pad` it, as the reference does; `repeat`
+            it until it is full; or `crop` the network to as many tokens as it needs.
         timeline: Whether to keep the labels of each window.
         keep_scores: Whether to keep all scores of each window.
     """

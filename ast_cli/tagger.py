@@ -7,10 +7,8 @@ threads ahead of the network. Knows nothing of outputs or terminals.
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
@@ -22,22 +20,26 @@ from ast_cli import __version__
 from ast_cli.aggregate import Aggregate, to_scores
 from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
 from ast_cli.audio.discover import discover
+from ast_cli.batches import Batches, Piece
 from ast_cli.checkpoint import Checkpoint
 from ast_cli.config import require_fit
 from ast_cli.engine import TorchEngine, resolve_device, resolve_dtype
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.features import FRAMES_PER_SECOND, ASTFeatureExtractor, Window
+from ast_cli.features import ASTFeatureExtractor
 from ast_cli.labels import LabelSet
 from ast_cli.model import ASTForAudioClassification
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.readahead import read_ahead
-from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, RunInfo, display_name
+from ast_cli.results import FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
+from ast_cli.selection import Selection
 from ast_cli.settings import (
     DEFAULT_BATCH_SIZE,
     Aggregation,
     Attention,
     Dtype,
+    EventSettings,
     Scores,
+    Short,
     TagSettings,
     Threshold,
     require_choice,
@@ -49,7 +51,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 MOST_WORKERS = 8
-MOST_IN_FLIGHT = 256
 WINDOWS_AHEAD = 8  # per recording: 4 MB
 
 
@@ -60,11 +61,17 @@ if TYPE_CHECKING:
 
         top_k: int
         threshold: Threshold
+        include: tuple[str, ...]
+        exclude: tuple[str, ...]
+        rollup: bool
+        events: EventSettings | None
         aggregate: Aggregation
         channel: int | None
         window: float | None
         hop: float | None
+        short: Short
         timeline: bool
+        keep_scores: bool
 
 
 class Tagger:
@@ -182,11 +189,11 @@ class Tagger:
         Raises:
             InputError: It cannot be tagged.
         """
-        settings = self._settings(options)
+        plan = self._plan(options)
         name = os.fspath(path)
         try:
             with open_recording(name) as recording:
-                return self._only(name, recording_windows(recording, self.extractor, settings), settings)
+                return self._only(name, recording, plan)
         except InputError as error:
             raise InputError(error.word, f"{display_name(name)}: {error.cause}", error.remedy) from error
 
@@ -210,7 +217,7 @@ class Tagger:
             InputError: It is shorter than one frame, or holds a number that is not finite.
             UsageError: It has another shape or type.
         """
-        settings = self._settings(options)
+        plan = self._plan(options)
         if isinstance(waveform, Tensor):
             waveform = waveform.detach().cpu()
             waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
@@ -227,8 +234,7 @@ class Tagger:
             block = np.atleast_2d(np.require(samples, np.float32, ["C", "W"])).T
         length = BLOCK_SECONDS * sample_rate
         blocks = (block[start : start + length] for start in range(0, max(1, len(block)), length))
-        recording = Recording(sample_rate, block.shape[1], blocks)
-        return self._only("", recording_windows(recording, self.extractor, settings), settings)
+        return self._only("", Recording(sample_rate, block.shape[1], blocks), plan)
 
     def tag_many(
         self,
@@ -237,8 +243,9 @@ class Tagger:
         batch_size: int = DEFAULT_BATCH_SIZE,
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
+        known: Callable[[str], Outcome | None] | None = None,
         **options: Unpack[TagOptions],
-    ) -> Iterator[FileResult | FileFailure]:
+    ) -> Iterator[Outcome]:
         """Tag recordings, one result or failure for each, in their order.
 
         Args:
@@ -247,98 +254,68 @@ class Tagger:
             batch_size: Windows in a forward pass.
             workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
             on_heard: Called with the seconds of audio that were newly scored, after every batch.
+            known: Called with each path, on another thread; what it returns, if anything, is handed on in
+                place of tagging it.
             **options: See `TagSettings`.
 
         Raises:
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
-        settings = self._settings(options)
+        plan = self._plan(options)
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
-        window_and_hop(self.extractor, settings)  # refused now rather than at the first recording
-        return self._read_and_score(paths, settings, batch_size, workers or default_workers(), on_heard)
+        found: Iterable[str | Outcome] = discover(paths)
+        if known is not None:
+            found = ((known(one) or one) if isinstance(one, str) else one for one in found)
+        return self._read_and_score(
+            found,
+            plan,
+            workers or default_workers(),
+            Batches(self._scores, batch_size, on_heard),
+            max(WINDOWS_AHEAD, batch_size),
+        )
 
-    def _settings(self, options: TagOptions) -> TagSettings:
+    def _plan(self, options: TagOptions) -> tuple[TagSettings, Selection]:
         settings = TagSettings(**options)
-        if isinstance(settings.threshold, tuple) and len(settings.threshold) != len(self.labels):
-            raise UsageError(
-                f"{len(settings.threshold)} thresholds do not fit {len(self.labels)} classes",
-                "Give one for each class, or a single number",
-            )
-        return settings
+        window_and_hop(self.extractor, settings)  # refused now rather than at the first recording
+        return settings, Selection(self.labels, settings)
 
     def _read_and_score(
         self,
-        paths: Iterable[str | os.PathLike[str]],
-        settings: TagSettings,
-        batch_size: int,
+        found: Iterable[str | Outcome],
+        plan: tuple[TagSettings, Selection],
         workers: int,
-        on_heard: Callable[[float], None] | None,
-    ) -> Iterator[FileResult | FileFailure]:
-        recordings = read_ahead(
-            discover(paths),
-            lambda found: file_windows(found, self.extractor, settings),
-            workers,
-            max(WINDOWS_AHEAD, batch_size),
-        )
+        batches: Batches,
+        depth: int,
+    ) -> Iterator[Outcome]:
+        settings, selection = plan
+
+        def windows(one: str | Outcome) -> Iterator[Piece]:
+            return file_windows(one, self.extractor, settings, self._cropped_length)
+
+        def aggregate(one: str | Outcome) -> Aggregate:
+            return Aggregate(one if isinstance(one, str) else one.file, selection, settings, self.scores)
+
+        recordings = read_ahead(found, windows, workers, depth)
         with closing(recordings):
-            yield from self._outcomes(recordings, settings, batch_size, on_heard)
+            yield from batches.outcomes((aggregate(one), pieces) for one, pieces in recordings)
 
-    def _outcomes(
-        self,
-        recordings: Iterable[tuple[str | FileFailure, Iterable[Window | Facts | FileFailure]]],
-        settings: TagSettings,
-        batch_size: int,
-        on_heard: Callable[[float], None] | None = None,
-    ) -> Iterator[FileResult | FileFailure]:
-        """Score the windows of all recordings in full batches; an outcome for each, in their order."""
-        batch: list[tuple[_InFlight, Window]] = []
-        in_flight: deque[_InFlight] = deque()
-
-        def score() -> None:
-            scores = self._scores(torch.stack([window.frames for _, window in batch]))
-            for (owner, window), row in zip(batch, scores, strict=True):
-                owner.add(window, row)
-            if on_heard is not None:
-                on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
-            batch.clear()
-
-        def finished() -> Iterator[FileResult | FileFailure]:
-            while in_flight and (outcome := in_flight[0].outcome()):
-                in_flight.popleft()
-                yield outcome
-
-        for found, pieces in recordings:
-            name = found.file if isinstance(found, FileFailure) else found
-            owner = _InFlight(Aggregate(name, self.labels, settings, self.scores))
-            in_flight.append(owner)
-            for piece in pieces:
-                if isinstance(piece, Window):
-                    owner.waiting += 1
-                    batch.append((owner, piece))
-                    if len(batch) == batch_size:
-                        score()
-                        yield from finished()
-                else:
-                    owner.end = piece
-                    if isinstance(piece, FileFailure):
-                        batch[:] = [entry for entry in batch if entry[0] is not owner]
-            if batch and len(in_flight) > MOST_IN_FLIGHT:
-                score()  # many failures behind a batch that does not fill must not wait for it
-            yield from finished()
-        if batch:
-            score()
-        yield from finished()
-
-    def _only(self, name: str, pieces: Iterator[Window | Facts], settings: TagSettings) -> FileResult:
+    def _only(self, name: str, recording: Recording, plan: tuple[TagSettings, Selection]) -> FileResult:
         """The outcome of one recording; its failure is raised where it happens."""
-        [outcome] = self._outcomes([(name, pieces)], settings, DEFAULT_BATCH_SIZE)
+        settings, selection = plan
+        pieces = recording_windows(recording, self.extractor, settings, self._cropped_length)
+        aggregate = Aggregate(name, selection, settings, self.scores)
+        [outcome] = Batches(self._scores, DEFAULT_BATCH_SIZE).outcomes([(aggregate, pieces)])
         if isinstance(outcome, FileFailure):  # its scores are not finite
             raise InputError(outcome.error, outcome.message)
         return outcome
+
+    def _cropped_length(self, frames: int) -> int:
+        """The shortest window in which every network has patches over so many frames."""
+        return max(engine.model.config.cropped_length(frames) for engine in self.engines)
 
     def _scores(self, windows: Tensor) -> NDArray[np.float32]:
         """[B, T, M] -> [B, C]; the mean over all checkpoints."""
@@ -351,30 +328,6 @@ def default_workers() -> int:
     """Decoding threads: one for each core this process may use, at most `MOST_WORKERS`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)
-
-
-@dataclass
-class _InFlight:
-    """A recording on its way: some windows are scored, others wait in the batch or are not read yet."""
-
-    aggregate: Aggregate
-    waiting: int = 0
-    end: Facts | FileFailure | None = None
-
-    def add(self, window: Window, scores: NDArray[np.float32]) -> None:
-        self.waiting -= 1
-        self.aggregate.add(window.start, window.length, window.new, scores)
-
-    def outcome(self) -> FileResult | FileFailure | None:
-        """The result or failure, or None while windows are still to come."""
-        if isinstance(self.end, FileFailure):
-            return self.end
-        if self.end is None or self.waiting:
-            return None
-        try:
-            return self.aggregate.result(self.end)
-        except InputError as error:
-            return FileFailure.of(self.aggregate.file, error)
 
 
 def _refuse_ensemble(

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ast_cli.aggregate import Aggregate, Facts, to_scores, top_tags
+from ast_cli.aggregate import Aggregate, to_scores
 from ast_cli.errors import InputError, UsageError
 from ast_cli.labels import LabelSet
-from ast_cli.results import FileResult, Tag
+from ast_cli.results import Facts, FileResult, Tag
+from ast_cli.selection import Selection
 from ast_cli.settings import TagSettings
 
 LABELS = LabelSet(("ant", "bee", "cat", "dog"), ("/a", "/b", "/c", "/d"))
@@ -28,7 +29,8 @@ LONG_FACTS = Facts(duration=2.519, frames=250, sample_rate=44_100, channels=2)
 
 
 def aggregate(windows: list[WindowNumbers], facts: Facts = LONG_FACTS, **settings: object) -> FileResult:
-    whole = Aggregate("x.wav", LABELS, TagSettings(**settings))
+    asked = TagSettings(**settings)
+    whole = Aggregate("x.wav", Selection(LABELS, asked), asked)
     for start, length, new, scores in windows:
         whole.add(start, length, new, np.array(scores, np.float32))
     return whole.result(facts)
@@ -39,7 +41,7 @@ def scores_of(tags: tuple[Tag, ...]) -> dict[str, float]:
 
 
 def tags_of(scores: list[float], **settings: object) -> list[tuple[int, str, float]]:
-    tags = top_tags(np.array(scores, np.float32), LABELS, TagSettings(**settings))
+    tags = Selection(LABELS, TagSettings(**settings)).tags(np.array(scores, np.float32))
     return [(tag.rank, tag.label, pytest.approx(tag.score)) for tag in tags]
 
 
@@ -96,7 +98,7 @@ def test_a_score_that_is_not_finite_is_an_error(how: str, value: float, at: int)
 
 
 def test_labels_come_with_rank_index_and_mid_highest_first() -> None:
-    tags = top_tags(np.array([0.1, 0.4, 0.3, 0.2], np.float32), LABELS, TagSettings(top_k=2))
+    tags = Selection(LABELS, TagSettings(top_k=2)).tags(np.array([0.1, 0.4, 0.3, 0.2], np.float32))
     score = float(np.float32(0.4)), float(np.float32(0.3))
     assert tags == (Tag(1, 1, "/b", "bee", score[0]), Tag(2, 2, "/c", "cat", score[1]))
 
@@ -111,7 +113,7 @@ def test_equal_scores_come_in_the_order_of_the_classes() -> None:
 def test_equal_scores_among_many_classes_come_in_their_order() -> None:
     labels = LabelSet.from_names(f"class {index}" for index in range(500))
     scores = np.repeat(np.float32(0.5), 500)
-    tags = top_tags(scores, labels, TagSettings(top_k=0))
+    tags = Selection(labels, TagSettings(top_k=0)).tags(scores)
     assert [tag.index for tag in tags] == list(range(500))
 
 

@@ -14,15 +14,18 @@ MOST_LINES = 420
 # A room may import the rooms of the lines above its own; a folder is one room.
 ORDER = """
     errors
-    labels · published · readahead · results · settings
+    labels · model_outputs · published · readahead · results
+    settings
     hub · outputs
     locate
     layouts
     checkpoint
     config
+    selection
+    events
     features · model
     aggregate · audio · engine
-    windows
+    batches · windows
     tagger
     training
     doctor · verify
@@ -32,14 +35,18 @@ ORDER = """
 
 # Rooms that know less than their place allows, as their docstrings promise.
 KNOW_ONLY = {
-    "labels": "",
+    "labels": "errors",
     "published": "",
     "readahead": "",
     "results": "errors",
     "outputs": "errors results settings",
     "audio": "errors results",
-    "aggregate": "errors features labels results settings",
-    "model": "checkpoint config errors layouts settings",
+    "aggregate": "errors events features results selection settings",
+    "batches": "aggregate errors features results",
+    "events": "labels results settings",
+    "selection": "errors labels results settings",
+    "model": "checkpoint config errors layouts model_outputs settings",
+    "model_outputs": "",
 }
 
 LINES = [line.strip().split(" · ") for line in ORDER.strip().splitlines()]

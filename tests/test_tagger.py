@@ -19,10 +19,10 @@ from torchaudio.functional import resample
 
 import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
-from ast_cli.aggregate import top_tags
 from ast_cli.audio.decode import open_recording
 from ast_cli.errors import CheckpointError, ConfigError, InputError, UsageError
 from ast_cli.results import Tag
+from ast_cli.selection import Selection
 from ast_cli.settings import TagSettings
 from tests.checkpoints import random_config, save_random_checkpoint
 
@@ -417,7 +417,7 @@ def test_labels_are_limited_by_top_k_and_threshold(tagger: Tagger, mixed: list[s
     assert len(everything.tags) == 527
     for options in ({}, {"top_k": 3}, {"threshold": 0.3, "top_k": 0}, {"threshold": 2.0}):
         found = tagger.tag(mixed[0], **options).tags
-        assert found == top_tags(scores, tagger.labels, TagSettings(**options))
+        assert found == Selection(tagger.labels, TagSettings(**options)).tags(scores)
     assert len(tagger.tag(mixed[0]).tags) == 5
     assert everything.tags[0].label in tagger.labels.names
     assert everything.tags[0].mid.startswith("/")

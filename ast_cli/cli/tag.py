@@ -158,7 +158,15 @@ def tag(
             raise UsageError(f"--out {out} is one of the recordings", "Name another file")
     inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
     number, thresholds = _threshold(threshold)
-    settings = TagSettings(top_k, number, aggregate, _channel(channel), window, hop, timeline)
+    settings = TagSettings(
+        top_k,
+        number,
+        aggregate=aggregate,
+        channel=_channel(channel),
+        window=window,
+        hop=hop,
+        timeline=timeline,
+    )
     screen = TagScreen(quiet=quiet, verbose=verbose)
     with screen.closing_line(out), open_sink(out, overwrite=overwrite) as stream:
         from ast_cli.tagger import Tagger

@@ -1,0 +1,129 @@
+"""Windows of many recordings -> full batches -> outcomes, in the order of the recordings.
+
+A batch is never closed because a recording ended. Knows nothing of audio or of the network: what scores a
+batch is handed in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ast_cli.aggregate import Aggregate
+from ast_cli.errors import InputError
+from ast_cli.features import FRAMES_PER_SECOND, Window
+from ast_cli.results import Facts, FileFailure, FileResult, Outcome
+
+MOST_IN_FLIGHT = 256  # recordings behind one whose batch does not fill
+
+# What `windows.file_windows` yields of a recording.
+Piece = Window | Facts | Outcome
+
+
+@dataclass
+class _InFlight:
+    """A recording on its way: some windows are scored, others wait in a batch or are not read yet."""
+
+    aggregate: Aggregate
+    waiting: int = 0
+    end: Facts | Outcome | None = None
+
+    def add(self, window: Window, scores: NDArray[np.float32]) -> None:
+        self.waiting -= 1
+        self.aggregate.add(window.start, window.length, window.new, scores)
+
+    def outcome(self) -> Outcome | None:
+        """The result or failure, or None while windows are still to come."""
+        if isinstance(self.end, FileResult | FileFailure):
+            return self.end
+        if self.end is None or self.waiting:
+            return None
+        try:
+            return self.aggregate.result(self.end)
+        except InputError as error:
+            return FileFailure.of(self.aggregate.file, error)
+
+
+class Batches:
+    """Collects windows until a batch is full; windows of different lengths do not fit into one.
+
+    Args:
+        score: Scores [B, C] of windows [B, T, M].
+        batch_size: B.
+        on_heard: Called with the seconds of audio that were newly scored, after every batch.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[Tensor], NDArray[np.float32]],
+        batch_size: int,
+        on_heard: Callable[[float], None] | None = None,
+    ) -> None:
+        self._score = score
+        self._batch_size = batch_size
+        self._on_heard = on_heard
+        self._by_length: dict[int, list[tuple[_InFlight, Window]]] = {}
+        self._in_flight: deque[_InFlight] = deque()
+
+    def outcomes(self, recordings: Iterable[tuple[Aggregate, Iterable[Piece]]]) -> Iterator[Outcome]:
+        """Score the windows of all recordings; an outcome for each, in their order."""
+        for aggregate, pieces in recordings:
+            owner = _InFlight(aggregate)
+            self._in_flight.append(owner)
+            for piece in pieces:
+                if not isinstance(piece, Window):
+                    owner.end = piece
+                    if isinstance(piece, FileFailure):
+                        self._forget(owner)
+                elif self._add(owner, piece):
+                    yield from self._finished()
+            while len(self._in_flight) > MOST_IN_FLIGHT and self._run_for(self._in_flight[0]):
+                yield from self._finished()  # many behind a batch that does not fill must not wait for it
+            yield from self._finished()
+        for length in [*self._by_length]:
+            self._run(length)
+        yield from self._finished()
+
+    def _add(self, owner: _InFlight, window: Window) -> bool:
+        """Take a window; whether that filled a batch, which then was scored."""
+        owner.waiting += 1
+        length = len(window.frames)
+        batch = self._by_length.setdefault(length, [])
+        batch.append((owner, window))
+        if len(batch) < self._batch_size:
+            return False
+        self._run(length)
+        return True
+
+    def _run(self, length: int) -> None:
+        batch = self._by_length.pop(length)
+        scores = self._score(torch.stack([window.frames for _, window in batch]))
+        for (owner, window), row in zip(batch, scores, strict=True):
+            owner.add(window, row)
+        if self._on_heard is not None:
+            self._on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
+
+    def _run_for(self, owner: _InFlight) -> bool:
+        """Score the batch that a recording waits in; whether there is one."""
+        for length, batch in self._by_length.items():
+            if any(one is owner for one, _ in batch):
+                self._run(length)
+                return True
+        return False
+
+    def _forget(self, owner: _InFlight) -> None:
+        for length, batch in [*self._by_length.items()]:
+            batch[:] = [entry for entry in batch if entry[0] is not owner]
+            if not batch:
+                del self._by_length[length]
+
+    def _finished(self) -> Iterator[Outcome]:
+        while self._in_flight and (outcome := self._in_flight[0].outcome()) is not None:
+            self._in_flight.popleft()
+            yield outcome
