@@ -7,12 +7,11 @@ names and shapes it expects and gets exactly those, or an error that names what 
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import struct
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli.errors import CheckpointError, OutputError
+from ast_cli.errors import CheckpointError
 from ast_cli.layouts import (
     HUB_PREFIX,
     ORIGINAL_NORMALISATION,
@@ -30,6 +29,7 @@ from ast_cli.layouts import (
     their_names,
 )
 from ast_cli.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES, CheckpointFiles, find_checkpoint
+from ast_cli.outputs import sink
 
 # What the unpickler may stumble over in a file that is no pickle, beside its own error.
 UNPICKLING_ACCIDENTS = (
@@ -199,30 +199,12 @@ def save_checkpoint(folder: str | Path, state: Mapping[str, Tensor], config: Map
     write_json(folder / CONFIG_FILE, config)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Hands out a name to write to; the file becomes `path` when it is complete and on the disk.
-
-    Raises:
-        OutputError: It cannot be written; what was there before stays.
-    """
+def replacing(path: Path) -> AbstractContextManager[Path]:
+    """A name to write weights to; see `sink.replacing`."""
     from safetensors import SafetensorError
 
-    part = path.with_name(path.name + ".part")
-    try:
-        part.touch()  # with the permissions that new files have here; not every library asks for these
-        mode = part.stat().st_mode
-        yield part
-        part.chmod(mode)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch reports a full disk as RuntimeError
-        part.unlink(missing_ok=True)
-        cause = str(error).partition("\n")[0]
-        raise OutputError(
-            f"cannot write {path}: {cause}", "What was there before is whole; free some space and try again"
-        ) from error
+    # torch reports a full disk as RuntimeError.
+    return sink.replacing(path, RuntimeError, SafetensorError)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
 from ast_cli.errors import InputError
 
@@ -81,6 +81,22 @@ class Windows(Sequence[WindowResult]):
         self._scores.extend(scores)
         self._tags_until.append(len(self._indices))
 
+    def arrays(self) -> dict[str, array[Any]]:
+        """What it consists of, for `from_arrays`."""
+        return {name: getattr(self, f"_{name}") for name in _ARRAYS}
+
+    @classmethod
+    def from_arrays(cls, classes: Classes, arrays: Mapping[str, bytes]) -> Windows:
+        """Make it of the bytes of `arrays`.
+
+        Raises:
+            ValueError: They are not that.
+        """
+        windows = cls(classes)
+        for name in _ARRAYS:
+            getattr(windows, f"_{name}").frombytes(arrays[name])
+        return windows
+
     def __len__(self) -> int:
         return len(self._starts)
 
@@ -108,6 +124,9 @@ class Windows(Sequence[WindowResult]):
 
     def __repr__(self) -> str:
         return f"<{len(self)} windows>"
+
+
+_ARRAYS = ("starts", "ends", "indices", "scores", "tags_until")
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,6 +244,7 @@ class Tagger:
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
         known: Callable[[str], Outcome | None] | None = None,
+        leave_out: Iterable[str | os.PathLike[str]] = (),
         **options: Unpack[TagOptions],
     ) -> Iterator[Outcome]:
         """Tag recordings, one result or failure for each, in their order.
@@ -256,6 +257,7 @@ class Tagger:
             on_heard: Called with the seconds of audio that were newly scored, after every batch.
             known: Called with each path, on another thread; what it returns, if anything, is handed on in
                 place of tagging it.
+            leave_out: Files that are no recordings though a folder may hold them, such as the output.
             **options: See `TagSettings`.
 
         Raises:
@@ -267,7 +269,7 @@ class Tagger:
             paths = [paths]
         if batch_size < 1 or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
-        found: Iterable[str | Outcome] = discover(paths)
+        found: Iterable[str | Outcome] = discover(paths, leave_out)
         if known is not None:
             found = ((known(one) or one) if isinstance(one, str) else one for one in found)
         return self._read_and_score(

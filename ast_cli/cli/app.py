@@ -5,6 +5,7 @@ Nothing imported here may import torch: help and completion must be instant.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -112,6 +113,9 @@ def error_boundary() -> Iterator[None]:
 
 def main() -> None:
     """The entry point of `ast-tag`."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup, say, has it ignored
+            signal.signal(number, signal.default_int_handler)  # ends as Ctrl-C does: what was done is kept
     try:
         app()
     except KeyboardInterrupt:  # before or after the command itself

@@ -204,7 +204,7 @@ def evaluate(
             assert dataset is not None
             from ast_cli.tagger import Tagger
 
-            with screen.closing_line(STDOUT):
+            with screen.closing_line():
                 clips, parts, runs = dataset.clips, [], []
                 with screen.progress(lambda: clips):
                     for of_fold, models in evaluation.models_by_fold(model, dataset.folds if folds else ()):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ast_cli.errors import UsageError
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import Attention, Dtype
 
@@ -52,6 +54,63 @@ AttnOption = Annotated[
     ),
 ]
 
+LABELS = "Labels"
+EVENTS = "Events"
+TopKOption = Annotated[
+    int, typer.Option("--top-k", "-k", min=0, rich_help_panel=LABELS, help="Labels per file (0: all).")
+]
+ThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NUMBER|FILE",
+        rich_help_panel=LABELS,
+        help="Drop labels scored below it; a CSV of `eval --calibrate` has one for each class.",
+        show_default="none dropped; 0.5 for events",
+    ),
+]
+IncludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--include",
+        metavar="CLASS",
+        rich_help_panel=LABELS,
+        help="Only these: a name, mid, index or glob; 'Animal/**' is a class with all below it. "
+        "May be repeated.",
+        show_default=False,
+    ),
+]
+ExcludeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude", metavar="CLASS", rich_help_panel=LABELS, help="Not these, likewise.", show_default=False
+    ),
+]
+RollupOption = Annotated[
+    bool,
+    typer.Option(
+        "--rollup",
+        rich_help_panel=LABELS,
+        help="Give each class the highest score among itself and all below it in AudioSet's tree.",
+    ),
+]
+HysteresisOption = Annotated[
+    float,
+    typer.Option(
+        metavar="PART",
+        rich_help_panel=EVENTS,
+        help="An event begins at the threshold and lasts while the score is at least this part of it.",
+    ),
+]
+MinDurationOption = Annotated[
+    float, typer.Option(metavar="SECONDS", rich_help_panel=EVENTS, help="Leave out shorter events.")
+]
+MaxGapOption = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", rich_help_panel=EVENTS, help="Events of a class that are this close are one."
+    ),
+]
+
 LABELLED = "The labelled recordings"
 LABELLED_DATA = (
     "CSV with the header file,labels; AudioSet's segment CSV; the original AST's JSON; the folder of ESC-50 "
@@ -89,3 +148,17 @@ QuietOption = Annotated[
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", rich_help_panel=MESSAGES, help="Say what runs where.")
 ]
+
+
+def threshold_of(text: str | None) -> tuple[float | None, Path | None]:
+    """What --threshold says: a number for all classes, or the file that has one for each."""
+    if text is None:
+        return None, None
+    try:
+        return float(text), None
+    except ValueError:
+        if not os.path.exists(text):  # noqa: PTH110 — Path.exists may raise
+            raise UsageError(
+                f"--threshold {text} is neither a number nor a file", "`ast-tag eval --calibrate` writes one"
+            ) from None
+        return None, Path(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,10 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from ast_cli.outputs.sink import STDOUT, open_stdout, part_of, target_of
+from ast_cli.outputs.sink import open_stdout
 from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
-from ast_cli.results import FileFailure, FileResult, display_name
+from ast_cli.results import FileFailure, Outcome, display_name
 
 
 def stderr() -> Console:
@@ -66,6 +65,7 @@ class TagScreen:
         self.scores = ""
         self.tagged = 0
         self.failed = 0
+        self.skipped = 0
 
     @contextmanager
     def progress(self, count: Callable[[], Iterable[object]] | None) -> Iterator[None]:
@@ -117,9 +117,9 @@ class TagScreen:
         finally:
             self._progress.start()
 
-    def showing_results(self, stream: TextIO) -> Any:
+    def showing_results(self, stream: TextIO | None) -> Any:
         """Around writing to `stream`: keeps results and progress apart where both are on the terminal."""
-        return self._above_progress() if stream.isatty() else nullcontext()
+        return self._above_progress() if stream is not None and stream.isatty() else nullcontext()
 
     def heard(self, seconds: float) -> None:
         """More audio was scored."""
@@ -127,10 +127,13 @@ class TagScreen:
         if self._progress is not None:
             self._progress.update(self._task, heard=self._rate())
 
-    def outcome(self, outcome: FileResult | FileFailure) -> None:
-        """A recording is done."""
+    def outcome(self, outcome: Outcome, *, is_new: bool = True) -> None:
+        """A recording is done, or was before this run."""
         if self._progress is not None:
             self._progress.advance(self._task)
+        if not is_new:
+            self.skipped += 1
+            return
         file = display_name(outcome.file)
         if isinstance(outcome, FileFailure):
             self.failed += 1
@@ -153,30 +156,32 @@ class TagScreen:
             self._say(message, "dim")
 
     @contextmanager
-    def closing_line(self, out: str) -> Iterator[None]:
+    def closing_line(self, kept: Callable[[], str] = str) -> Iterator[None]:
         """After the block: what came in is what was tagged, failed or skipped.
 
         If the block breaks off, says where the results so far are.
 
         Args:
-            out: The output the results go to.
+            kept: Says it; nowhere if that is empty.
         """
         try:
             yield
         except BaseException as error:
-            part = part_of(target_of(out))
-            is_kept = out != STDOUT and os.path.exists(part)  # noqa: PTH110 — Path.exists may raise
-            kept = f"; kept in {part}" if is_kept else ""
+            where = kept()
             if (self.tagged or self.failed) and not isinstance(error, BrokenPipeError):
-                self._say(f"{self.tagged} tagged, {self.failed} failed before the end{kept}")
+                how = f"; kept in {where}: --resume goes on from there" if where else ""
+                self._say(f"{self._counts()} before the end{how}")
             raise
-        inputs = self.tagged + self.failed
+        inputs = self.tagged + self.failed + self.skipped
         if not self._quiet:
             scores = f" · {self.scores} scores" if self.scores and self.tagged else ""
-            counts = f"{self.tagged} tagged, {self.failed} failed, 0 skipped"
+            counts = f"{self._counts()}, {self.skipped} skipped"
             self._say(
                 f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"
             )
+
+    def _counts(self) -> str:
+        return f"{self.tagged} tagged, {self.failed} failed"
 
     def _rate(self, before: str = "") -> str:
         elapsed = time.perf_counter() - self._started

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import chain
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,13 +18,21 @@ from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.labels import did_you_mean
+from ast_cli.outputs.sink import STDOUT
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import DEFAULT_BATCH_SIZE, Aggregation, Scores, TagSettings
+from ast_cli.results import display_name
+from ast_cli.settings import DEFAULT_BATCH_SIZE, Aggregation, EventSettings, Scores, Short, TagSettings
+
+if TYPE_CHECKING:
+    from ast_cli.outputs.writer import Writer
 
 WHAT = "What is tagged"
-LABELS = "Labels"
+LABELS = options.LABELS
 OUTPUT = "Output"
+FORMATS_HELP = "table, json, jsonl, csv, tsv, parquet; of events: audacity, raven, dcase, rttm, vtt, srt."
 DEFAULTS = TagSettings()
+EVENTS = EventSettings()
+FEW = 3  # names in a warning
 
 
 def tag(
@@ -77,18 +84,19 @@ def tag(
             show_default="the window's length",
         ),
     ] = DEFAULTS.hop,
-    top_k: Annotated[
-        int, typer.Option("--top-k", "-k", min=0, rich_help_panel=LABELS, help="Labels per file (0: all).")
-    ] = DEFAULTS.top_k,
-    threshold: Annotated[
-        str | None,
+    short: Annotated[
+        Short,
         typer.Option(
-            metavar="NUMBER|FILE",
-            rich_help_panel=LABELS,
-            help="Drop labels scored below it; a CSV of `eval --calibrate` has one for each class.",
-            show_default="none dropped",
+            rich_help_panel=WHAT,
+            help="Windows shorter than the model's: pad them as in training, repeat them, or crop the model, "
+            "which then is as much faster.",
         ),
-    ] = None,
+    ] = DEFAULTS.short,
+    top_k: options.TopKOption = DEFAULTS.top_k,
+    threshold: options.ThresholdOption = None,
+    include: options.IncludeOption = None,
+    exclude: options.ExcludeOption = None,
+    rollup: options.RollupOption = DEFAULTS.rollup,
     scores: Annotated[
         Scores,
         typer.Option(rich_help_panel=LABELS, help="What a score is; auto follows the checkpoint."),
@@ -101,10 +109,34 @@ def tag(
         ),
     ] = DEFAULTS.aggregate,
     timeline: Annotated[
-        bool, typer.Option("--timeline", rich_help_panel=LABELS, help="Keep the windows' labels too.")
+        bool,
+        typer.Option(
+            "--timeline",
+            rich_help_panel=LABELS,
+            help="The labels of every window; in JSON beside those of the file, in other formats instead.",
+        ),
     ] = DEFAULTS.timeline,
+    events: Annotated[
+        bool,
+        typer.Option(
+            "--events",
+            rich_help_panel=options.EVENTS,
+            help="What is heard from when to when, one event for one sound. Times are as fine as --hop, "
+            "never finer. Formats of events have them anyway.",
+        ),
+    ] = False,
+    hysteresis: options.HysteresisOption = EVENTS.hysteresis,
+    min_duration: options.MinDurationOption = EVENTS.min_duration,
+    max_gap: options.MaxGapOption = EVENTS.max_gap,
     out: Annotated[
-        str, typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="A file; - is stdout.")
+        str,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE|DIR/",
+            rich_help_panel=OUTPUT,
+            help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
+        ),
     ] = "-",
     format_: Annotated[
         str | None,
@@ -113,10 +145,26 @@ def tag(
             "-f",
             metavar="FORMAT",
             rich_help_panel=OUTPUT,
-            help="table, json, jsonl, csv or tsv.",
+            help=FORMATS_HELP,
             show_default="by the suffix of --out, else table",
         ),
     ] = None,
+    keep_scores: Annotated[
+        bool,
+        typer.Option(
+            "--keep-scores",
+            rich_help_panel=OUTPUT,
+            help="Store all scores of all windows as .npz beside a JSON output, for `ast-tag export`.",
+        ),
+    ] = DEFAULTS.keep_scores,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            rich_help_panel=OUTPUT,
+            help="Go on with the run of --out that was broken off, if there is one.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
@@ -134,7 +182,7 @@ def tag(
         typer.Option(
             "--fail-fast",
             rich_help_panel=options.RUN,
-            help="Stop at the first bad file; the results so far stay in NAME.part.",
+            help="Stop at the first bad file; --resume goes on from there.",
         ),
     ] = False,
     quiet: options.QuietOption = False,
@@ -145,30 +193,46 @@ def tag(
     On a terminal the labels are drawn; into a pipe they are file, label and score, separated by tabs.
     Long recordings are heard whole, window by window.
     """
-    from ast_cli.outputs import choose_format, make_writer
-    from ast_cli.outputs.sink import open_sink
+    from ast_cli.outputs.destination import common_folder, is_complete, open_destination
 
-    format_ = choose_format(format_, out)
+    format_, writer = _format(format_, out)
     if null and files_from is None:
         raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
     if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
-    for path in paths or []:
-        if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
-            raise UsageError(f"--out {out} is one of the recordings", "Name another file")
+    _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
     inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
-    number, thresholds = _threshold(threshold)
+    number, thresholds = options.threshold_of(threshold)
     settings = TagSettings(
-        top_k,
-        number,
+        top_k=top_k,
+        threshold=number,
+        include=tuple(include or ()),
+        exclude=tuple(exclude or ()),
+        rollup=rollup,
+        events=EventSettings(hysteresis, min_duration, max_gap) if events or writer.of_events else None,
         aggregate=aggregate,
         channel=_channel(channel),
         window=window,
         hop=hop,
+        short=short,
         timeline=timeline,
+        keep_scores=keep_scores,
     )
     screen = TagScreen(quiet=quiet, verbose=verbose)
-    with screen.closing_line(out), open_sink(out, overwrite=overwrite) as stream:
+    if resume and not overwrite and out != STDOUT and is_complete(out):
+        screen.warn(f"{out} is complete: there is nothing to go on with; --overwrite tags anew")
+        return
+    with (
+        open_destination(
+            out,
+            format_,
+            overwrite=overwrite,
+            resume=resume,
+            keep_scores=keep_scores,
+            base=common_folder([] if files_from else paths or []),
+        ) as destination,
+        screen.closing_line(lambda: destination.kept),
+    ):
         from ast_cli.tagger import Tagger
 
         tagger = Tagger.from_pretrained(
@@ -191,41 +255,76 @@ def tag(
                 f"{model[0]} does not say whether its classes exclude each other: softmax is assumed; "
                 "--scores sigmoid takes each on its own"
             )
+        leave_out: list[str] = [] if out == STDOUT else [out]
+        asked: dict[str, Any] = {one.name: getattr(settings, one.name) for one in fields(settings)}
         outcomes = tagger.tag_many(
             inputs,
             batch_size=batch_size,
             workers=workers,
             on_heard=screen.heard,
-            **asdict(settings),
+            known=destination.known,
+            leave_out=leave_out,
+            **asked,
         )
-        run_info = partial(tagger.run_info, batch_size=batch_size, **asdict(settings))
-        with (
-            # A list can be read only once, so that its length is not known before its end.
-            screen.progress(None if files_from else lambda: discover(paths or [])),
-            make_writer(format_, stream, run_info) as writer,
-        ):
+        destination.begin(
+            partial(tagger.run_info, batch_size=batch_size, **asdict(settings)),
+            [tagger.labels[index] for index in range(len(tagger.labels))],
+        )
+        # A list can be read only once, so that its length is not known before its end.
+        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out)):
             for outcome in outcomes:
-                screen.outcome(outcome)
-                with screen.showing_results(stream):
-                    writer.write(outcome)
+                with screen.showing_results(destination.stream):
+                    is_new = destination.write(outcome)
+                screen.outcome(outcome, is_new=is_new)
                 if fail_fast and screen.failed:
                     raise typer.Exit(ExitCode.SOME_FAILED)
+        _tell_changed(screen, destination.changed)
+        destination.complete()
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _threshold(text: str | None) -> tuple[float | None, Path | None]:
-    """A number for all classes, or the file that has one for each."""
-    if text is None:
-        return None, None
-    try:
-        return float(text), None
-    except ValueError:
-        if not os.path.exists(text):  # noqa: PTH110 — Path.exists may raise
-            raise UsageError(
-                f"--threshold {text} is neither a number nor a file", "`ast-tag eval --calibrate` writes one"
-            ) from None
-        return None, Path(text)
+def _format(asked: str | None, out: str) -> tuple[str, type[Writer]]:
+    """The format and its writer."""
+    from ast_cli.outputs import FORMATS, choose_format
+    from ast_cli.outputs.destination import is_folder
+
+    if asked is None and out != STDOUT and is_folder(out):
+        raise UsageError(f"{out} is a folder, whose name tells no format", "Say --format")
+    format_ = choose_format(asked, out)
+    return format_, FORMATS[format_]
+
+
+def _refuse_outputs(
+    paths: list[str],
+    files_from: str | None,
+    out: str,
+    format_: str,
+    writer: type[Writer],
+    *,
+    keep_scores: bool,
+) -> None:
+    """Say so before anything runs if the output cannot hold what is asked for."""
+    from ast_cli.outputs.destination import is_folder
+
+    for path in paths:
+        if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
+            raise UsageError(f"--out {out} is one of the recordings", "Name another file")
+    to_folder = out != STDOUT and is_folder(out)
+    may_be_many = files_from is not None or len(paths) != 1 or os.path.isdir(paths[0])  # noqa: PTH112
+    if may_be_many and not writer.holds_many and not to_folder:
+        raise UsageError(
+            f"{format_} holds one recording a file", "Name a folder for the files: --out labels/"
+        )
+    if keep_scores and (to_folder or out == STDOUT or format_ not in ("json", "jsonl")):
+        raise UsageError("--keep-scores stores the scores beside a JSON output", "Add --out results.jsonl")
+
+
+def _tell_changed(screen: TagScreen, changed: Sequence[str]) -> None:
+    if changed:
+        few = ", ".join(map(display_name, changed[:FEW]))
+        more = " …" if len(changed) > FEW else ""
+        screen.warn(f"{len(changed):,} had changed since, and were tagged again: {few}{more}")
 
 
 def _channel(text: str) -> int | None:

@@ -20,8 +20,7 @@ STDOUT = "-"
 def open_sink(out: str, *, overwrite: bool = False) -> Iterator[TextIO]:
     """Open `out` for writing UTF-8 with Unix line ends; `-` is standard output.
 
-    A file is written as `NAME.part` beside its place and renamed when the block ends well. If it does not,
-    what was written, if anything, stays there under that name. A device or a pipe is written as it is.
+    A file appears under its name only when the block ends well. A device or a pipe is written as it is.
 
     Raises:
         OutputError: It exists and must not be replaced, cannot be written, or the disk is full.
@@ -31,7 +30,7 @@ def open_sink(out: str, *, overwrite: bool = False) -> Iterator[TextIO]:
             yield stream
         return
     path = target_of(out)
-    with _output_errors(path):
+    with output_errors(path):
         if path.is_dir():
             raise OutputError(f"{out} is a folder", "Name a file in it")
         if path.is_file() and not overwrite:
@@ -40,25 +39,42 @@ def open_sink(out: str, *, overwrite: bool = False) -> Iterator[TextIO]:
             with _open(path) as stream:
                 yield stream
             return
-        part = part_of(path)
-        if not overwrite and part.is_file() and part.stat().st_size:
-            raise OutputError(
-                f"{part} holds the results of an unfinished run",
-                "--overwrite starts anew; or move it away first",
-            )
+    with replacing(path) as part, _open(part) as stream:
+        yield stream
+
+
+@contextmanager
+def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
+    """Hands out a name beside `path` to write to; the file becomes `path` when the block ends well.
+
+    If it does not, nothing is left, and what was there before stays.
+
+    Args:
+        path: The file to be.
+        *failures: What else than OSError says that a library could not write.
+
+    Raises:
+        OutputError: It cannot be written, or the disk is full.
+    """
+    part = part_of(path)
     try:
-        with _output_errors(path):
-            with _open(part) as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            if path.exists():
-                part.chmod(stat.S_IMODE(path.stat().st_mode))  # who may read what is replaced may read this
+        with output_errors(path):
+            part.touch()  # with the permissions that new files have here; not every library asks for these
+            # Who may read what is replaced may read this.
+            mode = stat.S_IMODE((path if path.exists() else part).stat().st_mode)
+            yield part
+            part.chmod(mode)
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
             part.replace(path)
+    except failures as error:
+        cause = str(error).partition("\n")[0]
+        raise OutputError(
+            f"cannot write {path}: {cause}", "What was there before is whole; free some space and try again"
+        ) from error
     finally:
         with suppress(OSError):
-            if part.stat().st_size == 0:
-                part.unlink()
+            part.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> TextIO:
@@ -67,13 +83,15 @@ def _open(path: Path) -> TextIO:
 
 
 @contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: Path) -> Iterator[None]:
+    """Around writing `path`: what the system says becomes an OutputError."""
     try:
         yield
     except BrokenPipeError:
         raise  # whoever reads it has read enough
     except OSError as error:
-        if error.filename not in (None, str(part_of(path)), str(path)):
+        ours = (None, *map(str, (path, part_of(path), *path.parents)))
+        if error.filename not in ours and not str(error.filename).startswith(str(path)):
             raise  # not about our file
         missing = isinstance(error, FileNotFoundError)
         remedy = "Make its folder first" if missing else "Free some space"

@@ -1,0 +1,278 @@
+"""Where the outcomes of a run go, and what is left of them if it does not come to its end.
+
+Standard output and devices get every outcome at once. A file is made of the journal when the run is complete.
+In a folder each recording has a file of its own, and the journal knows which ones are there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from ast_cli.errors import OutputError, UsageError
+from ast_cli.outputs import FORMATS, make_writer
+from ast_cli.outputs.journal import Header, Journal
+from ast_cli.outputs.score_file import scores_path, write_score_file
+from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
+from ast_cli.outputs.writer import Writer
+from ast_cli.results import FileResult, Outcome, RunInfo
+
+LONGEST_NAME = 255  # bytes that the name of a file may have
+FOLDER_JOURNAL = ".ast-tag.journal"
+
+
+class Destination(ABC):
+    """Takes the outcomes of a run in order: `begin`, `write` each, `complete`.
+
+    Attributes:
+        format: A key of `FORMATS`.
+        changed: Recordings that an earlier run tagged, and that are not what they were.
+    """
+
+    def __init__(self, format_: str) -> None:
+        self.format = format_
+        self.changed: Sequence[str] = ()
+
+    @abstractmethod
+    def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:
+        """Say what the outcomes are made with, before the first one.
+
+        Args:
+            run_info: Tells it; called only if somebody wants to know.
+            classes: Mid and name of each class.
+        """
+
+    def known(self, file: str) -> FileResult | None:
+        """The result of a recording that needs not be tagged again; called on another thread."""
+        return None
+
+    @abstractmethod
+    def write(self, outcome: Outcome) -> bool:
+        """Take the next outcome; whether it is new, and not one that was `known`."""
+
+    def complete(self) -> None:  # noqa: B027 — a stream has nothing left to do
+        """Every input has its outcome."""
+
+    @property
+    def kept(self) -> str:
+        """Where the outcomes are if the run breaks off now; empty if nowhere else."""
+        return ""
+
+    @property
+    def stream(self) -> TextIO | None:
+        """What is written to at once; None if results show up only at the end."""
+        return None
+
+
+class StreamDestination(Destination):
+    """Writes every outcome at once."""
+
+    def __init__(self, format_: str, stream: TextIO) -> None:
+        super().__init__(format_)
+        self._stream = stream
+        self._writer: Writer | None = None
+
+    def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
+        self._writer = make_writer(self.format, self._stream, run_info)
+        self._writer.begin()
+
+    def write(self, outcome: Outcome) -> bool:  # noqa: D102
+        assert self._writer is not None
+        self._writer.write(outcome)
+        self._stream.flush()
+        return True
+
+    def end(self) -> None:
+        """No more outcomes come, be it that the run broke off: a document is closed, and can be read."""
+        if self._writer is not None:
+            self._writer.end()
+
+    @property
+    def stream(self) -> TextIO:  # noqa: D102
+        return self._stream
+
+
+class JournalDestination(Destination):
+    """What files and folders have in common: a journal, from which an unfinished run goes on."""
+
+    def __init__(self, format_: str, journal: Journal, *, resume: bool) -> None:
+        super().__init__(format_)
+        self._journal = journal
+        self._resume = resume
+        self._run_info: Callable[[], RunInfo] | None = None
+        self._classes: Sequence[tuple[str, str]] = ()
+        self.changed = journal.changed
+
+    def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
+        self._run_info, self._classes = run_info, classes
+        self._journal.begin(Header(run_info(), classes), resume=self._resume)
+
+    def known(self, file: str) -> FileResult | None:  # noqa: D102
+        return self._journal.known(file)
+
+    def write(self, outcome: Outcome) -> bool:  # noqa: D102
+        return self._journal.add(outcome)
+
+    @property
+    def kept(self) -> str:  # noqa: D102
+        return "" if self._journal.is_empty else str(self._journal.path)
+
+    def _write_file(self, path: Path, outcomes: Iterator[Outcome]) -> None:
+        assert self._run_info is not None
+        with (
+            open_sink(str(path), overwrite=True) as stream,
+            make_writer(self.format, stream, self._run_info) as writer,
+        ):
+            for outcome in outcomes:
+                writer.write(outcome)
+
+
+class FileDestination(JournalDestination):
+    """One file for all recordings, which appears when it is complete."""
+
+    def __init__(
+        self, path: Path, format_: str, journal: Journal, *, resume: bool, keep_scores: bool
+    ) -> None:
+        super().__init__(format_, journal, resume=resume)
+        self._path = path
+        self._keep_scores = keep_scores
+
+    def complete(self) -> None:  # noqa: D102
+        if self._keep_scores:
+            labels = [name for _, name in self._classes]
+            write_score_file(scores_path(self._path), self._journal.outcomes, labels)
+        self._write_file(self._path, self._journal.outcomes())
+        self._journal.close(remove=True)
+
+
+class FolderDestination(JournalDestination):
+    """A file for each recording, in a tree like that of the recordings, as soon as it has its outcome."""
+
+    def __init__(self, folder: Path, base: Path, format_: str, journal: Journal, *, resume: bool) -> None:
+        super().__init__(format_, journal, resume=resume)
+        self._folder = folder
+        self._base = base
+
+    def known(self, file: str) -> FileResult | None:  # noqa: D102
+        result = super().known(file)
+        return result if result is not None and self._place(file).exists() else None
+
+    def write(self, outcome: Outcome) -> bool:  # noqa: D102
+        is_new = not self._journal.is_reused(outcome.file)
+        if is_new:
+            path = self._place(outcome.file)
+            with output_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            self._write_file(path, iter([outcome]))
+        self._journal.add(outcome)
+        return is_new
+
+    def complete(self) -> None:  # noqa: D102
+        self._journal.close(remove=True)
+
+    def _place(self, file: str) -> Path:
+        return self._folder / place_in_folder(file, self._base, FORMATS[self.format].suffix)
+
+
+def common_folder(paths: Sequence[str]) -> Path:
+    """The folder under which all of the paths lie; of one folder, itself."""
+    folders = [one if os.path.isdir(one) else os.path.dirname(_absolute(one)) for one in paths]  # noqa: PTH112, PTH120
+    return Path(os.path.commonpath(map(_absolute, folders)) if folders else _absolute("."))
+
+
+def place_in_folder(file: str, base: Path, suffix: str) -> Path:
+    """Where the results of a recording stand in a folder: at its path from `base`, with a suffix more.
+
+    So no two recordings share a place. One that is not under `base` stands at its absolute path, under `_`.
+    """
+    path = Path(_absolute("stdin" if file == STDOUT else file))
+    path = path.relative_to(base) if path.is_relative_to(base) else "_" / path.relative_to(path.anchor)
+    name = path.name
+    if len(os.fsencode(name + suffix)) > LONGEST_NAME - len(".part"):
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
+        name = f"{os.fsdecode(os.fsencode(name)[:150])}-{digest}"
+    return path.with_name(name + suffix)
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(path)  # noqa: PTH100 — links stay as they were named
+
+
+def journal_of(out: str) -> Path:
+    """Where the journal of an output is while its run is not complete."""
+    path = target_of(out)
+    return path / FOLDER_JOURNAL if is_folder(out) else Path(f"{path}.journal")
+
+
+def is_folder(out: str) -> bool:
+    """Whether an output is a folder with a file for each recording."""
+    return out.endswith(os.sep) or Path(out).is_dir()
+
+
+def is_complete(out: str) -> bool:
+    """Whether an output is there and no run is unfinished, so that there is nothing to go on with."""
+    path = Path(out)
+    there = any(path.iterdir()) if path.is_dir() else path.is_file()
+    return there and not journal_of(out).exists()
+
+
+@contextmanager
+def open_destination(
+    out: str,
+    format_: str,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    keep_scores: bool = False,
+    base: Path = Path(),
+) -> Iterator[Destination]:
+    """Open an output.
+
+    Args:
+        out: `-` for standard output; a device; a file; or a folder, which ends in a slash or is there.
+        format_: A key of `FORMATS`.
+        overwrite: Whether what is there may be replaced.
+        resume: Whether an unfinished run goes on, if there is one.
+        keep_scores: Whether all scores of all windows are stored beside the file.
+        base: The recordings' place in a folder is their path from here.
+
+    Raises:
+        OutputError: It exists and must not be replaced, cannot be written, or another run writes it.
+    """
+    with ExitStack() as stack:
+        path = target_of(out)
+        if out == STDOUT or (path.exists() and not path.is_file() and not path.is_dir()):
+            if resume:
+                raise UsageError("--resume goes on with a file", "Name it with --out")
+            destination = StreamDestination(format_, stack.enter_context(open_sink(out)))
+            stack.callback(destination.end)
+            yield destination
+            return
+        folder = is_folder(out)
+        with output_errors(path):
+            journal_path = journal_of(out)
+            unfinished = journal_path.is_file() and journal_path.stat().st_size > 0
+            goes_on = unfinished and resume
+            if folder and not goes_on and not overwrite and path.is_dir() and any(path.iterdir()):
+                if not unfinished:
+                    raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
+            elif not folder and path.is_file() and not overwrite and not goes_on:
+                raise OutputError(f"{out} is there already", "--overwrite replaces it; or name another file")
+            if unfinished and not resume and not overwrite:
+                raise OutputError(
+                    f"{journal_path} holds the results of an unfinished run",
+                    "--resume goes on with it, --overwrite starts anew",
+                )
+            if folder:
+                path.mkdir(parents=True, exist_ok=True)
+            journal = Journal(journal_path, out)
+        stack.callback(journal.close)
+        if folder:
+            yield FolderDestination(path, base, format_, journal, resume=goes_on)
+        else:
+            yield FileDestination(path, format_, journal, resume=goes_on, keep_scores=keep_scores)

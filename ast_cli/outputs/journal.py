@@ -1,0 +1,327 @@
+"""What a run has finished so far, on disk: whatever ends the run, the next one goes on from there.
+
+A file of JSON lines that only grows. Each run begins with a line that says what it is made with; then each
+input has one line, in order: its outcome, or where the line of an earlier run stands. So the last run's lines
+are the whole run's results, and a line that was torn is the last one. A lock lets in one process at a time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ast_cli.errors import OutputError, UsageError
+from ast_cli.outputs.records import from_record, to_record
+from ast_cli.results import FileResult, ModelInfo, Outcome, RunInfo, Stamp, display_name
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+SCHEMA = "ast-journal/1"
+SYNC_SECONDS = 1.0  # after which at the latest a line is on the disk, come what may
+FILE_KEY = b'{"file": '  # how the line of an outcome begins
+JOURNAL_KEY = b'{"journal": '  # and that of a run
+# Settings that change nothing but the rounding, and so may differ from run to run.
+OF_NO_MATTER = ("ast_tag", "torch", "device", "attn", "batch_size")
+UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)  # what a damaged line may raise
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of a run.
+
+    Attributes:
+        run: What it is made with.
+        classes: Mid and name of each class.
+    """
+
+    run: RunInfo
+    classes: Sequence[tuple[str, str]]
+
+    def to_line(self) -> dict[str, Any]:
+        """As the journal holds it."""
+        models = [asdict(model) for model in self.run.models]
+        return {"journal": SCHEMA, "models": models, "settings": self.run.settings, "classes": self.classes}
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> Header:
+        """Read it back; raises what a damaged line may raise."""
+        if line["journal"] != SCHEMA:
+            raise ValueError(line["journal"])
+        models = tuple(ModelInfo(**model) for model in line["models"])
+        return cls(RunInfo(models, line["settings"]), [(mid, name) for mid, name in line["classes"]])
+
+    def differences(self, other: Header) -> list[str]:
+        """What matters of the other run that is not as here, in words."""
+
+        def told(run: RunInfo) -> dict[str, object]:
+            settings = {key: value for key, value in run.settings.items() if key not in OF_NO_MATTER}
+            models = [f"{model.id} ({model.sha256[:8]})" for model in run.models]
+            known: dict[str, object] = json.loads(json.dumps(settings))  # tuples become lists
+            return {"model": " + ".join(models), "scores": run.models[0].scores, **known}
+
+        now, before = told(self.run), told(other.run)
+        return [
+            f"{key} was {_brief(before.get(key))}, is {_brief(now.get(key))}"
+            for key in (now | before)
+            if now.get(key) != before.get(key)
+        ]
+
+
+class Journal:
+    """An open journal, locked.
+
+    Args:
+        path: The file; made if it is not there.
+        what: What its run writes, for messages.
+
+    Raises:
+        OutputError: Another run holds it, or it cannot be written.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        self.path = path
+        self.changed: list[str] = []  # recordings that were tagged before, and are not what they were
+        self._what = what
+        self._fd = _open_locked(path, what)
+        self._size = os.fstat(self._fd).st_size
+        self._classes: Sequence[tuple[str, str]] = ()
+        self._index: _Index | None = None
+        self._lines = path.open("rb")
+        self._reused: dict[str, int] = {}
+        self._section = 0  # where the lines of this run begin
+        self._closing = threading.Event()
+        self._unsynced = False
+        self._failed: OSError | None = None
+        self._syncing = threading.Thread(target=self._sync_now_and_then, daemon=True)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no run has left anything in it."""
+        return self._size == 0
+
+    def begin(self, header: Header, *, resume: bool) -> None:
+        """Begin a run.
+
+        Args:
+            header: What it is made with.
+            resume: Whether what is there already counts; otherwise it goes.
+
+        Raises:
+            UsageError: What is there was made with other settings that matter.
+            OutputError: It is no journal, or cannot be written.
+        """
+        if resume and not self.is_empty:
+            self._read_before(header)
+        else:
+            os.ftruncate(self._fd, 0)
+            self._size = 0
+        self._classes = header.classes
+        self._section = self._append(header.to_line())
+        self._syncing.start()
+
+    def known(self, file: str) -> FileResult | None:
+        """The result of a recording from an earlier run, if it still is the same file."""
+        offset = self._index.find(file) if self._index is not None else None
+        if offset is None:
+            return None
+        try:
+            outcome = self._at(offset)
+            stamp = Stamp.of(os.stat(file))  # noqa: PTH116 — names are bytes, and there may be millions
+        except (OSError, *UNREADABLE):
+            return None
+        # What failed is tried again: a share may be mounted by now.
+        if not isinstance(outcome, FileResult) or outcome.file != file:
+            return None
+        if outcome.stamp != stamp:
+            self.changed.append(file)
+            return None
+        self._reused[file] = offset
+        return outcome
+
+    def add(self, outcome: Outcome) -> bool:
+        """Write one outcome, the next in order; whether it is new, and not one that was `known`.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        offset = self._reused.pop(outcome.file, None)
+        self._append(to_record(outcome) if offset is None else {"again": offset})
+        return offset is None
+
+    def is_reused(self, file: str) -> bool:
+        """Whether a recording was `known`, and waits for `add`."""
+        return file in self._reused
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """The outcomes of this run so far, in order."""
+        yield from _read_section(self.path, self._section, self._classes)
+
+    def close(self, *, remove: bool = False) -> None:
+        """Give up the lock; with `remove`, the run is complete and the file goes."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        if self._syncing.is_alive():
+            self._syncing.join()
+        with suppress(OSError):
+            if remove or self._size == 0:
+                self.path.unlink()
+        self._lines.close()
+        os.close(self._fd)
+
+    def _at(self, offset: int) -> Outcome:
+        self._lines.seek(offset)
+        return from_record(json.loads(self._lines.readline()), self._classes)
+
+    def _read_before(self, header: Header) -> None:
+        """Index what earlier runs have left, and cut a torn line off."""
+        before: Header | None = None
+        keys, offsets, end = array("q"), array("q"), 0
+        with self.path.open("rb") as lines:
+            for line in lines:
+                if not line.endswith(b"\n"):
+                    break
+                with suppress(*UNREADABLE):
+                    if line.startswith(FILE_KEY):
+                        file, _ = json.JSONDecoder().raw_decode(line.decode(), len(FILE_KEY))
+                        keys.append(hash(file))
+                        offsets.append(end)
+                    elif line.startswith(JOURNAL_KEY):
+                        before = Header.from_line(json.loads(line))
+                end += len(line)
+                if before is None:
+                    raise OutputError(
+                        f"{self.path} is no journal of a run, or damaged at its start",
+                        "Move it away, or start anew with --overwrite",
+                    )
+        if before is not None and (differences := header.differences(before)):
+            raise UsageError(
+                f"{self._what} was begun with other settings: {'; '.join(differences)}",
+                "Say the same again, or start anew with --overwrite",
+            )
+        os.ftruncate(self._fd, end)
+        self._size = end
+        self._index = _Index(keys, offsets)
+
+    def _append(self, document: Mapping[str, Any]) -> int:
+        """Write a line; returns where it begins."""
+        line = (json.dumps(document) + "\n").encode("ascii")
+        offset = self._size
+        try:
+            if self._failed is not None:
+                raise self._failed
+            left = memoryview(line)
+            while left:
+                left = left[os.pwrite(self._fd, left, offset + len(line) - len(left)) :]
+        except OSError as error:
+            with suppress(OSError):
+                os.ftruncate(self._fd, offset)
+            raise OutputError(
+                f"cannot write {self.path}: {error.strerror}",
+                "What was done is kept: free some space, then go on with --resume",
+            ) from error
+        self._size += len(line)
+        self._unsynced = True
+        return offset
+
+    def _sync_now_and_then(self) -> None:
+        while True:
+            closing = self._closing.wait(SYNC_SECONDS)
+            if self._unsynced:
+                self._unsynced = False
+                try:
+                    os.fsync(self._fd)
+                except OSError as error:
+                    self._failed = error
+            if closing:
+                return
+
+
+class _Index:
+    """Where the last line of each recording stands, in 16 bytes each: there may be millions."""
+
+    def __init__(self, keys: array[int], offsets: array[int]) -> None:
+        import numpy as np
+
+        numbers = np.frombuffer(keys, np.int64)
+        order = np.argsort(numbers, kind="stable")
+        self._keys: NDArray[np.int64] = numbers[order]
+        self._offsets: NDArray[np.int64] = np.frombuffer(offsets, np.int64)[order]
+
+    def find(self, file: str) -> int | None:
+        place = int(self._keys.searchsorted(hash(file), side="right")) - 1
+        if place < 0 or self._keys[place] != hash(file):
+            return None
+        return int(self._offsets[place])
+
+
+def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
+    """What an unfinished run has left, for a reader: what it was made with, and its outcomes in order.
+
+    Raises:
+        ValueError: It is no journal.
+    """
+    section = 0
+    with path.open("rb") as lines:
+        header, end = None, 0
+        for line in lines:
+            if line.startswith(JOURNAL_KEY) and line.endswith(b"\n"):
+                try:
+                    header, section = Header.from_line(json.loads(line)), end
+                except UNREADABLE as error:
+                    raise ValueError("damaged") from error
+            end += len(line)
+    if header is None:
+        raise ValueError("no journal")
+    return header, _read_section(path, section, header.classes)
+
+
+def _read_section(path: Path, section: int, classes: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
+    """The outcomes of the run whose header stands at `section`."""
+    with path.open("rb") as lines, path.open("rb") as again:
+
+        def at(offset: int) -> Outcome:
+            again.seek(offset)
+            return from_record(json.loads(again.readline()), classes)
+
+        lines.seek(section)
+        lines.readline()
+        for line in lines:
+            if not line.endswith(b"\n"):  # torn, and so the last
+                return
+            record = json.loads(line)
+            yield at(record["again"]) if "again" in record else from_record(record, classes)
+
+
+def _open_locked(path: Path, what: str) -> int:
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Between opening and locking, the run that held it may have removed it.
+            if path.exists() and os.path.samestat(os.fstat(fd), path.stat()):
+                return fd
+        except BlockingIOError:
+            os.close(fd)
+            raise OutputError(
+                f"another run is writing {what} at this moment", "Let it end, or name another output"
+            ) from None
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _brief(value: object) -> str:
+    text = json.dumps(value)
+    return display_name(text if len(text) < 60 else text[:57] + "…")

@@ -1,0 +1,102 @@
+"""Outcomes <-> JSON objects, exact to the last bit and compact, as the journal holds them.
+
+Labels are indices, whose names stand once in the journal; arrays are bytes in base64.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from dataclasses import astuple
+from typing import Any
+
+from ast_cli.results import (
+    Classes,
+    Event,
+    FileFailure,
+    FileResult,
+    Outcome,
+    Stamp,
+    Tag,
+    Windows,
+    WindowScores,
+)
+
+
+def to_record(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as a JSON object; `file` comes first."""
+    if isinstance(outcome, FileFailure):
+        return {"file": outcome.file, "error": outcome.error, "message": outcome.message}
+    record: dict[str, Any] = {
+        "file": outcome.file,
+        "stamp": outcome.stamp and astuple(outcome.stamp),
+        "facts": [outcome.duration, outcome.seconds_heard, outcome.sample_rate, outcome.channels],
+        "scores": outcome.scores,
+        "tags": [[tag.index, tag.score] for tag in outcome.tags],
+        "warnings": outcome.warnings,
+    }
+    if isinstance(outcome.windows, Windows):
+        record["windows"] = {name: _text(one.tobytes()) for name, one in outcome.windows.arrays().items()}
+    if outcome.events is not None:
+        record["events"] = [
+            [one.start, one.end, one.index, one.score, one.mean_score] for one in outcome.events
+        ]
+    kept = outcome.window_scores
+    if kept is not None:
+        record["window_scores"] = [_text(one.tobytes()) for one in (kept.start, kept.end, kept.scores)]
+    return record
+
+
+def from_record(record: dict[str, Any], classes: Classes) -> Outcome:
+    """The outcome that `to_record` made the object of.
+
+    Args:
+        record: As `to_record` returns it, or as it comes out of JSON.
+        classes: What the indices mean.
+
+    Raises:
+        KeyError: It is not such an object; or IndexError, TypeError, ValueError.
+    """
+    if "error" in record:
+        return FileFailure(record["file"], record["error"], record["message"])
+    windows = record.get("windows")
+    events = record.get("events")
+    kept = record.get("window_scores")
+    duration, heard, sample_rate, channels = record["facts"]
+    return FileResult(
+        file=record["file"],
+        duration=duration,
+        seconds_heard=heard,
+        sample_rate=sample_rate,
+        channels=channels,
+        tags=tuple(
+            Tag(rank, index, *classes[index], score)
+            for rank, (index, score) in enumerate(record["tags"], start=1)
+        ),
+        windows=()
+        if windows is None
+        else Windows.from_arrays(classes, {name: b64decode(text) for name, text in windows.items()}),
+        scores=record["scores"],
+        warnings=tuple(record["warnings"]),
+        events=None
+        if events is None
+        else tuple(
+            Event(start, end, index, *classes[index], score, mean)
+            for start, end, index, score, mean in events
+        ),
+        window_scores=None if kept is None else _window_scores(kept),
+        stamp=record["stamp"] and Stamp(*record["stamp"]),
+    )
+
+
+def _window_scores(texts: list[str]) -> WindowScores:
+    import numpy as np
+
+    start, end, scores = map(b64decode, texts)
+    starts = np.frombuffer(start, np.float64)
+    return WindowScores(
+        starts, np.frombuffer(end, np.float64), np.frombuffer(scores, np.float32).reshape(len(starts), -1)
+    )
+
+
+def _text(raw: bytes) -> str:
+    return b64encode(raw).decode("ascii")
