@@ -10,7 +10,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -211,14 +211,21 @@ def journal_of(out: str) -> Path:
 
 def is_folder(out: str) -> bool:
     """Whether an output is a folder with a file for each recording."""
-    return out.endswith(os.sep) or Path(out).is_dir()
+    return out.endswith(os.sep) or os.path.isdir(out)  # noqa: PTH112 — Path.is_dir may raise
 
 
 def is_complete(out: str) -> bool:
     """Whether an output is there and no run is unfinished, so that there is nothing to go on with."""
-    path = Path(out)
-    there = any(path.iterdir()) if path.is_dir() else path.is_file()
-    return there and not journal_of(out).exists()
+    with suppress(OSError):
+        path = Path(out)
+        there = any(path.iterdir()) if path.is_dir() else path.is_file()
+        return there and not journal_of(out).exists()
+    return False  # opening it will say why it cannot be looked at
+
+
+def _is_device(path: Path) -> bool:
+    with output_errors(path):
+        return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextmanager
@@ -246,7 +253,7 @@ def open_destination(
     """
     with ExitStack() as stack:
         path = target_of(out)
-        if out == STDOUT or (path.exists() and not path.is_file() and not path.is_dir()):
+        if out == STDOUT or _is_device(path):
             if resume:
                 raise UsageError("--resume goes on with a file", "Name it with --out")
             destination = StreamDestination(format_, stack.enter_context(open_sink(out)))

@@ -25,6 +25,7 @@ import torch
 from ast_cli import Tagger, __version__
 from ast_cli.cli.app import main
 from ast_cli.errors import ExitCode
+from ast_cli.outputs.journal import read_journal
 from ast_cli.results import display_name
 from tests.checkpoints import random_config, save_random_checkpoint
 from tests.cli.known import TAGS, plain, save_known_checkpoint
@@ -243,11 +244,17 @@ def test_json_is_one_document_that_says_how_it_was_made(here: Path, known: str) 
             "batch_size": 8,
             "top_k": 2,
             "threshold": None,
+            "include": [],
+            "exclude": [],
+            "rollup": False,
+            "events": None,
             "aggregate": "mean",
             "channel": None,
             "window": None,
             "hop": None,
+            "short": "pad",
             "timeline": True,
+            "keep_scores": False,
         },
         "results": [
             {"file": "clip.wav", "duration": 1.0, "seconds_heard": 0.995, "channels": 1, "windows": [one]}
@@ -396,27 +403,40 @@ def test_without_a_model_what_is_there_already_stays(here: Path) -> None:
     assert not Path("out.csv.part").exists()
 
 
-@pytest.mark.parametrize("out", ["nowhere/out.csv", "folder.csv", "clip.wav/out.csv", "long" * 99 + ".csv"])
+@pytest.mark.parametrize("out", ["nowhere/out.csv", "clip.wav/out.csv", "long" * 99 + ".csv"])
 def test_where_nothing_can_be_written_one_line_says_so(out: str, here: Path, known: str) -> None:
-    Path("folder.csv").mkdir()
     done = ast_tag("clip.wav", "-m", known, "-o", out)
     assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
     assert out in done.one_line()
 
 
 def test_on_a_full_disk_what_was_written_is_kept(here: Path, known: str) -> None:
-    limit = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))"  # one file's labels
-    )
+    # Room for the journal's first line, of 527 classes, and the labels of one file.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (45_000, 45_000))"
     arguments = ("clip.wav", "long.wav", "-k0", "-b1", "-m", known, "-o", "out.jsonl")
     done = in_a_process(*arguments, before=limit)
     assert done.code == ExitCode.CANNOT_RUN
     kept, error = done.errors
-    assert kept.endswith("kept in out.jsonl.part")
-    assert error.startswith("ast-tag: cannot write out.jsonl: ")
+    assert kept == "1 tagged, 0 failed before the end; kept in out.jsonl.journal: --resume goes on from there"
+    assert error.startswith("ast-tag: cannot write out.jsonl.journal: ")
     assert not Path("out.jsonl").exists()
-    first = Path("out.jsonl.part").read_text().splitlines()[0]
-    assert len(json.loads(first)["tags"]) == 527
+    done = in_a_process(*arguments, "--resume")
+    assert done.code == ExitCode.OK
+    assert "1 tagged, 0 failed, 1 skipped" in done.one_line()
+    assert [len(json.loads(line)["tags"]) for line in Path("out.jsonl").read_text().splitlines()] == [527] * 2
+
+
+def test_a_disk_too_full_for_the_results_costs_nothing_that_was_done(here: Path, known: str) -> None:
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))"
+    arguments = ("clip.wav", "-k0", "-b1", "-m", known, "-o", "out.jsonl")
+    done = in_a_process(*arguments, before=limit)
+    assert done.code == ExitCode.CANNOT_RUN
+    assert done.errors[-1].startswith("ast-tag: cannot write out.jsonl: ")
+    assert not Path("out.jsonl").exists()
+    assert not Path("out.jsonl.part").exists()
+    done = in_a_process(*arguments, "--resume")
+    assert "0 tagged, 0 failed, 1 skipped" in done.closing + done.err
+    assert len(json.loads(Path("out.jsonl").read_text())["tags"]) == 527
 
 
 def test_a_recording_is_never_overwritten_by_its_results(here: Path, known: str) -> None:
@@ -427,10 +447,13 @@ def test_a_recording_is_never_overwritten_by_its_results(here: Path, known: str)
     assert Path("clip.wav").read_bytes() == before
 
 
-def test_a_folder_is_no_output(here: Path, known: str) -> None:
+def test_a_folder_with_something_in_it_is_no_output(here: Path, known: str) -> None:
     done = ast_tag("clip.wav", "-m", known, "-o", ".", "-f", "csv")
     assert done.code == ExitCode.CANNOT_RUN
-    assert "is a folder" in done.one_line()
+    assert ". is not empty" in done.one_line()
+    done = ast_tag("clip.wav", "-m", known, "-o", ".")
+    assert done.code == ExitCode.USAGE
+    assert "--format" in done.one_line()
 
 
 def test_results_do_not_suffer_where_nobody_reads_the_messages(here: Path, known: str) -> None:
@@ -492,10 +515,11 @@ def test_fail_fast_stops_at_the_first_failure_and_keeps_the_rest(here: Path, kno
     done = ast_tag("clip.wav", "notes.wav", "long.wav", "-b1", "--fail-fast", "-m", known, "-o", "out.csv")
     error, kept = done.errors
     assert done.code == ExitCode.SOME_FAILED
-    assert kept == "1 tagged, 1 failed before the end; kept in out.csv.part"
+    assert kept == "1 tagged, 1 failed before the end; kept in out.csv.journal: --resume goes on from there"
     assert error.startswith("ast-tag: notes.wav: ")
-    assert Path("out.csv.part").read_text() == HEADER + CLIP_ROWS
     assert not Path("out.csv").exists()
+    _, outcomes = read_journal(Path("out.csv.journal"))
+    assert [outcome.file for outcome in outcomes] == ["clip.wav", "notes.wav"]
 
 
 @pytest.mark.parametrize(
@@ -675,25 +699,26 @@ def test_a_reader_that_has_read_enough_is_no_failure(here: Path, known: str) -> 
 
 
 def test_after_an_interruption_what_was_done_is_kept(here: Path, known: str) -> None:
-    part = Path("out.json.part")
+    journal = Path("out.json.journal")
     may_interrupt = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     arguments = ("--files-from", "-", "-b1", "--workers", "1", "-k1", "-m", known, "-o", "out.json")
     with start(*arguments, before=may_interrupt) as process:
         assert process.stdin
         process.stdin.write(b"notes.wav\n" + b"clip.wav\n" * 9)
         process.stdin.flush()  # and leave it open: the run goes on waiting for more
-        wait_for(process, lambda: part.exists() and part.read_text().count('"file"') >= 3)
+        wait_for(process, lambda: journal.exists() and journal.read_text().count('"file"') >= 3)
         process.send_signal(signal.SIGINT)
         err = process.communicate(timeout=120)[1].decode()
     assert process.returncode == ExitCode.INTERRUPTED
     *_, kept, last = err.splitlines()
     assert "Traceback" not in err
-    assert re.fullmatch(r"\d tagged, 1 failed before the end; kept in out\.json\.part", kept)
+    how = r"\d tagged, 1 failed before the end; kept in out\.json\.journal: --resume goes on from there"
+    assert re.fullmatch(how, kept)
     assert last == "ast-tag: interrupted"
-    document = json.loads(part.read_text())
-    assert {result["file"] for result in document["results"]} == {"clip.wav"}
-    assert len(document["results"]) in (int(kept[0]) - 1, int(kept[0]))  # counted, then written
-    assert [error["file"] for error in document["errors"]] == ["notes.wav"]
+    outcomes = [outcome.file for outcome in read_journal(journal)[1]]
+    assert outcomes[0] == "notes.wav"
+    assert set(outcomes[1:]) == {"clip.wav"}
+    assert len(outcomes) - 1 in (int(kept[0]), int(kept[0]) + 1)  # written, then counted
     assert not Path("out.json").exists()
 
 
