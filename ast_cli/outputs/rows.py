@@ -16,8 +16,8 @@ COLUMNS = ("file", "start", "end", "rank", "index", "mid", "label", "score")
 class CsvWriter(Writer):
     """Comma-separated rows with a header, quoted where needed.
 
-    Rows are the recording's, from 0 to its duration; or its windows' where it has any; or its events' where they
-    were asked for, their rank then being their order in time.
+    Rows are the recording's, from 0 to its duration; or its windows' where it has any; or its events' where
+    they were asked for, their rank then being their order in time.
     """
 
     suffix = ".csv"
