@@ -20,6 +20,7 @@ from ast_cli.outputs.annotations import (
     VttWriter,
 )
 from ast_cli.outputs.documents import JsonlWriter, JsonWriter
+from ast_cli.outputs.parquet import ParquetWriter, require_pyarrow
 from ast_cli.outputs.rows import CsvWriter, PlainWriter, TsvWriter
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.outputs.table import TableWriter
@@ -34,6 +35,7 @@ FORMATS: dict[str, type[Writer]] = {
     "jsonl": JsonlWriter,
     "csv": CsvWriter,
     "tsv": TsvWriter,
+    "parquet": ParquetWriter,
     "audacity": AudacityWriter,
     "raven": RavenWriter,
     "dcase": DcaseWriter,
@@ -47,10 +49,13 @@ def choose_format(asked: str | None, out: str) -> str:
     """The format asked for, or else the one that the suffix of the output file names.
 
     Raises:
+        EngineError: It needs an extra that is not installed.
         UsageError: There is no such format, or the suffix names none.
     """
     format_ = _format_of(out) if asked is None else asked
     require_choice("format", format_, tuple(FORMATS))
+    if format_ == "parquet":
+        require_pyarrow()  # now, rather than once a model has been fetched
     return format_
 
 
