@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn
@@ -133,6 +134,28 @@ def test_a_document_broken_off_is_whole() -> None:
         run()
     document = json.loads(stream.getvalue())
     assert [len(document[key]) for key in ("results", "errors")] == [1, 1]
+
+
+def test_failures_wait_for_the_end_of_a_document_without_taking_memory() -> None:
+    class Counting(io.TextIOBase):
+        written = 0
+
+        def write(self, text: str) -> int:
+            self.written += len(text)
+            return len(text)
+
+    stream = Counting()
+    tracemalloc.start()
+    try:
+        with make_writer("json", stream, run_info) as writer:
+            for number in range(5000):
+                writer.write(FileFailure(f"{number}.wav", "unreadable", "y" * 2000))
+            before = stream.written
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert stream.written > before + 10e6
+    assert peak < 4e6
 
 
 def test_an_ensemble_is_named_with_its_members() -> None:

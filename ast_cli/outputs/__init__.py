@@ -1,7 +1,7 @@
 """Results -> text, one small writer a format; `FORMATS` is the table of them.
 
-A writer is told of every outcome as it comes and writes it at once. It knows its stream and nothing of
-where the stream leads.
+A writer is told of every outcome as it comes and keeps next to nothing of it in memory. It knows its stream
+and nothing of where the stream leads.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ from pathlib import PurePath
 from typing import TextIO
 
 from ast_cli.errors import UsageError
+from ast_cli.outputs.annotations import (
+    AudacityWriter,
+    DcaseWriter,
+    RavenWriter,
+    RttmWriter,
+    SrtWriter,
+    VttWriter,
+)
 from ast_cli.outputs.documents import JsonlWriter, JsonWriter
+from ast_cli.outputs.parquet import ParquetWriter, require_pyarrow
 from ast_cli.outputs.rows import CsvWriter, PlainWriter, TsvWriter
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.outputs.table import TableWriter
@@ -19,12 +28,20 @@ from ast_cli.outputs.writer import Writer
 from ast_cli.results import RunInfo
 from ast_cli.settings import require_choice
 
+# Where two have a suffix in common, it names the first.
 FORMATS: dict[str, type[Writer]] = {
     "table": TableWriter,
     "json": JsonWriter,
     "jsonl": JsonlWriter,
     "csv": CsvWriter,
     "tsv": TsvWriter,
+    "parquet": ParquetWriter,
+    "audacity": AudacityWriter,
+    "raven": RavenWriter,
+    "dcase": DcaseWriter,
+    "rttm": RttmWriter,
+    "vtt": VttWriter,
+    "srt": SrtWriter,
 }
 
 
@@ -32,17 +49,26 @@ def choose_format(asked: str | None, out: str) -> str:
     """The format asked for, or else the one that the suffix of the output file names.
 
     Raises:
+        EngineError: It needs an extra that is not installed.
         UsageError: There is no such format, or the suffix names none.
     """
-    if asked is not None:
-        require_choice("format", asked, tuple(FORMATS))
-        return asked
+    format_ = _format_of(out) if asked is None else asked
+    require_choice("format", format_, tuple(FORMATS))
+    if format_ == "parquet":
+        require_pyarrow()  # now, rather than once a model has been fetched
+    return format_
+
+
+def _format_of(out: str) -> str:
+    """The format with the longest suffix that the file's name has behind something else."""
     if out == STDOUT:
         return "table"
-    suffix = PurePath(out).suffix.removeprefix(".").lower()
-    if suffix != "txt" and suffix not in FORMATS:
+    name = PurePath(out).name.lower()
+    suffixes = {format_: writer.suffix for format_, writer in FORMATS.items()}
+    named = [format_ for format_, suffix in suffixes.items() if name.endswith(suffix) and name != suffix]
+    if not named:
         raise UsageError(f"the suffix of {out} names no format", f"Say --format, one of {', '.join(FORMATS)}")
-    return "table" if suffix == "txt" else suffix
+    return max(named, key=lambda format_: len(suffixes[format_]))
 
 
 def make_writer(format_: str, stream: TextIO, run_info: Callable[[], RunInfo]) -> Writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,6 +12,7 @@ from ast_cli.outputs.writer import Writer
 from ast_cli.results import Event, FileFailure, FileResult, ModelInfo, Tag, display_name
 
 SCHEMA = "ast-tag/1"
+ERRORS_IN_MEMORY = 2**20  # bytes
 
 
 class JsonWriter(Writer):
@@ -21,27 +23,45 @@ class JsonWriter(Writer):
     def begin(self) -> None:
         """Write what the run is made with, and open the list of results."""
         run = self.run_info()
-        self._errors: list[dict[str, Any]] = []
-        self._separator = "\n"
+        # They come last, and there may be millions: one a line, in a file where they are many.
+        self._errors = tempfile.SpooledTemporaryFile(  # noqa: SIM115 — open until the end
+            ERRORS_IN_MEMORY, "w+", encoding="utf-8", newline="\n"
+        )
         head = {"schema": SCHEMA, "model": _model(run.models), "settings": run.settings}
         text = _inert(json.dumps(head, indent=2, ensure_ascii=False))
-        self.stream.write(text.removesuffix("\n}") + ',\n  "results": [')
+        self.stream.write(text.removesuffix("\n}") + ",\n")
+        self._begin_list("results")
 
     def result(self, result: FileResult) -> None:
         """Write one entry of the list."""
-        self.stream.write(f"{self._separator}    {_dump(result_document(result))}")
-        self._separator = ",\n"
+        self._entry(_dump(result_document(result)))
 
     def failure(self, failure: FileFailure) -> None:
         """Keep it for the list at the end."""
-        self._errors.append(failure_document(failure))
+        self._errors.write(_dump(failure_document(failure)) + "\n")
 
     def end(self) -> None:
         """Close the results and write the errors."""
-        errors = ",".join(f"\n    {_dump(error)}" for error in self._errors)
-        closing = "\n  " if self._errors else ""
-        after_results = "\n  " if self._separator == ",\n" else ""
-        self.stream.write(f'{after_results}],\n  "errors": [{errors}{closing}]\n}}\n')
+        with self._errors as errors:
+            self._end_list()
+            self.stream.write(",\n")
+            self._begin_list("errors")
+            errors.seek(0)
+            for error in errors:
+                self._entry(error.removesuffix("\n"))
+            self._end_list()
+            self.stream.write("\n}\n")
+
+    def _begin_list(self, name: str) -> None:
+        self.stream.write(f'  "{name}": [')
+        self._separator = "\n"
+
+    def _entry(self, text: str) -> None:
+        self.stream.write(f"{self._separator}    {text}")
+        self._separator = ",\n"
+
+    def _end_list(self) -> None:
+        self.stream.write("]" if self._separator == "\n" else "\n  ]")
 
 
 class JsonlWriter(Writer):
