@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+FRAME_SECONDS = 0.025
+FRAME_SHIFT_SECONDS = 0.010
+FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_SECONDS)  # times are divided by it: 35 * 0.01 is not 0.35
+
+
 class Classes(Protocol):
     """Mid and name of a class by its index."""
 

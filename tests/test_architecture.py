@@ -41,7 +41,7 @@ KNOW_ONLY = {
     "results": "errors",
     "outputs": "errors results settings",
     "audio": "errors results",
-    "aggregate": "errors events features results selection settings",
+    "aggregate": "errors events results selection settings",
     "batches": "aggregate errors features results",
     "events": "labels results settings",
     "selection": "errors labels results settings",
