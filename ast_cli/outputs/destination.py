@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -144,8 +144,9 @@ class FileDestination(JournalDestination):
 
     def complete(self) -> None:  # noqa: D102
         if self._keep_scores:
-            labels = [name for _, name in self._classes]
-            write_score_file(scores_path(self._path), self._journal.outcomes, labels)
+            assert self._run_info is not None
+            header = Header(self._run_info(), self._classes)
+            write_score_file(scores_path(self._path), self._journal.outcomes, header)
         self._write_file(self._path, self._journal.outcomes())
         self._journal.close(remove=True)
 
@@ -183,6 +184,15 @@ def common_folder(paths: Sequence[str]) -> Path:
     """The folder under which all of the paths lie; of one folder, itself."""
     folders = [one if os.path.isdir(one) else os.path.dirname(_absolute(one)) for one in paths]  # noqa: PTH112, PTH120
     return Path(os.path.commonpath(map(_absolute, folders)) if folders else _absolute("."))
+
+
+def folder_of_all(files: Iterable[str]) -> Path:
+    """The folder under which all files lie, of which there may be any number."""
+    common: str | None = None
+    for file in files:
+        folder = os.path.dirname(_absolute(file))  # noqa: PTH120
+        common = folder if common is None else os.path.commonpath([common, folder])
+    return Path(common or _absolute("."))
 
 
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
