@@ -25,7 +25,7 @@ ORDER = """
     events
     features · model
     aggregate · audio · engine
-    batches · stored · windows
+    batches · clips · stored · windows
     tagger
     training
     doctor · verify
@@ -44,6 +44,7 @@ KNOW_ONLY = {
     "aggregate": "errors events results selection settings",
     "batches": "aggregate errors features results",
     "events": "labels results settings",
+    "clips": "audio errors outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
     "model": "checkpoint config errors layouts model_outputs settings",

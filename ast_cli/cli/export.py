@@ -88,8 +88,8 @@ def export(
 ) -> None:
     """Write the results of a run in another format, or with other labels: the model is not needed.
 
-    The options mean what they mean for `tag`, and have the same defaults, whatever the run was made with.
-    What `tag --keep-scores` stored gives everything anew, to the digit; other results, what they kept.
+    The options mean what they mean for `tag`, and have the same defaults, whatever the run had.
+    What `tag --keep-scores` stored gives everything anew, to the digit; others give what they kept.
     """
     from ast_cli.outputs.destination import folder_of_all, is_folder
     from ast_cli.outputs.direct import open_output
