@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from ast_cli.errors import ExitCode
-from ast_cli.outputs import FORMATS
+from ast_cli.errors import EngineError, ExitCode
+from ast_cli.outputs import FORMATS, choose_format
 from tests.cli.known import LOGITS, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag
 
@@ -39,6 +39,14 @@ CASES = [
     if format_ in ("json", "csv") or (place - number) % 3 == 0
 ]
 law = pytest.mark.parametrize(("format_", "settings"), CASES)
+
+
+def usable(format_: str) -> str:
+    """The format, unless it needs an extra that is not here."""
+    try:
+        return choose_format(format_, "-")
+    except EngineError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +107,7 @@ def written(out: Path) -> bytes:
 
 @law
 def test_an_export_is_what_the_run_would_have_written(format_: str, settings: str, tmp_path: Path) -> None:
-    name, options = which(format_), ("--format", format_, *SETTINGS[settings])
+    name, options = which(format_), ("--format", usable(format_), *SETTINGS[settings])
     tag(name, *options, "--out", str(tmp_path / "run"))
     export(f"{name}.jsonl", *options, "--out", tmp_path / "again")
     assert written(tmp_path / "again") == written(tmp_path / "run")
@@ -110,18 +118,49 @@ def test_an_export_is_what_the_run_would_have_written(format_: str, settings: st
 def test_labels_alone_give_the_same_within_their_rounding(
     format_: str, settings: str, tmp_path: Path
 ) -> None:
-    name, options = which(format_), ("--format", format_, *SETTINGS[settings])
+    name, options = which(format_), ("--format", usable(format_), *SETTINGS[settings])
     if settings == "a threshold for each class":
         pytest.skip("its classes are known to the model alone")
     export(f"{name}.jsonl", *options, "--out", tmp_path / "exact")
     export(f"{name}.all.jsonl", *options, "--out", tmp_path / "rounded")
-    exact, rounded = (written(tmp_path / which_).decode("latin-1") for which_ in ("exact", "rounded"))
+    if b"\0" in written(tmp_path / "exact"):
+        pytest.skip("no text, in which numbers could be found")
+    exact, rounded = (written(tmp_path / which_).decode() for which_ in ("exact", "rounded"))
     if format_ == "json":  # lines alone do not tell the model
         exact, rounded = (text[text.index('"results"') :] for text in (exact, rounded))
     number = re.compile(r"\d+\.\d+")
     assert number.sub("", rounded) == number.sub("", exact)
-    one, other = ([*map(float, number.findall(text))] for text in (exact, rounded))
-    assert one == pytest.approx(other, abs=2e-6)
+    for one, other in zip(*(map(float, number.findall(text)) for text in (exact, rounded)), strict=True):
+        # What is above 1 are times, which results have with three decimals.
+        assert one == pytest.approx(other, abs=2e-6 if one <= 1 else 1e-3, rel=0)
+
+
+def test_with_all_scores_it_does_not_matter_which_labels_the_run_kept(tmp_path: Path) -> None:
+    run = str(tmp_path / "r.json")
+    tag(
+        "many",
+        "--out",
+        run,
+        "--keep-scores",
+        "--rollup",
+        "--aggregate",
+        "max",
+        "--include",
+        "Animal/**",
+        "-k",
+        "1",
+    )
+    for options in (("--aggregate", "mean"), ("--aggregate", "mean", "--timeline", "--events")):
+        export(run, *options, "--out", tmp_path / "again.csv", "--overwrite")
+        tag("many", *options, "--out", str(tmp_path / "run.csv"), "--overwrite")
+        assert (tmp_path / "again.csv").read_bytes() == (tmp_path / "run.csv").read_bytes()
+
+
+def test_windows_become_files_as_the_run_did_it_unless_told_otherwise(tmp_path: Path) -> None:
+    tag("many", "--out", str(tmp_path / "r.jsonl"), "--keep-scores", "--aggregate", "max")
+    done = tag("many", "--aggregate", "max", "-f", "csv")
+    assert export(tmp_path / "r.jsonl", "-f", "csv").out == done.out
+    assert done.out != tag("many", "-f", "csv").out
 
 
 def test_standard_output_gets_what_a_file_would(tmp_path: Path) -> None:
@@ -143,7 +182,7 @@ def test_an_export_can_be_exported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("format_", [one for one in FORMATS if one != "table"])
 def test_a_folder_gets_the_same_files(format_: str, tmp_path: Path) -> None:
-    tag("many", "-f", format_, "--out", f"{tmp_path}/run/")
+    tag("many", "-f", usable(format_), "--out", f"{tmp_path}/run/")
     export("many.jsonl", "-f", format_, "--out", f"{tmp_path}/again/")
     run, again = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
