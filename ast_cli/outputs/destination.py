@@ -200,6 +200,8 @@ def place_in_folder(file: str, base: Path, suffix: str) -> Path:
 
     So no two recordings share a place. One that is not under `base` stands at its absolute path, under `_`.
     """
+    # A list may name what no file can be called, whose failure is a result, too.
+    file = file.replace("\0", "\N{SYMBOL FOR NULL}")
     path = Path(_absolute("stdin" if file == STDOUT else file))
     path = path.relative_to(base) if path.is_relative_to(base) else "_" / path.relative_to(path.anchor)
     name = path.name

@@ -356,6 +356,16 @@ def test_names_that_are_no_text_come_back(tmp_path: Path, monkeypatch: pytest.Mo
     assert (Path("again") / f"{name}.csv").read_bytes() == (Path("run") / f"{name}.csv").read_bytes()
 
 
+def test_a_name_that_no_file_can_have_has_its_place_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"a\0b.wav\n")
+    listed = ("--files-from", str(tmp_path / "list"), *HEARD)
+    assert ast_tag("tag", *listed, "-f", "jsonl", "-o", f"{tmp_path}/run/").code == ExitCode.SOME_FAILED
+    assert ast_tag("tag", *listed, "-o", str(tmp_path / "r.jsonl")).code == ExitCode.SOME_FAILED
+    export(tmp_path / "r.jsonl", "-f", "jsonl", "-o", f"{tmp_path}/again/")
+    for folder in ("run", "again"):
+        assert (tmp_path / folder / "a␀b.wav.jsonl").read_bytes() == (tmp_path / "r.jsonl").read_bytes()
+
+
 def test_a_document_tells_the_settings_it_was_exported_with(tmp_path: Path) -> None:
     export("many.jsonl", "--top-k", "1", "--events", "--out", tmp_path / "r.json")
     settings = json.loads((tmp_path / "r.json").read_text())["settings"]
