@@ -193,6 +193,11 @@ def test_scores_beside_give_all_scores_and_exact_times(name: str, tmp_path: Path
             )
 
 
+def test_a_run_in_which_everything_failed_has_its_failures(tmp_path: Path) -> None:
+    stored = read_results(str(with_scores(tmp_path / "r.jsonl", [OUTCOMES[1]])))
+    assert ([*stored.outcomes()], stored.classes) == ([OUTCOMES[1]], CLASSES)
+
+
 def test_standard_input_is_read_as_often_as_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = write(tmp_path / "r.jsonl", OUTCOMES).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
@@ -282,6 +287,7 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "a list for a label": lines_with(lambda line: line["tags"][0].update(label=["Dog"])),
     "windows in disorder": lines_with(lambda line: line["windows"].reverse()),
     "an event backwards": lines_with(lambda line: line["events"][0].update(end=-1)),
+    "an event of no length": lines_with(lambda line: line["events"][0].update(end=0)),
 }
 
 

@@ -12,7 +12,7 @@ from ast_cli.cli import options
 from ast_cli.cli.export import read_threshold
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode
-from ast_cli.results import display_name
+from ast_cli.results import FileResult, display_name
 from ast_cli.settings import ClipFormat, EventSettings, LabelSettings
 
 CUT = "What is cut"
@@ -119,7 +119,8 @@ def clips(
     screen = TagScreen(quiet=quiet, verbose=False)
     base = folder_of_all(stored.files())
     cutting = ClipSettings(margin, most, format_)
-    next(replay.outcomes(), None)  # what cannot be had is said before a folder is made
+    # What cannot be had is said before a folder is made.
+    next((outcome for outcome in replay.outcomes() if isinstance(outcome, FileResult)), None)
     folder = open_folder(out, overwrite=overwrite)
     cutter = Cutter(replay.outcomes, labels.names, folder, base, audio, cutting)
     counts: Counter[str] = Counter()

@@ -101,7 +101,7 @@ def _tags(entries: Sequence[Mapping[str, Any]], classes: Sequence[tuple[str, str
 
 def _event(one: Mapping[str, Any], classes: Sequence[tuple[str, str]]) -> Event:
     start, end, score, mean = (float(one[name]) for name in ("start", "end", "score", "mean_score"))
-    if not 0 <= start <= end:
+    if not 0 <= start < end:
         raise ValueError("an event ends before it starts")
     return Event(start, end, *_known(one, classes), score, mean)
 

@@ -154,6 +154,8 @@ def test_windows_or_events_do_as_well(results: str, here: Path) -> None:
 
 
 def test_results_without_either_are_refused_before_anything_is_made(here: Path) -> None:
+    lines = Path("few.jsonl").read_text()
+    Path("few.jsonl").write_text('{"file": "x.wav", "error": "empty", "message": "it is empty"}\n' + lines)
     done = clips(results="few.jsonl")
     assert done.code == ExitCode.CANNOT_RUN
     assert "holds neither windows nor events" in done.one_line()

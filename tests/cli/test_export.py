@@ -19,6 +19,7 @@ from ast_cli.errors import EngineError, ExitCode
 from ast_cli.outputs import FORMATS, choose_format
 from tests.cli.known import LOGITS, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag
+from tests.cli.test_startup import command, heavy_modules
 
 ROOT = Path(__file__).parents[2]
 HEARD = ("--model", "tiny", "--window", "2", "--hop", "1.28", "--short", "crop")
@@ -197,6 +198,12 @@ def test_the_journal_of_a_run_that_was_broken_off_can_be_exported(tmp_path: Path
     assert not (tmp_path / "r.jsonl").exists()
     found = export(tmp_path / "r.jsonl.journal", "-f", "jsonl").out.splitlines()
     assert found == export("many.jsonl", "-f", "jsonl").out.splitlines()[:2]
+
+
+def test_no_network_is_loaded(stored: Path) -> None:
+    out, heavy = heavy_modules(command("export", "many.jsonl", "-f", "csv", "--events"))
+    assert out.startswith("file,start,end")
+    assert heavy == {"numpy"}
 
 
 # What was not kept
