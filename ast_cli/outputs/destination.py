@@ -273,8 +273,11 @@ def open_destination(
             if folder and not goes_on and not overwrite and path.is_dir() and any(path.iterdir()):
                 if not unfinished:
                     raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
-            elif not folder and path.is_file() and not overwrite and not goes_on:
-                raise OutputError(f"{out} is there already", "--overwrite replaces it; or name another file")
+            elif not folder and not overwrite and not goes_on:
+                for one in (path, scores_path(path)) if keep_scores else (path,):
+                    if one.is_file():
+                        remedy = "--overwrite replaces it; or name another file"
+                        raise OutputError(f"{out if one == path else one} is there already", remedy)
             if unfinished and not resume and not overwrite:
                 raise OutputError(
                     f"{journal_path} holds the results of an unfinished run",

@@ -305,6 +305,16 @@ def test_an_output_that_is_there_is_replaced_only_if_asked(tmp_path: Path) -> No
     assert out.read_text().startswith("file,")
 
 
+def test_scores_that_are_there_are_replaced_only_if_asked(tmp_path: Path) -> None:
+    (tmp_path / "r.npz").write_text("mine")
+    options = ("tag", "long.wav", *HEARD, "--keep-scores", "--out", str(tmp_path / "r.jsonl"))
+    refused = ast_tag(*options)
+    assert (refused.code, (tmp_path / "r.npz").read_text()) == (ExitCode.CANNOT_RUN, "mine")
+    assert "r.npz is there already. --overwrite" in refused.one_line()
+    assert ast_tag(*options, "--overwrite").code == ExitCode.OK
+    assert export(tmp_path / "r.jsonl", "-f", "csv").out == export("one.jsonl", "-f", "csv").out
+
+
 def test_a_folder_with_something_in_it_is_written_into_only_if_asked(tmp_path: Path) -> None:
     (tmp_path / "mine").touch()
     refused = ast_tag("export", "many.jsonl", "-f", "csv", "--out", f"{tmp_path}/")
