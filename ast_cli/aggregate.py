@@ -1,20 +1,80 @@
 """Scores of windows -> the result of a recording: weighed mean or maximum, labels, timeline, events.
 
-Knows nothing of audio or of the network: windows come as frame counts and scores [C].
+Knows nothing of audio or of the network: windows come as frame counts and scores [C]. Loads no torch, so that
+a stored run, which needs none, is read at once.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ast_cli.errors import InputError
 from ast_cli.events import EventFinder
-from ast_cli.features import FRAME_SECONDS, FRAMES_PER_SECOND
-from ast_cli.results import Facts, FileResult, Windows, WindowScores
+from ast_cli.results import FRAME_SECONDS, FRAMES_PER_SECOND, Event, Facts, FileResult, Windows, WindowScores
 from ast_cli.selection import Selection
 from ast_cli.settings import TagSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Timeline:
+    """What is asked of the windows of one recording, which come in order of time: labels, events, scores.
+
+    Args:
+        selection: Which labels are shown.
+        settings: Those that `selection` was made from.
+    """
+
+    def __init__(self, selection: Selection, settings: TagSettings) -> None:
+        self._selection = selection
+        self._windows = Windows(selection.labels) if settings.timeline else None
+        self._finder: EventFinder | None = None
+        if settings.events is not None:
+            self._finder = EventFinder(selection.event_thresholds(), settings.events, selection.labels)
+        self._kept: list[tuple[float, float, NDArray[np.float32]]] | None = None
+        if settings.keep_scores:
+            self._kept = []
+
+    def add(self, start: float, end: float, scores: NDArray[np.float32]) -> None:
+        """Take the next window.
+
+        Args:
+            start: In seconds.
+            end: Likewise.
+            scores: [C]; what is not known is not a number.
+        """
+        if self._kept is not None:
+            self._kept.append((start, end, scores))
+        if self._windows is None and self._finder is None:
+            return
+        rolled = self._selection.rolled_up(scores)
+        if self._windows is not None:
+            top = self._selection.top(rolled)
+            self._windows.append(start, end, top.tolist(), rolled[top].tolist())
+        if self._finder is not None:
+            self._finder.push(start, end, rolled)
+
+    def windows(self) -> Windows | tuple[()]:
+        """The labels of each window, if asked for."""
+        return () if self._windows is None else self._windows
+
+    def events(self) -> tuple[Event, ...] | None:
+        """The events, after the last window; None unless asked for."""
+        if self._finder is None:
+            return None
+        self._finder.finish()
+        return self._finder.events()
+
+    def scores(self) -> WindowScores | None:
+        """All scores of each window; None unless asked for."""
+        if self._kept is None:
+            return None
+        start, end, scores = zip(*self._kept, strict=True)
+        return WindowScores(np.array(start), np.array(end), np.stack(scores))
 
 
 class Aggregate:
@@ -35,11 +95,7 @@ class Aggregate:
         self._total: NDArray[np.float64] | None = None
         self._weight = 0
         self._last: tuple[int, int, NDArray[np.float32]] | None = None  # a window whose end may still change
-        self._windows = Windows(selection.labels) if settings.timeline else None
-        self._finder: EventFinder | None = None
-        if settings.events is not None:
-            self._finder = EventFinder(selection.event_thresholds(), settings.events, selection.labels)
-        self._kept: list[tuple[float, float, NDArray[np.float32]]] = []
+        self._timeline = Timeline(selection, settings)
 
     def add(self, start: int, length: int, new: int, scores: NDArray[np.float32]) -> None:
         """Take one more window, in order of time.
@@ -77,8 +133,6 @@ class Aggregate:
                 "Scale it to [-1, 1]; --dtype float32 reaches furthest",
             )
         self._pass_on(facts.duration)
-        if self._finder is not None:
-            self._finder.finish()
         heard = (facts.frames - 1) / FRAMES_PER_SECOND + FRAME_SECONDS
         return FileResult(
             file=self.file,
@@ -88,15 +142,15 @@ class Aggregate:
             channels=facts.channels,
             scores=self._scores,
             tags=self._selection.tags(scores),
-            windows=() if self._windows is None else self._windows,
+            windows=self._timeline.windows(),
             warnings=facts.warnings,
-            events=None if self._finder is None else self._finder.events(),
-            window_scores=self._all_scores() if self._settings.keep_scores else None,
+            events=self._timeline.events(),
+            window_scores=self._timeline.scores(),
             stamp=facts.stamp,
         )
 
     def _pass_on(self, end_of_audio: float | None) -> None:
-        """Hand the last window to what is kept of windows, now that its end is known.
+        """Hand the last window on, now that its end is known.
 
         Args:
             end_of_audio: In seconds, where the window ends with the recording.
@@ -108,20 +162,7 @@ class Aggregate:
         start, end = first / FRAMES_PER_SECOND, (first + length) / FRAMES_PER_SECOND
         if end_of_audio is not None:
             end = end_of_audio
-        if self._settings.keep_scores:
-            self._kept.append((start, end, scores))
-        if self._windows is None and self._finder is None:
-            return
-        rolled = self._selection.rolled_up(scores)
-        if self._windows is not None:
-            top = self._selection.top(rolled)
-            self._windows.append(start, end, top.tolist(), rolled[top].tolist())
-        if self._finder is not None:
-            self._finder.push(start, end, rolled)
-
-    def _all_scores(self) -> WindowScores:
-        start, end, scores = zip(*self._kept, strict=True)
-        return WindowScores(np.array(start), np.array(end), np.stack(scores))
+        self._timeline.add(start, end, scores)
 
 
 def to_scores(logits: Tensor, scores: str) -> Tensor:

@@ -64,6 +64,10 @@ class OutputError(AstCliError):
     """Results cannot be written where they should go."""
 
 
+class ResultsError(AstCliError):
+    """Stored results cannot be read, or do not hold what is asked of them."""
+
+
 class InputError(AstCliError):
     """One recording cannot be tagged; the others can.
 

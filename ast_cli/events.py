@@ -47,7 +47,7 @@ class EventFinder:
 
     def __init__(self, thresholds: NDArray[np.float32], settings: EventSettings, labels: LabelSet) -> None:
         self._on = thresholds
-        self._off = _lower(thresholds, settings.hysteresis)
+        self._off = lasting_thresholds(thresholds, settings)
         self._settings = settings
         self._labels = labels
         self._runs: dict[int, _Run] = {}
@@ -153,6 +153,10 @@ def _in_order(events: Iterator[Event] | list[Event]) -> list[Event]:
     return sorted(events, key=lambda one: (one.start, one.end, one.index))
 
 
-def _lower(thresholds: NDArray[np.float32], part: float) -> NDArray[np.float32]:
-    """A part of each threshold; of a negative one, as logits have, what is as much lower."""
-    return np.where(thresholds < 0, thresholds / np.float32(part), thresholds * np.float32(part))
+def lasting_thresholds(thresholds: NDArray[np.float32], settings: EventSettings) -> NDArray[np.float32]:
+    """The score [C] down to which an event lasts that begins at `thresholds` [C].
+
+    It is a part of it; of a negative one, as logits have, what is as much lower.
+    """
+    part = np.float32(settings.hysteresis)
+    return np.where(thresholds < 0, thresholds / part, thresholds * part)

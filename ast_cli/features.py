@@ -20,16 +20,16 @@ from torch.nn import functional as F
 
 from ast_cli.config import FeatureConfig
 from ast_cli.errors import InputError, UsageError
+from ast_cli.results import FRAME_SECONDS as FRAME_SECONDS  # what a frame is, its recipe tells too
+from ast_cli.results import FRAME_SHIFT_SECONDS as FRAME_SHIFT_SECONDS
+from ast_cli.results import FRAMES_PER_SECOND as FRAMES_PER_SECOND
 from ast_cli.settings import require_choice
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-FRAME_SECONDS = 0.025
-FRAME_SHIFT_SECONDS = 0.010
 PREEMPHASIS = 0.97
 LOWEST_HZ = 20.0
-FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_SECONDS)  # times are divided by it: 35 * 0.01 is not 0.35
 ENERGY_FLOOR = torch.finfo(torch.float32).eps  # 1.1920929e-07, before the logarithm
 
 

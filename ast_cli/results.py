@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,11 @@ from ast_cli.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+FRAME_SECONDS = 0.025
+FRAME_SHIFT_SECONDS = 0.010
+FRAMES_PER_SECOND = round(1 / FRAME_SHIFT_SECONDS)  # times are divided by it: 35 * 0.01 is not 0.35
 
 
 class Classes(Protocol):
@@ -292,3 +298,12 @@ class RunInfo:
 def display_name(path: str | os.PathLike[str]) -> str:
     r"""A path as valid Unicode: bytes that are not UTF-8 are shown as `\xNN`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def path_shown_as(shown: str) -> str:
+    r"""The path that `display_name` shows so: `\xNN` is a byte again, unless a file is called just that."""
+    if "\\x" not in shown or os.path.lexists(shown):
+        return shown
+    raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1].decode()), shown.encode())
+    path = os.fsdecode(raw)
+    return path if display_name(path) == shown else shown

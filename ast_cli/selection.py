@@ -1,6 +1,7 @@
 """Scores -> the labels that are shown: which classes, above which threshold, the highest first.
 
-One place for a run, a stored run and live audio. Knows scores [C] and classes; nothing of audio or time.
+One place for a run, a stored run and live audio. Knows scores [C] and classes; nothing of audio or time. A
+score that is not known, as a stored run may have kept but the highest, is not a number, and never shown.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Selection:
         if self._below is None:
             return scores
         members, starts = self._below
-        rolled: NDArray[np.float32] = np.maximum.reduceat(scores[members], starts)
+        rolled: NDArray[np.float32] = np.fmax.reduceat(scores[members], starts)
         return rolled
 
     def top(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -17,6 +17,7 @@ Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Scores = Literal["auto", "sigmoid", "softmax", "logits"]
 Aggregation = Literal["mean", "max"]
 Short = Literal["pad", "repeat", "crop"]
+ClipFormat = Literal["wav", "flac"]
 Threshold: TypeAlias = float | tuple[float | None, ...] | None
 
 DEFAULT_BATCH_SIZE = 8

@@ -45,6 +45,22 @@ def tags_of(scores: list[float], **settings: object) -> list[tuple[int, str, flo
     return [(tag.rank, tag.label, pytest.approx(tag.score)) for tag in tags]
 
 
+# Scores -> labels
+
+
+@pytest.mark.parametrize("threshold", [None, -1.0])
+def test_a_score_that_is_not_known_is_never_shown(threshold: float | None) -> None:
+    expected = [(1, "dog", 0.5), (2, "bee", 0.25)]
+    assert tags_of([math.nan, 0.25, math.nan, 0.5], threshold=threshold) == expected
+
+
+def test_a_class_is_rolled_up_from_the_scores_that_are_known() -> None:
+    settings = TagSettings(rollup=True, top_k=0)
+    labels = LabelSet.from_names(["Dog", "Bark", "Yip", "Howl"])
+    tags = Selection(labels, settings).tags(np.array([math.nan, 0.25, 0.5, math.nan], np.float32))
+    assert [(tag.label, tag.score) for tag in tags] == [("Dog", 0.5), ("Yip", 0.5), ("Bark", 0.25)]
+
+
 # Windows -> recording
 
 

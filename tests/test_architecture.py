@@ -25,7 +25,7 @@ ORDER = """
     events
     features · model
     aggregate · audio · engine
-    batches · windows
+    batches · clips · stored · windows
     tagger
     training
     doctor · verify
@@ -41,9 +41,11 @@ KNOW_ONLY = {
     "results": "errors",
     "outputs": "errors results settings",
     "audio": "errors results",
-    "aggregate": "errors events features results selection settings",
+    "aggregate": "errors events results selection settings",
     "batches": "aggregate errors features results",
     "events": "labels results settings",
+    "clips": "audio errors outputs results settings",
+    "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
     "model": "checkpoint config errors layouts model_outputs settings",
     "model_outputs": "",

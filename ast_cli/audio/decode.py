@@ -28,7 +28,7 @@ from ast_cli.audio.discover import AV_SUFFIXES, STDIN
 from ast_cli.errors import InputError
 from ast_cli.results import Stamp
 
-Block = NDArray[np.float32]  # [samples, channels]
+Block = NDArray[np.float32 | np.float64]  # [samples, channels]
 
 BLOCK_SECONDS = 10
 BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels
@@ -51,8 +51,11 @@ class Recording:
         sample_rate: In Hz.
         channels: Their number.
         blocks: [samples, channels] float32 in order, to be read once; integer PCM is scaled to [-1, 1).
+            float64 if that was asked for.
         warnings: What turned out wrong without ending the recording; complete once `blocks` is read.
         stamp: Of the file when it was opened; None for what is no file.
+        encoding: How the samples are stored, in libsndfile's words, such as `PCM_16`; empty where it does not
+            read them.
     """
 
     sample_rate: int
@@ -60,6 +63,7 @@ class Recording:
     blocks: Iterator[Block]
     warnings: list[str] = field(default_factory=list)
     stamp: Stamp | None = None
+    encoding: str = ""
 
     def mono(self, channel: int | None = None) -> Iterator[Tensor]:
         """Mono blocks [samples]: the mean of all channels, or channel number `channel`, counted from 1.
@@ -89,8 +93,12 @@ class Recording:
 
 
 @contextmanager
-def open_recording(path: str) -> Iterator[Recording]:
+def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
     """Open a recording; `-` is standard input.
+
+    Args:
+        path: The file.
+        exact: Whether blocks are float64, which holds what float32 rounds: PCM of 32 bits, and DOUBLE.
 
     Raises:
         InputError: It does not exist, cannot be read, is empty, or is no audio that can be decoded here.
@@ -101,7 +109,7 @@ def open_recording(path: str) -> Iterator[Recording]:
         if status.st_size == 0:
             raise InputError("empty", "the file is empty (0 bytes)")
         try:
-            recording = _open_soundfile(file, stack)
+            recording = _open_soundfile(file, stack, np.float64 if exact else np.float32)
         except _UnrecognisedError as unrecognised:
             recording = _open_av(path, file, stack, unrecognised.cause)
         if recording.channels < 1 or recording.sample_rate < 1:
@@ -211,7 +219,7 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
         return False
 
 
-def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
+def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64]) -> Recording:
     try:
         # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
         sound = stack.enter_context(_ForwardFile(os.dup(file.fileno()), closefd=True))
@@ -227,7 +235,7 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
     def blocks() -> Iterator[Block]:
         rate, length, done = sound.samplerate, _block_length(sound.samplerate, sound.channels), 0
         while True:
-            block: Block = np.empty((length, sound.channels), np.float32)
+            block: Block = np.empty((length, sound.channels), dtype)
             filled = 0
             try:
                 # A second at a time, since an error takes with it all that the same call had decoded.
@@ -258,7 +266,7 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack) -> Recording:
                 "convert it to WAV or FLAC to hear all"
             )
 
-    return Recording(sound.samplerate, sound.channels, blocks(), warnings)
+    return Recording(sound.samplerate, sound.channels, blocks(), warnings, encoding=sound.subtype)
 
 
 def _more_audio(file: IO[bytes], unread: int) -> bool:

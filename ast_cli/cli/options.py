@@ -111,6 +111,14 @@ MaxGapOption = Annotated[
     ),
 ]
 
+ResultsArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="RESULTS",
+        help="What `tag` wrote: .jsonl, .json, or the .journal of a run that was broken off; - is stdin.",
+    ),
+]
+
 LABELLED = "The labelled recordings"
 LABELLED_DATA = (
     "CSV with the header file,labels; AudioSet's segment CSV; the original AST's JSON; the folder of ESC-50 "
@@ -162,3 +170,12 @@ def threshold_of(text: str | None) -> tuple[float | None, Path | None]:
                 f"--threshold {text} is neither a number nor a file", "`ast-tag eval --calibrate` writes one"
             ) from None
         return None, Path(text)
+
+
+def lacking(recordings: int, results: str) -> str:
+    """The warning that results of a stored run are less than what was asked for."""
+    what = "recording may lack" if recordings == 1 else "recordings may lack"
+    return (
+        f"{recordings:,} {what} labels or events, for which {results} kept too few labels: "
+        "tag with --keep-scores to have all"
+    )

@@ -144,6 +144,16 @@ class TagScreen:
         for warning in outcome.warnings:
             self.warn(f"{file}: {warning}")
 
+    def failure(self, message: str) -> None:
+        """Something that could not be done, said even when all else is quiet."""
+        with self._above_progress():
+            error_line(message, self._console)
+
+    def said_last(self, message: str) -> None:
+        """A closing line of another run than of tagging."""
+        if not self._quiet:
+            self._say(message, "dim")
+
     def warn(self, message: str) -> None:
         """Something that is odd but stops nothing."""
         if not self._quiet:

@@ -195,7 +195,7 @@ def tag(
     """
     from ast_cli.outputs.destination import common_folder, is_complete, open_destination
 
-    format_, writer = _format(format_, out)
+    format_, writer = format_of(format_, out)
     if null and files_from is None:
         raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
     if files_from is None and format_ == "table":
@@ -284,7 +284,7 @@ def tag(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _format(asked: str | None, out: str) -> tuple[str, type[Writer]]:
+def format_of(asked: str | None, out: str) -> tuple[str, type[Writer]]:
     """The format and its writer."""
     from ast_cli.outputs import FORMATS, choose_format
     from ast_cli.outputs.destination import is_folder

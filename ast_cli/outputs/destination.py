@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TextIO
@@ -144,8 +144,9 @@ class FileDestination(JournalDestination):
 
     def complete(self) -> None:  # noqa: D102
         if self._keep_scores:
-            labels = [name for _, name in self._classes]
-            write_score_file(scores_path(self._path), self._journal.outcomes, labels)
+            assert self._run_info is not None
+            header = Header(self._run_info(), self._classes)
+            write_score_file(scores_path(self._path), self._journal.outcomes, header)
         self._write_file(self._path, self._journal.outcomes())
         self._journal.close(remove=True)
 
@@ -185,11 +186,22 @@ def common_folder(paths: Sequence[str]) -> Path:
     return Path(os.path.commonpath(map(_absolute, folders)) if folders else _absolute("."))
 
 
+def folder_of_all(files: Iterable[str]) -> Path:
+    """The folder under which all files lie, of which there may be any number."""
+    common: str | None = None
+    for file in files:
+        folder = os.path.dirname(_absolute(file))  # noqa: PTH120
+        common = folder if common is None else os.path.commonpath([common, folder])
+    return Path(common or _absolute("."))
+
+
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
     """Where the results of a recording stand in a folder: at its path from `base`, with a suffix more.
 
     So no two recordings share a place. One that is not under `base` stands at its absolute path, under `_`.
     """
+    # A list may name what no file can be called, whose failure is a result, too.
+    file = file.replace("\0", "\N{SYMBOL FOR NULL}")
     path = Path(_absolute("stdin" if file == STDOUT else file))
     path = path.relative_to(base) if path.is_relative_to(base) else "_" / path.relative_to(path.anchor)
     name = path.name
@@ -268,8 +280,11 @@ def open_destination(
             if folder and not goes_on and not overwrite and path.is_dir() and any(path.iterdir()):
                 if not unfinished:
                     raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
-            elif not folder and path.is_file() and not overwrite and not goes_on:
-                raise OutputError(f"{out} is there already", "--overwrite replaces it; or name another file")
+            elif not folder and not overwrite and not goes_on:
+                for one in (path, scores_path(path)) if keep_scores else (path,):
+                    if one.is_file():
+                        remedy = "--overwrite replaces it; or name another file"
+                        raise OutputError(f"{out if one == path else one} is there already", remedy)
             if unfinished and not resume and not overwrite:
                 raise OutputError(
                     f"{journal_path} holds the results of an unfinished run",

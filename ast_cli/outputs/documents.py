@@ -117,8 +117,10 @@ def _event(event: Event) -> dict[str, Any]:
     return asdict(event) | {name: round(value, digits.get(name, 6)) for name, value in numbers.items()}
 
 
-def _model(models: Sequence[ModelInfo]) -> dict[str, Any]:
-    """One model as it is; several as the ensemble they form, with its members."""
+def _model(models: Sequence[ModelInfo]) -> dict[str, Any] | None:
+    """One model as it is; several as the ensemble they form, with its members; None if it is not known."""
+    if not models:
+        return None
     if len(models) == 1:
         return asdict(models[0])
     first = models[0]

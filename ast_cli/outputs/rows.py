@@ -25,7 +25,7 @@ class CsvWriter(Writer):
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         super().__init__(stream, run_info)
-        self._rows = csv.writer(_UnixLines(stream), delimiter=self.delimiter, lineterminator="\r\n")
+        self._rows = csv.writer(UnixLines(stream), delimiter=self.delimiter, lineterminator="\r\n")
 
     def begin(self) -> None:
         """Write the header."""
@@ -41,13 +41,14 @@ class CsvWriter(Writer):
             )
 
 
-class _UnixLines:
+class UnixLines:
     r"""Ends rows in `\n`. The writer ends them in `\r\n`, since it quotes only what could end a row."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, row: str) -> None:
+        """Write one row."""
         self._stream.write(row.removesuffix("\r\n") + "\n")
 
 

@@ -1,23 +1,27 @@
 """All scores of all windows of a run in an .npz beside its results, for thresholds and formats to come.
 
 Arrays: `recording` [W], the place of the window's recording among the results; `start` and `end` [W], in
-seconds; `scores` [W, C], float32; `labels` [C]. They are written and read piece by piece, since a run may be
-larger than memory.
+seconds and exact; `scores` [W, C], float32; `labels` [C]; and `run`, a JSON text that tells what the run was
+made with. They are written and read piece by piece, since a run may be larger than memory.
 """
 
 from __future__ import annotations
 
+import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from ast_cli.errors import OutputError
+from ast_cli.errors import ResultsError
+from ast_cli.outputs.journal import UNREADABLE, Header
 from ast_cli.outputs.sink import replacing
 from ast_cli.results import FileResult, Outcome, WindowScores
 
 ARRAYS = ("recording", "start", "end", "scores")
+DAMAGED = (OSError, EOFError, zipfile.BadZipFile, zlib.error, *UNREADABLE)  # what a damaged file may raise
 
 
 def scores_path(results: Path) -> Path:
@@ -25,13 +29,13 @@ def scores_path(results: Path) -> Path:
     return results.with_suffix(".npz")
 
 
-def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], labels: Sequence[str]) -> None:
+def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], header: Header) -> None:
     """Write the scores of a run.
 
     Args:
         path: The file.
         outcomes: Gives the outcomes, once for each array.
-        labels: The class names.
+        header: What they were made with.
 
     Raises:
         OutputError: It cannot be written.
@@ -45,6 +49,7 @@ def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], labe
                 assert outcome.window_scores is not None
                 yield outcome.window_scores
 
+    labels = [name for _, name in header.classes]
     count = sum(len(one.start) for one in kept())
 
     def pieces(name: str) -> Iterator[Any]:
@@ -55,29 +60,39 @@ def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], labe
     with replacing(path) as part, zipfile.ZipFile(part, "w", allowZip64=True) as archive:
         for name in ARRAYS:
             shape = (count, len(labels)) if name == "scores" else (count,)
-            header = {"descr": np.dtype(types[name]).str, "fortran_order": False, "shape": shape}
+            layout = {"descr": np.dtype(types[name]).str, "fortran_order": False, "shape": shape}
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                npy.write_array_header_1_0(member, header)
+                npy.write_array_header_1_0(member, layout)
                 for piece in pieces(name):
                     member.write(np.ascontiguousarray(piece, types[name]).tobytes())
-        with archive.open("labels.npy", "w") as member:
-            npy.write_array(member, np.array(labels, dtype=str), allow_pickle=False)
+        for name, text in (("labels", labels), ("run", json.dumps(header.to_line()))):
+            with archive.open(f"{name}.npy", "w") as member:
+                npy.write_array(member, np.array(text, dtype=str), allow_pickle=False)
 
 
-def read_score_file(path: Path) -> tuple[tuple[str, ...], Iterator[WindowScores]]:
-    """The class names of a run, and the scores of its recordings in order.
+def read_score_file(path: Path) -> tuple[Header, Iterator[WindowScores]]:
+    """What a run was made with, and the scores of its recordings in order.
 
     Raises:
-        OutputError: It cannot be read.
+        ResultsError: It cannot be read; also while the scores are.
     """
     import numpy as np
 
+    with _damage_told(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        header = Header.from_line(json.loads(str(stored["run"])))
+    return header, _recordings(path, len(header.classes))
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            labels = tuple(map(str, stored["labels"]))
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise OutputError(f"cannot read the scores in {path}: {error}") from error
-    return labels, _recordings(path, len(labels))
+        yield
+    except DAMAGED as error:
+        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        raise ResultsError(
+            f"cannot read the scores in {path}: {cause}",
+            "Move it away to use the labels alone, or tag again with --keep-scores",
+        ) from error
 
 
 def _recordings(path: Path, classes: int) -> Iterator[WindowScores]:
@@ -85,22 +100,25 @@ def _recordings(path: Path, classes: int) -> Iterator[WindowScores]:
     from numpy.lib import format as npy
 
     with ExitStack() as stack:
-        archive = stack.enter_context(zipfile.ZipFile(path))
         members: dict[str, tuple[IO[bytes], Any]] = {}
-        count = 0
-        for name in ARRAYS:
-            member = stack.enter_context(archive.open(f"{name}.npy"))
-            npy.read_magic(member)
-            (count, *_), _, dtype = npy.read_array_header_1_0(member)
-            members[name] = member, dtype
 
         def read(name: str, rows: int) -> Any:
             member, dtype = members[name]
             width = classes if name == "scores" else 1
             array = np.frombuffer(member.read(rows * width * dtype.itemsize), dtype)
-            return array.reshape(rows, width) if name == "scores" else array
+            return array.reshape(rows, width) if name == "scores" else array.reshape(rows)
 
-        # The recordings' numbers are few: how many windows each has follows from them.
-        numbers = read("recording", count)
+        with _damage_told(path):
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            count = 0
+            for name in ARRAYS:
+                member = stack.enter_context(archive.open(f"{name}.npy"))
+                npy.read_magic(member)
+                (count, *_), _, dtype = npy.read_array_header_1_0(member)
+                members[name] = member, dtype
+            # The recordings' numbers are few: how many windows each has follows from them.
+            numbers = read("recording", count)
         for rows in np.diff(np.flatnonzero(np.diff(numbers, prepend=-1, append=-1))).tolist():
-            yield WindowScores(read("start", rows), read("end", rows), read("scores", rows))
+            with _damage_told(path):
+                one = WindowScores(read("start", rows), read("end", rows), read("scores", rows))
+            yield one

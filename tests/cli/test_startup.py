@@ -49,6 +49,8 @@ def command(*args: str) -> str:
         ("-h", "doctor"),
         ("tag --help", "--top-k"),
         ("verify -h", "--against"),
+        ("export -h", "--timeline"),
+        ("clips -h", "--margin"),
         ("--version", ast_cli.__version__),
         ("labels dog", "/m/0bt9lr\tDog"),
     ],

@@ -1,0 +1,218 @@
+"""The events of a run -> clips: which ones, where they go, and what became of each.
+
+Every event that is asked for comes back, as a clip or with the reason why there is none. Knows nothing of
+networks and scores.
+"""
+
+from __future__ import annotations
+
+import csv
+import heapq
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, TextIO
+
+from ast_cli.audio.discover import STDIN
+from ast_cli.clips.files import DECIMALS, ChangedError, Cut, cut_recording
+from ast_cli.clips.places import class_folders, find_recording
+from ast_cli.errors import InputError, UsageError
+from ast_cli.outputs.destination import place_in_folder
+from ast_cli.outputs.rows import UnixLines
+from ast_cli.outputs.text import inert, inert_path
+from ast_cli.results import Event, FileResult, Outcome, display_name
+from ast_cli.settings import ClipFormat
+
+Skipped = Literal["", "limit", "missing", "changed", "unreadable", "empty", "already-there"]
+
+COLUMNS = (
+    *("clip", "file", "index", "mid", "label", "start", "end", "score", "clip_start", "clip_end"),
+    *("skipped", "message"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSettings:
+    """How clips are cut.
+
+    Attributes:
+        margin: Seconds before and after each event that belong to the clip, too.
+        most: Clips of each class, those of the highest scores; None for all.
+        format: Of the files.
+    """
+
+    margin: float = 0.0
+    most: int | None = None
+    format: ClipFormat = "wav"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < math.inf:
+            raise UsageError(f"margin must be 0 s or more, not {self.margin}")
+        if self.most is not None and self.most < 1:
+            raise UsageError(f"clips of a class must be 1 or more, not {self.most}")
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """What became of an event.
+
+    Attributes:
+        file: The recording's path as results have it.
+        event: What was asked for.
+        path: The file that holds it, from the folder of all; or would hold it.
+        start: Where it starts in the recording, in seconds.
+        end: Where it ends, likewise.
+        skipped: Why there is none: there are enough of its class (`limit`); its recording is `missing`,
+            `changed` or `unreadable`, or came before (`already-there`); or no sample lies in it (`empty`).
+            Empty if there is one.
+        message: Cause and remedy in one line, if something is wrong with the recording.
+    """
+
+    file: str
+    event: Event
+    path: Path
+    start: float
+    end: float
+    skipped: Skipped = ""
+    message: str = ""
+
+
+class Cutter:
+    """Cuts the events of a run.
+
+    Args:
+        outcomes: Gives the outcomes with their events; several times.
+        labels: The name of each class.
+        folder: For the clips.
+        base: Clips stand at the recording's path from here, within the folder of their class.
+        audio: Where the recordings are if they were moved; None for where they were.
+        settings: How they are cut.
+    """
+
+    def __init__(
+        self,
+        outcomes: Callable[[], Iterator[Outcome]],
+        labels: Sequence[str],
+        folder: Path,
+        base: Path,
+        audio: Path | None = None,
+        settings: ClipSettings | None = None,
+    ) -> None:
+        self._outcomes = outcomes
+        self._folders = class_folders(labels)
+        self._folder = folder
+        self._base = base
+        self._audio = audio
+        self._settings = settings or ClipSettings()
+
+    def clips(self) -> Iterator[Clip]:
+        """What becomes of each event, in their order.
+
+        Raises:
+            OutputError: A clip cannot be written; those of the recordings before are there.
+        """
+        chosen = None if self._settings.most is None else self._best(self._settings.most)
+        done: set[int] = set()  # a number for each recording that had events
+        for number, outcome in enumerate(self._outcomes()):
+            if not isinstance(outcome, FileResult) or not outcome.events:
+                continue
+            clips = [self._planned(outcome, event) for event in outcome.events]
+            wanted = [place for place in range(len(clips)) if chosen is None or (number, place) in chosen]
+            cut: dict[int, Clip] = {}
+            if wanted:
+                key = hash(place_in_folder(outcome.file, self._base, ""))
+                found = [clips[place] for place in wanted]
+                if key in done:
+                    message = "the results have this recording twice"
+                    found = [replace(one, skipped="already-there", message=message) for one in found]
+                else:
+                    found = self._cut(outcome, found)
+                done.add(key)
+                cut = dict(zip(wanted, found, strict=True))
+            for place, clip in enumerate(clips):
+                yield cut.get(place) or replace(clip, skipped="limit")
+
+    def _best(self, most: int) -> set[tuple[int, int]]:
+        """Number of outcome and event of the highest scores of each class, of equal ones the first."""
+        best: dict[int, list[tuple[float, int, int]]] = {}
+        for number, outcome in enumerate(self._outcomes()):
+            events = outcome.events if isinstance(outcome, FileResult) else None
+            for place, event in enumerate(events or ()):
+                heap = best.setdefault(event.index, [])
+                if len(heap) < most:
+                    heapq.heappush(heap, (event.score, -number, -place))
+                else:
+                    heapq.heappushpop(heap, (event.score, -number, -place))
+        return {(-number, -place) for heap in best.values() for _, number, place in heap}
+
+    def _planned(self, result: FileResult, event: Event) -> Clip:
+        margin = self._settings.margin
+        # By the event's times: with a margin, several events may have the same clip.
+        suffix = f"_{event.start:.3f}-{event.end:.3f}.{self._settings.format}"
+        return Clip(
+            result.file,
+            event,
+            self._folders[event.index] / place_in_folder(result.file, self._base, suffix),
+            max(0.0, event.start - margin),
+            min(result.duration, event.end + margin),
+        )
+
+    def _cut(self, result: FileResult, clips: Sequence[Clip]) -> list[Clip]:
+        """Cut the clips of one recording: all of them, but for empty ones, or none."""
+        waiting = {place: _frames(clip, result, self._folder) for place, clip in enumerate(clips)}
+        cuts = [cut for cut in waiting.values() if cut is not None]
+        written, skipped, message = self._write(result, cuts) if cuts else (set(), "", "")
+        return [
+            replace(clip, skipped=skipped, message=message)
+            if skipped or waiting[place] in written
+            else replace(clip, skipped="empty")
+            for place, clip in enumerate(clips)
+        ]
+
+    def _write(self, result: FileResult, cuts: Sequence[Cut]) -> tuple[set[Cut], Skipped, str]:
+        """Write the cuts; returns those that are written, or why there are none."""
+        path = find_recording(result.file, self._base, self._audio)
+        if path is None:
+            what = "it came through standard input" if result.file == STDIN else "no such file"
+            return set(), "missing", f"{what}. --audio says where recordings are now"
+        try:
+            return cut_recording(result, path, cuts, self._settings.format), "", ""
+        except ChangedError as changed:
+            return set(), "changed", str(changed)
+        except InputError as error:
+            return set(), "unreadable", str(error)
+
+
+def _frames(clip: Clip, result: FileResult, folder: Path) -> Cut | None:
+    """The frames of a clip; None if there are none."""
+    rate = result.sample_rate
+    first, length = round(clip.start * rate), math.ceil(result.duration * rate)
+    # Results tell times in milliseconds: what ends there with the recording ends with its last frame.
+    to_end = round(clip.end, DECIMALS) >= round(result.duration, DECIMALS)
+    last = length + rate if to_end else round(clip.end * rate)
+    return Cut(folder / clip.path, first, last) if first < min(last, length) else None
+
+
+class Manifest:
+    """A table of what became of each event, one row for each.
+
+    Args:
+        stream: Where to write.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._rows = csv.writer(UnixLines(stream), lineterminator="\r\n")
+        self._rows.writerow(COLUMNS)
+
+    def add(self, clip: Clip) -> None:
+        """Write one row; an event without a clip has an empty name for it."""
+        event = clip.event
+        path = "" if clip.skipped else inert_path(display_name(clip.path))
+        times = [f"{seconds:.3f}" for seconds in (event.start, event.end, clip.start, clip.end)]
+        self._rows.writerow(
+            (
+                *(path, inert_path(display_name(clip.file)), event.index, event.mid, inert(event.label)),
+                *(*times[:2], f"{event.score:.6f}", *times[2:], clip.skipped, clip.message),
+            )
+        )

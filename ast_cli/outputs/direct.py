@@ -1,0 +1,72 @@
+"""Where outcomes go that can be had again at any time, and so need no journal: stdout, file or folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ast_cli.errors import OutputError
+from ast_cli.outputs import FORMATS, make_writer
+from ast_cli.outputs.destination import is_folder, place_in_folder
+from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
+from ast_cli.results import Outcome, RunInfo
+
+
+@contextmanager
+def open_output(
+    out: str,
+    format_: str,
+    run_info: Callable[[], RunInfo],
+    *,
+    overwrite: bool = False,
+    base: Path = Path(),
+) -> Iterator[Callable[[Outcome], None]]:
+    """Open an output; what is handed out writes an outcome.
+
+    A file appears under its name when the block ends well; in a folder, each as soon as it is written.
+
+    Args:
+        out: `-` for standard output; a file; or a folder, which ends in a slash or is there.
+        format_: A key of `FORMATS`.
+        run_info: Says what the outcomes are made with; called only if the format tells it.
+        overwrite: Whether what is there may be replaced.
+        base: The recordings' place in a folder is their path from here.
+
+    Raises:
+        OutputError: It exists and must not be replaced, or cannot be written.
+    """
+    if out == STDOUT or not is_folder(out):
+        with (
+            open_sink(out, overwrite=overwrite) as stream,
+            make_writer(format_, stream, run_info) as writer,
+        ):
+            yield writer.write
+        return
+    folder = open_folder(out, overwrite=overwrite)
+
+    def write(outcome: Outcome) -> None:
+        path = folder / place_in_folder(outcome.file, base, FORMATS[format_].suffix)
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            open_sink(str(path), overwrite=True) as stream,
+            make_writer(format_, stream, run_info) as writer,
+        ):
+            writer.write(outcome)
+
+    yield write
+
+
+def open_folder(out: str, *, overwrite: bool) -> Path:
+    """Make a folder for outputs, or take the one that is there.
+
+    Raises:
+        OutputError: It holds something and must not be written into, or cannot be made.
+    """
+    folder = target_of(out)
+    with output_errors(folder):
+        if not overwrite and folder.is_dir() and any(folder.iterdir()):
+            raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
