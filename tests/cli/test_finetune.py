@@ -344,6 +344,29 @@ def test_a_finished_run_has_nothing_to_resume(done: tuple[Path, Done], tones: Pa
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    ("asked", "differs"),
+    [
+        (("--model", "tiny", *LONGER), "model"),
+        (LONGER[:2], "augmentation"),
+        ((*LONGER, "--balance"), "balance"),
+        ((*LONGER, "--seed", "1"), "training_clips, validation_clips, seed"),
+    ],
+    ids=["model", "augmentation", "balance", "seed"],
+)
+def test_a_finished_run_is_not_taken_for_another(
+    asked: tuple[str, ...], differs: str, done: tuple[Path, Done], tones: Path, nano: str
+) -> None:
+    out, _ = done
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    told = finetune(tones, "--model", nano, "--out", out, *QUICK, *asked, "--resume", code=3)
+    assert told.errors[-1] == (
+        f"ast-tag: {out} holds a finished run with other settings: {differs} differ. "
+        "Start anew with --overwrite, or name another folder"
+    )
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 @pytest.fixture
 def cut(tones: Path, nano: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run that was stopped in its second epoch."""
