@@ -239,8 +239,11 @@ def test_options_reach_the_run(tones: Path, nano: str, tmp_path: Path) -> None:
     run = run_of(out)
     assert wanted.items() <= run["settings"].items()
     assert (run["origin"]["balance"], run["origin"]["augmentation"]) == ("True", "None")
-    finetune(tones, "-m", nano, "--out", out, *QUICK, "--gain", "3", "--noise", "0.5", "--overwrite")
-    assert "gain=3.0, roll=0.1, noise=0.5" in run_of(out)["origin"]["augmentation"]
+    chance = {"tempo": 0.1, "pitch": 0.3, "tone": 2.0, "gain": 3.0, "noise": 0.5}
+    options = [part for name, value in chance.items() for part in (f"--{name}", str(value))]
+    finetune(tones, "-m", nano, "--out", out, *QUICK, *options, "--overwrite")
+    told = run_of(out)["origin"]["augmentation"]
+    assert "tempo=0.1, pitch=0.3, tone=2.0, gain=3.0, roll=0.1, noise=0.5" in told
 
 
 def test_patience(tones: Path, nano: str, tmp_path: Path) -> None:
