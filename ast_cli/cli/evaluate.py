@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -204,34 +203,32 @@ def evaluate(
             assert dataset is not None
             from ast_cli.tagger import Tagger
 
-            with screen.closing_line():
-                clips, parts, runs = dataset.clips, [], []
-                with screen.progress(lambda: clips):
-                    for of_fold, models in evaluation.models_by_fold(model, dataset.folds if folds else ()):
-                        tagger = Tagger.from_pretrained(
-                            models,
-                            revision,
-                            device=device,
-                            dtype=dtype,
-                            attn_implementation=attn,
-                            # Where the model does not say if its classes exclude each other, the data does.
-                            scores="sigmoid" if config.scores_are_guessed and dataset.multi_label else "auto",
-                            offline=offline,
-                        )
-                        screen.note(tagger.description)
-                        screen.scores = tagger.scores
-                        scored = evaluation.score_clips(
-                            tagger,
-                            dataset if of_fold is None else dataset.of_fold(of_fold),
-                            batch_size=batch_size,
-                            workers=workers,
-                            on_heard=screen.heard,
-                            on_outcome=screen.outcome,
-                        )
-                        parts.append(scored)
-                        runs.append(tagger.run_info(batch_size=batch_size))
-            scored = scores.ScoredClips.together(parts)
-            run = replace(runs[0], models=tuple(info for one in runs for info in one.models))
+            def open_tagger(models: list[str]) -> Tagger:
+                tagger = Tagger.from_pretrained(
+                    models,
+                    revision,
+                    device=device,
+                    dtype=dtype,
+                    attn_implementation=attn,
+                    # Where the model does not say if its classes exclude each other, the data does.
+                    scores="sigmoid" if config.scores_are_guessed and dataset.multi_label else "auto",
+                    offline=offline,
+                )
+                screen.note(tagger.description)
+                screen.scores = tagger.scores
+                return tagger
+
+            with screen.closing_line(), screen.progress(lambda: dataset.clips):
+                scored, run = evaluation.score_folds(
+                    open_tagger,
+                    model,
+                    dataset,
+                    folds=folds,
+                    batch_size=batch_size,
+                    workers=workers,
+                    on_heard=screen.heard,
+                    on_outcome=screen.outcome,
+                )
         else:
             scored = found.as_they_are() if dataset is None else found.of_dataset(dataset)
             _tell_few(screen, "recordings without stored scores", scored.unscored)

@@ -178,6 +178,20 @@ def finetune(
     time_mask: Annotated[
         float, typer.Option(rich_help_panel=CHANCE, help="Most of a clip that is masked, as a part of it.")
     ] = AUGMENT.time_mask,
+    tempo: Annotated[
+        float,
+        typer.Option(rich_help_panel=CHANCE, help="Largest change of tempo, as a part; the pitch stays."),
+    ] = AUGMENT.tempo,
+    pitch: Annotated[
+        float,
+        typer.Option(rich_help_panel=CHANCE, help="Largest change of pitch, as a part; the tempo stays."),
+    ] = AUGMENT.pitch,
+    tone: Annotated[
+        float,
+        typer.Option(
+            rich_help_panel=CHANCE, help="Largest change of level in a part of the spectrum, in dB."
+        ),
+    ] = AUGMENT.tone,
     gain: Annotated[
         float, typer.Option(rich_help_panel=CHANCE, help="Largest change of level, in dB.")
     ] = AUGMENT.gain,
@@ -195,7 +209,7 @@ def finetune(
         Dtype,
         typer.Option(
             rich_help_panel=options.RUN,
-            help="Number format of the forward pass; auto is bfloat16 on a GPU that has it, else float32.",
+            help="Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
         ),
     ] = DEFAULTS.dtype,
     attn: options.AttnOption = "sdpa",
@@ -271,7 +285,15 @@ def finetune(
         None
         if no_augment
         else Augmentation(
-            mixup=mixup, freq_mask=freq_mask, time_mask=time_mask, gain=gain, roll=roll, noise=noise
+            mixup=mixup,
+            freq_mask=freq_mask,
+            time_mask=time_mask,
+            tempo=tempo,
+            pitch=pitch,
+            tone=tone,
+            gain=gain,
+            roll=roll,
+            noise=noise,
         )
     )
     start = Start(None if from_scratch else model, revision, size, frames, attn, offline)

@@ -191,6 +191,53 @@ def score_clips(
     return ScoredClips.of(dataset, rows, failed)
 
 
+def score_folds(
+    open_tagger: Callable[[list[str]], Tagger],
+    models: Sequence[str],
+    dataset: Dataset,
+    *,
+    folds: bool = False,
+    batch_size: int = DEFAULT_BATCH_SIZE,
+    workers: int | None = None,
+    on_heard: Callable[[float], None] | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
+) -> tuple[ScoredClips, RunInfo]:
+    """Score every clip; where a model's name holds `{fold}`, each fold by its own.
+
+    Args:
+        open_tagger: Opens models by their names.
+        models: As `--model` names them.
+        dataset: Read with the labels of these models.
+        folds: Whether names may choose by the data's folds.
+        batch_size: See `score_clips`, as for the arguments not named here.
+        workers: Likewise.
+        on_heard: Likewise.
+        on_outcome: Likewise.
+
+    Returns:
+        The scores of all folds together, and the run, which names the models of all.
+
+    Raises:
+        UsageError: The names ask for folds, but there are none.
+        EngineError: See `score_clips`.
+    """
+    parts, runs = [], []
+    for fold, names in models_by_fold(models, dataset.folds if folds else ()):
+        tagger = open_tagger(names)
+        scored = score_clips(
+            tagger,
+            dataset if fold is None else dataset.of_fold(fold),
+            batch_size=batch_size,
+            workers=workers,
+            on_heard=on_heard,
+            on_outcome=on_outcome,
+        )
+        parts.append(scored)
+        runs.append(tagger.run_info(batch_size=batch_size))
+    every_model = tuple(model for run in runs for model in run.models)
+    return ScoredClips.together(parts), dataclasses.replace(runs[0], models=every_model)
+
+
 def _is_part(clip: LabelledClip) -> bool:
     return clip.start is not None or clip.end is not None
 

@@ -31,8 +31,7 @@ def make_accelerator(settings: TrainSettings, device: str) -> Accelerator:
         torch.cuda.set_device(found)  # accelerate takes the current one
     dtype = settings.dtype
     if dtype == "auto":
-        has_bfloat16 = found.type == "cuda" and torch.cuda.is_bf16_supported()
-        dtype = "bfloat16" if has_bfloat16 else "float32"
+        dtype = "bfloat16" if has_bfloat16(found) else "float32"
     if dtype == "float16" and found.type == "cpu":
         raise EngineError("training in float16 needs a GPU", "Use --dtype bfloat16 or float32")
     # accelerate keeps one state a program, which would refuse a second run of another kind.
@@ -42,6 +41,13 @@ def make_accelerator(settings: TrainSettings, device: str) -> Accelerator:
         gradient_accumulation_steps=settings.accumulate,
         cpu=found.type == "cpu",
     )
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16 itself; one that imitates it is faster in float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def is_first_process() -> bool:

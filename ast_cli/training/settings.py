@@ -14,9 +14,10 @@ Size: TypeAlias = Literal["tiny", "small", "base"]
 Schedule: TypeAlias = Literal["cosine", "linear", "constant"]
 
 LR, LR_WIDTH = 3e-5, 768  # of the backbone, in fine-tuning; narrower networks bear and need more
-FRESH_FACTOR = 2.0  # how much more a network from scratch bears
+UNSETTLED_FACTOR = 2.0  # how much more a network bears that is from scratch, or narrow enough for Muon
 HEAD_FACTOR = 4.0  # a new classifier has to learn more than the backbone
 WIDEST_FOR_MUON = 384  # `auto` leaves wider networks, which come trained for long, to AdamW
+MOST_WARP = 0.5  # part by which tempo and pitch may change; at 1 a clip would have no end
 EMA_STEPS, SLOWEST_EMA = 20.0, 0.999  # the average forgets over a 20th of the steps
 
 
@@ -101,7 +102,8 @@ class TrainSettings:
         """
         lr = self.lr
         if lr is None:
-            lr = LR * (LR_WIDTH / hidden_size) ** 2 * (FRESH_FACTOR if fresh else 1)
+            unsettled = fresh or hidden_size <= WIDEST_FOR_MUON
+            lr = LR * (LR_WIDTH / hidden_size) ** 2 * (UNSETTLED_FACTOR if unsettled else 1)
         head_lr = self.head_lr
         if head_lr is None:
             head_lr = lr if fresh else lr * HEAD_FACTOR
@@ -146,6 +148,9 @@ class AugmentationSettings:
         mixup: Part of the clips that are mixed with another one; their targets are mixed alike.
         freq_mask: Most mel bins that a mask covers.
         time_mask: Most of a clip that a mask covers, as a part of its frames.
+        tempo: Largest change of tempo, as a part of it; the pitch stays.
+        pitch: Largest change of pitch and resonances, as a part of it; the tempo stays.
+        tone: Largest change of level of a part of the spectrum, in dB, as microphones and rooms make it.
         gain: Largest change of level, in dB.
         roll: Longest shift in time, in seconds, and at most a tenth of the clip; what leaves at one end comes
             in at the other.
@@ -155,6 +160,9 @@ class AugmentationSettings:
     mixup: float = 0.5
     freq_mask: int = 16
     time_mask: float = 0.15
+    tempo: float = 0.2
+    pitch: float = 0.2
+    tone: float = 6.0
     gain: float = 6.0
     roll: float = 0.1
     noise: float = 0.25
@@ -163,6 +171,9 @@ class AugmentationSettings:
         for name in ("mixup", "time_mask", "noise"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name.replace('_', '-')} must be 0 to 1, not {getattr(self, name)}")
-        for name in ("freq_mask", "gain", "roll"):
+        for name in ("tempo", "pitch"):
+            if not 0 <= getattr(self, name) <= MOST_WARP:
+                raise UsageError(f"{name} must be 0 to {MOST_WARP}, not {getattr(self, name)}")
+        for name in ("freq_mask", "gain", "roll", "tone"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UsageError(f"{name.replace('_', '-')} must be 0 or more, not {getattr(self, name)}")

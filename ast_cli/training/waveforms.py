@@ -64,6 +64,7 @@ class ClipExamples:
                 waveform, targets = mix((waveform, targets), other, rng)
         frames = self.extractor.fbank(waveform)
         if augmentation is not None:
+            frames = augmentation.warp(frames, self.extractor.sampling_rate, rng)
             frames = augmentation.mask(frames, rng)
         return Example(frames, targets, failed=tuple(failed))
 

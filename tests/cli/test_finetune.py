@@ -239,8 +239,11 @@ def test_options_reach_the_run(tones: Path, nano: str, tmp_path: Path) -> None:
     run = run_of(out)
     assert wanted.items() <= run["settings"].items()
     assert (run["origin"]["balance"], run["origin"]["augmentation"]) == ("True", "None")
-    finetune(tones, "-m", nano, "--out", out, *QUICK, "--gain", "3", "--noise", "0.5", "--overwrite")
-    assert "gain=3.0, roll=0.1, noise=0.5" in run_of(out)["origin"]["augmentation"]
+    chance = {"tempo": 0.1, "pitch": 0.3, "tone": 2.0, "gain": 3.0, "noise": 0.5}
+    options = [part for name, value in chance.items() for part in (f"--{name}", str(value))]
+    finetune(tones, "-m", nano, "--out", out, *QUICK, *options, "--overwrite")
+    told = run_of(out)["origin"]["augmentation"]
+    assert "tempo=0.1, pitch=0.3, tone=2.0, gain=3.0, roll=0.1, noise=0.5" in told
 
 
 def test_patience(tones: Path, nano: str, tmp_path: Path) -> None:
@@ -341,6 +344,29 @@ def test_a_finished_run_has_nothing_to_resume(done: tuple[Path, Done], tones: Pa
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     told = finetune(tones, "--model", nano, "--out", out, *QUICK, *LONGER, "--resume")
     assert told.errors[-1] == f"{out} is done already: nothing to resume"
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "differs"),
+    [
+        (("--model", "tiny", *LONGER), "model"),
+        (LONGER[:2], "augmentation"),
+        ((*LONGER, "--balance"), "balance"),
+        ((*LONGER, "--seed", "1"), "training_clips, validation_clips, seed"),
+    ],
+    ids=["model", "augmentation", "balance", "seed"],
+)
+def test_a_finished_run_is_not_taken_for_another(
+    asked: tuple[str, ...], differs: str, done: tuple[Path, Done], tones: Path, nano: str
+) -> None:
+    out, _ = done
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    told = finetune(tones, "--model", nano, "--out", out, *QUICK, *asked, "--resume", code=3)
+    assert told.errors[-1] == (
+        f"ast-tag: {out} holds a finished run with other settings: {differs} differ. "
+        "Start anew with --overwrite, or name another folder"
+    )
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

@@ -12,9 +12,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ast_cli.errors import UsageError
+from ast_cli.features import ASTFeatureExtractor
 from ast_cli.training.augment import Augmentation, mix
 
-NOTHING = {"mixup": 0.0, "freq_mask": 0, "time_mask": 0.0, "gain": 0.0, "roll": 0.0, "noise": 0.0}
+NOTHING = {
+    "mixup": 0.0,
+    "gain": 0.0,
+    "roll": 0.0,
+    "noise": 0.0,
+    "tempo": 0.0,
+    "pitch": 0.0,
+    "tone": 0.0,
+    "freq_mask": 0,
+    "time_mask": 0.0,
+}
 RATE = 1000
 
 repeatable = settings(deadline=None, derandomize=True, database=None)
@@ -35,17 +46,25 @@ def drawn(seed: int = 0) -> np.random.Generator:
 def test_nothing_changes_nothing() -> None:
     frames = torch.randn(30, 128)
     assert torch.equal(only().vary(wave(), RATE, drawn()), wave())
+    assert torch.equal(only().warp(frames, RATE, drawn()), frames)
     assert torch.equal(only().mask(frames, drawn()), frames)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_all_of_it_comes_from_the_generator(seed: int) -> None:
     augmentation, frames = Augmentation(noise=1.0), torch.randn(30, 128)
-    one = [augmentation.vary(wave(), RATE, drawn(seed)), augmentation.mask(frames, drawn(seed))]
+
+    def varied(seed: int) -> list[Tensor]:
+        return [
+            augmentation.vary(wave(), RATE, drawn(seed)),
+            augmentation.warp(frames, RATE, drawn(seed)),
+            augmentation.mask(frames, drawn(seed)),
+        ]
+
+    one = varied(seed)
     torch.rand(7)
-    other = [augmentation.vary(wave(), RATE, drawn(seed)), augmentation.mask(frames, drawn(seed))]
-    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
-    assert not torch.equal(one[0], augmentation.vary(wave(), RATE, drawn(seed + 10)))
+    assert all(torch.equal(a, b) for a, b in zip(one, varied(seed), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(one, varied(seed + 10), strict=True))
 
 
 def test_gain_stays_within_its_decibels() -> None:
@@ -77,6 +96,54 @@ def test_noise_of_a_known_strength_on_a_part_of_the_clips() -> None:
 def test_silence_stays_silence() -> None:
     silence = torch.zeros(100)
     assert torch.equal(Augmentation(noise=1.0).vary(silence, RATE, drawn()), silence)
+
+
+def test_tempo_goes_through_the_frames_in_other_steps() -> None:
+    frames = torch.arange(50.0).unsqueeze(1) + torch.tensor([0.0, 100.0])
+    steps = []
+    for seed in range(200):
+        warped = only(tempo=0.2).warp(frames, RATE, drawn(seed))
+        step = float(warped[1, 0])
+        assert len(warped) == round(50 / step)
+        expected = (torch.arange(len(warped)) * step).clamp(max=49)  # past the end, the end
+        torch.testing.assert_close(warped, expected.unsqueeze(1) + torch.tensor([0.0, 100.0]))
+        steps.append(step)
+    assert 0.8 <= min(steps) < 0.82
+    assert 1.18 < max(steps) <= 1.2
+
+
+@pytest.mark.parametrize("hertz", [500, 1000, 3000])
+def test_pitch_moves_a_tone_to_where_its_new_frequency_is(hertz: int) -> None:
+    extractor = ASTFeatureExtractor()
+
+    def loudest_bin(hertz: float, pitch: float = 0.0, seed: int = 0) -> int:
+        frames = extractor.fbank((2 * math.pi * hertz * torch.arange(8000) / 16_000).sin())
+        return int(only(pitch=pitch).warp(frames, 16_000, drawn(seed)).mean(dim=0).argmax())
+
+    factors = [1 + drawn(seed).uniform(-0.3, 0.3) for seed in range(20)]
+    found = [loudest_bin(hertz, 0.3, seed) for seed in range(20)]
+    expected = [loudest_bin(hertz * factor) for factor in factors]
+    assert max(abs(one - other) for one, other in zip(found, expected, strict=True)) <= 1
+    assert max(expected) - min(expected) > 10
+
+
+def test_tone_raises_and_lowers_parts_of_the_spectrum() -> None:
+    frames = torch.randn(7, 128)
+    levels = []
+    for seed in range(200):
+        change = only(tone=6.0).warp(frames, RATE, drawn(seed)) - frames
+        torch.testing.assert_close(change, change[:1].expand(7, -1), rtol=0, atol=1e-5)  # in all frames alike
+        levels.append(change[0] * 10 / math.log(10))  # frames are natural logarithms of power
+    every = torch.stack(levels)
+    assert -6 <= every.min() < -5.5
+    assert 5.5 < every.max() <= 6.001
+    bends = every.diff(n=2, dim=1).abs() > 1e-3
+    assert bends.sum(dim=1).max() <= 2 * 4  # straight between six levels: a bend at four, between two bins
+
+
+def test_a_single_frame_may_be_warped() -> None:
+    for seed in range(20):
+        assert Augmentation(tempo=0.5).warp(torch.randn(1, 128), RATE, drawn(seed)).shape[0] in (1, 2)
 
 
 @repeatable
@@ -124,7 +191,8 @@ def test_mixup_by_hand() -> None:
     ("name", "value"),
     [
         *(("mixup", 1.1), ("time_mask", -0.1), ("noise", 2.0)),
-        *(("freq_mask", -1), ("gain", float("inf")), ("roll", -1.0)),
+        *(("freq_mask", -1), ("gain", float("inf")), ("roll", -1.0), ("tone", -1.0)),
+        *(("tempo", 0.6), ("pitch", 0.6)),
     ],
 )
 def test_chance_that_cannot_be(name: str, value: float) -> None:

@@ -19,7 +19,7 @@ from ast_cli.training.settings import TrainSettings
 from ast_cli.training.state import load_state, read_log
 from tests.training.practice import EXTRACTOR, MULTI, Drawn, Looking, nano, train, trainer
 
-QUICK = TrainSettings(epochs=2, batch_size=4, lr=1e-3, ema=0)
+QUICK = TrainSettings(epochs=2, batch_size=4, lr=1e-3, ema=0, dtype="float32")
 
 
 # Steps
@@ -92,7 +92,8 @@ def test_no_warm_up_and_nothing_else() -> None:
 
 def test_highest_rates_suit_the_width() -> None:
     assert TrainSettings().fitted(768).highest_rates == pytest.approx((3e-5, 1.2e-4))
-    assert TrainSettings().fitted(192).highest_rates == pytest.approx((4.8e-4, 1.92e-3))
+    assert TrainSettings().fitted(768, fresh=True).highest_rates == pytest.approx((6e-5, 6e-5))
+    assert TrainSettings().fitted(192).highest_rates == pytest.approx((9.6e-4, 3.84e-3))
     assert TrainSettings().fitted(192, fresh=True).highest_rates == pytest.approx((9.6e-4, 9.6e-4))
     assert TrainSettings(lr=1e-4).fitted(192).highest_rates == pytest.approx((1e-4, 4e-4))
     assert TrainSettings(lr=1e-4, head_lr=5e-5).fitted(768).highest_rates == (1e-4, 5e-5)
@@ -296,6 +297,16 @@ def test_devices_that_are_not_here(
     settings = dataclasses.replace(QUICK, dtype=more.get("dtype", "auto"))  # type: ignore[arg-type]
     with pytest.raises(error, match=message):
         make_accelerator(settings, more["device"])
+
+
+@pytest.mark.parametrize(("has", "precision"), [(True, "bf16"), (False, "no")])
+def test_a_cpu_that_computes_in_bfloat16_trains_in_it(
+    has: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ast_cli.training.processes import make_accelerator
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
+    assert make_accelerator(TrainSettings(), "cpu").mixed_precision == precision
 
 
 def test_runs_of_two_number_formats_follow_each_other(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.training.practice import MULTI, SINGLE, Drawn, Looking, batch_of, nan
 
 LR, HEAD_LR, DECAY = 1e-3, 5e-3, 0.1
 PLAIN = TrainSettings(
+    dtype="float32",
     epochs=1,
     batch_size=8,
     lr=LR,

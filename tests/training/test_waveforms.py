@@ -20,7 +20,7 @@ from ast_cli.training.waveforms import ClipExamples, read_waveform
 
 EXTRACTOR = ASTFeatureExtractor(max_length=20)  # 3440 samples
 WINDOW = 400 + 19 * 160
-NOTHING = Augmentation(mixup=0, freq_mask=0, time_mask=0, gain=0, roll=0, noise=0)
+NOTHING = Augmentation(mixup=0, gain=0, roll=0, noise=0, tempo=0, pitch=0, tone=0, freq_mask=0, time_mask=0)
 
 
 def drawn(seed: int = 0) -> np.random.Generator:
