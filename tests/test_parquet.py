@@ -101,9 +101,10 @@ def test_parquet_writes_a_group_as_soon_as_it_is_full(monkeypatch: pytest.Monkey
 
 def test_a_parquet_stream_broken_off_is_whole() -> None:
     raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, "utf-8")
 
     def run() -> None:
-        with make_writer("parquet", io.TextIOWrapper(raw, "utf-8"), not_told) as writer:
+        with make_writer("parquet", stream, not_told) as writer:
             writer.write(TAGGED)
             raise KeyboardInterrupt
 
