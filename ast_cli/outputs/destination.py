@@ -160,8 +160,7 @@ class FolderDestination(JournalDestination):
         self._base = base
 
     def known(self, file: str) -> FileResult | None:  # noqa: D102
-        result = super().known(file)
-        return result if result is not None and self._place(file).exists() else None
+        return super().known(file) if self._place(file).exists() else None
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         is_new = not self._journal.is_reused(outcome.file)
