@@ -1,4 +1,4 @@
-"""Sounds planted in a long quiet recording, found by the built-in model: each once, where it is, no others."""
+"""Sounds planted in a long quiet recording, found by the built-in model: each once, where it is."""
 
 from __future__ import annotations
 
