@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from ast_cli.aggregate import require_finite
 from ast_cli.audio.decode import Recording
 from ast_cli.errors import InputError
 from ast_cli.events import EventFinder
@@ -112,7 +113,6 @@ class Listener:
             window = min(LIVE_WINDOW_SECONDS, tagger.extractor.max_length / FRAMES_PER_SECOND)
         self._tagger = tagger
         self._events = EventSettings(hysteresis)
-        # Of the labels that are shown beside the events, those below the threshold are of interest, too.
         self._settings = TagSettings(
             top_k=top_k,
             threshold=threshold,
@@ -153,6 +153,7 @@ class Listener:
                     facts = piece
                     continue
                 window, scores = piece
+                require_finite(scores)
                 start = window.start / FRAMES_PER_SECOND
                 end = (window.start + window.length) / FRAMES_PER_SECOND
                 begun, ended = finder.push(start, end, self._selection.rolled_up(scores))

@@ -18,6 +18,7 @@ Scores = Literal["auto", "sigmoid", "softmax", "logits"]
 Aggregation = Literal["mean", "max"]
 Short = Literal["pad", "repeat", "crop"]
 ClipFormat = Literal["wav", "flac"]
+RawEncoding = Literal["s16le", "f32le"]
 Threshold: TypeAlias = float | tuple[float | None, ...] | None
 
 DEFAULT_BATCH_SIZE = 8

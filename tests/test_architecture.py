@@ -47,7 +47,7 @@ KNOW_ONLY = {
     "clips": "audio errors outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
-    "live": "audio errors events results selection settings tagger windows",
+    "live": "aggregate audio errors events results selection settings tagger windows",
     "model": "checkpoint config errors layouts model_outputs settings",
     "model_outputs": "",
 }
