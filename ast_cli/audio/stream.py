@@ -40,6 +40,10 @@ def _integers(kind: str, bits: int) -> Callable[[bytes], NDArray[np.float32]]:
     return lambda data: np.frombuffer(data, kind).astype(np.float32) * scale
 
 
+def _u8(data: bytes) -> NDArray[np.float32]:
+    return (np.frombuffer(data, np.uint8).astype(np.float32) - np.float32(128)) / np.float32(128)
+
+
 def _s24le(data: bytes) -> NDArray[np.float32]:
     # As the upper three bytes of 32 bits, which keep the sign.
     wide = np.zeros((len(data) // 3, 4), np.uint8)
@@ -54,7 +58,7 @@ def _f64le(data: bytes) -> NDArray[np.float32]:
 
 # Name: bytes of a sample, and what makes samples in [-1, 1) of them.
 ENCODINGS: dict[str, tuple[int, Callable[[bytes], NDArray[np.float32]]]] = {
-    "u8": (1, lambda data: (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / 128),
+    "u8": (1, _u8),
     "s16le": (2, _integers("<i2", 16)),
     "s24le": (3, _s24le),
     "s32le": (4, _integers("<i4", 32)),

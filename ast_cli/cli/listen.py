@@ -83,8 +83,8 @@ def listen(
         Short,
         typer.Option(
             rich_help_panel=STREAM,
-            help="Windows shorter than the model's: crop the model, which then is as much faster, pad them as "
-            "in training, or repeat them.",
+            help="Windows shorter than the model's: crop the model, which then is as much faster, pad them "
+            "as in training, or repeat them.",
         ),
     ] = LIVE_SHORT,
     threshold: options.ThresholdOption = None,
@@ -113,8 +113,9 @@ def listen(
     into a pipe or a file goes one line of JSON, at once, for each start and each end of a sound. Times are
     seconds from the start of the stream.
 
-    Before a whole window was heard, nothing is told. Of a model that is too slow nothing is lost: up to 128 MB
-    of audio wait for it (ten minutes of 48 kHz stereo), then the pipe does, and it is said how far behind it is.
+    Nothing is told before a whole window was heard, or the stream has ended. Where the model is too slow,
+    nothing is lost: up to 128 MB of audio wait for it (ten minutes of 48 kHz stereo), then the pipe does, and
+    it is said how far behind it is.
 
     Ctrl-C is the end of the stream: what lasts has ended, a summary is given, and the exit code is 0.
     """
@@ -204,12 +205,11 @@ class _Session:
                 raise
             # Ctrl-C reaches all of a pipeline: `tee` is gone before the last line.
         except InputError as error:
-            if self._seconds:
-                self._screen.said_last(self._summary())
+            # What was stopped before it held a frame is no failure.
             if not self._stopped or error.word not in ("empty", "too-short"):
+                if self._seconds:
+                    self._screen.said_last(self._summary())
                 raise
-            if self._seconds:
-                return
         self._screen.said_last(self._summary())
 
     def _stop(self) -> None:
@@ -252,8 +252,8 @@ class _Session:
         elif behind >= 2 * self._warned:
             self._warned = behind
             self._screen.warn(
-                f"{clock(behind)} behind: the sound comes faster than the model hears it; --short crop, a hop "
-                "as long as the window, or another --device are faster"
+                f"{clock(behind)} behind: the sound comes faster than the model hears it; --short crop, "
+                "a hop as long as the window, or another --device are faster"
             )
 
     def _summary(self) -> str:
