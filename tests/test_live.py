@@ -127,19 +127,7 @@ def test_however_the_stream_is_cut_the_same_is_told(rate: int, tagger: Tagger) -
         stream, _ = open_stream(pieces, PcmFormat(rate, 2))
         told.append([*Listener(tagger, threshold=THRESHOLD).listen(stream)])
     assert started(told[0])
-    # Where a block ends decides how a sum of float32 is grouped, in resampling and in the filters.
-    for other in told[1:]:
-        assert [type(one) for one in other] == [type(one) for one in told[0]]
-        for one, same in zip(told[0], other, strict=True):
-            if isinstance(one, Started | Ended):
-                assert isinstance(same, Started | Ended)
-                assert (one.event.start, one.event.end, one.event.index) == (
-                    same.event.start,
-                    same.event.end,
-                    same.event.index,
-                )
-                assert one.event.score == pytest.approx(same.event.score, abs=TOLERANCE)
-    assert told[0][-1] == told[1][-1] == told[2][-1]
+    assert told[0] == told[1] == told[2]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 8])
@@ -167,7 +155,6 @@ def test_a_window_is_two_seconds_unless_the_model_takes_less(tagger: Tagger) -> 
 def test_a_stream_shorter_than_a_window_is_heard_at_its_end(tagger: Tagger) -> None:
     happenings = listen(tagger, sound(0.5))
     assert heard(happenings) == [pytest.approx(0.5, abs=FRAMES_LOST)]
-    assert [type(one) for one in happenings[-2:]] != [Heard, Started]
     assert len(started(happenings)) == len(ended(happenings))
 
 
@@ -213,8 +200,7 @@ def test_what_lasts_when_the_stream_breaks_has_ended(tagger: Tagger) -> None:
     samples = np.concatenate([sound(4), np.full((10, 1), np.inf, np.float32)])
     found: list[Happening] = []
     with pytest.raises(InputError, match=r"at 4\.000 s is not a finite number"):
-        for one in Listener(tagger, threshold=THRESHOLD).listen(recording(samples)):
-            found.append(one)  # noqa: PERF402 — what was told before the error is wanted
+        found.extend(Listener(tagger, threshold=THRESHOLD).listen(recording(samples)))
     assert len(started(found)) == len(ended(found)) > 0
 
 

@@ -15,7 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ast_cli.audio.pipe import READ_BYTES, PipeReader
-from ast_cli.audio.stream import PcmFormat, open_stream
+from ast_cli.audio.stream import BLOCKS_PER_SECOND, PcmFormat, open_stream
 from ast_cli.errors import AstCliError, InputError, UsageError
 
 RATE = 16_000
@@ -140,19 +140,26 @@ def test_raw_samples_are_what_was_said(encoding: str, kind: str, size: int) -> N
 
 
 def test_a_block_is_there_as_soon_as_its_samples_are() -> None:
-    given: list[int] = []
+    given = 0
 
     def pieces() -> Iterator[bytes]:
-        for number in range(20):
-            given.append(number)
-            yield bytes([number, 0])
+        nonlocal given
+        for one in cut(noise(RATE).astype("<f4").tobytes(), 100):
+            given += len(one)
+            yield one
 
-    recording, _ = open_stream(pieces(), PcmFormat(RATE))
-    blocks = iter(recording.blocks)
-    assert len(next(blocks)) == 6  # the bytes by which a header would have been known
-    assert len(given) == 6
-    assert next(blocks) * 32768 == 6
-    assert len(given) == 7
+    recording, _ = open_stream(pieces(), PcmFormat(RATE, encoding="f32le"))
+    block = 4 * RATE // BLOCKS_PER_SECOND  # bytes
+    for number, samples in enumerate(recording.blocks, start=1):
+        assert samples.nbytes == block
+        assert number * block <= given < number * block + 100
+    assert number == BLOCKS_PER_SECOND
+
+
+def test_blocks_are_the_same_however_the_stream_is_cut() -> None:
+    data = wav(noise(1000, 2))
+    lengths = [[len(one) for one in open_stream(cut(data, size))[0].blocks] for size in (1, 999, len(data))]
+    assert lengths[0] == lengths[1] == lengths[2] == [320, 320, 320, 40]
 
 
 def test_a_raw_stream_shorter_than_any_header_is_one() -> None:

@@ -1,6 +1,7 @@
 """A stream of bytes -> a recording whose blocks are what there is: raw PCM, or WAV of unknown length.
 
-Never waits for more than a whole sample of each channel, and gives the same samples however the bytes come.
+Blocks are always of the same length, so that all that is made of them is the same to the last bit, however the
+bytes come: what waits for a block to fill waits for less than two frames.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ast_cli.errors import InputError, UsageError
 
 MAGIC_BYTES = 12  # enough to tell a format by
 MOST_BYTES_OF_CHUNK = 1 << 24  # beside the audio; a header that promises more is damaged
+BLOCKS_PER_SECOND = 50
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 # The rest of the 16 bytes that name a format where the tag is EXTENSIBLE: the tag stands in their first two.
 SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")
@@ -231,6 +233,7 @@ def _wav_format(chunk: bytes) -> PcmFormat:
 def _blocks(source: _Source, form: PcmFormat, left: int | None, warnings: list[str]) -> Iterator[Block]:
     """The samples as they come; of WAV of a known length, `left` bytes at most."""
     _, samples_of = ENCODINGS[form.encoding]
+    size = form.frame_bytes * max(1, form.sample_rate // BLOCKS_PER_SECOND)
     promised, done = left, 0
     held = b""
     for piece in source.rest():
@@ -240,13 +243,17 @@ def _blocks(source: _Source, form: PcmFormat, left: int | None, warnings: list[s
         if left is not None:
             left -= len(piece)
         held += piece
-        whole = len(held) - len(held) % form.frame_bytes
-        if whole:
-            done += whole
-            yield samples_of(held[:whole]).reshape(-1, form.channels)
-            held = held[whole:]
+        whole = len(held) - len(held) % size
+        for start in range(0, whole, size):
+            yield samples_of(held[start : start + size]).reshape(-1, form.channels)
+        done += whole
+        held = held[whole:]
         if left == 0:
             break
+    if whole := len(held) - len(held) % form.frame_bytes:
+        yield samples_of(held[:whole]).reshape(-1, form.channels)
+        done += whole
+        held = held[whole:]
     seconds = done / form.bytes_per_second
     if promised is not None and left:
         warnings.append(
