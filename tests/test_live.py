@@ -120,9 +120,9 @@ def test_what_a_window_tells_comes_before_the_next_is_read(tagger: Tagger) -> No
 
 @pytest.mark.parametrize("rate", [RATE, 11_025, 44_100])
 def test_however_the_stream_is_cut_the_same_is_told(rate: int, tagger: Tagger) -> None:
-    data = (sound(4, 2, rate) * 32767).astype("<i2").tobytes()
+    data = (sound(2.7, 2, rate) * 32767).astype("<i2").tobytes()
     told = []
-    for size in (3, 5000, len(data)):
+    for size in (7, 5000, len(data)):
         pieces = (data[start : start + size] for start in range(0, len(data), size))
         stream, _ = open_stream(pieces, PcmFormat(rate, 2))
         told.append([*Listener(tagger, threshold=THRESHOLD).listen(stream)])

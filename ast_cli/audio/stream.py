@@ -1,7 +1,7 @@
 """A stream of bytes -> a recording whose blocks are what there is: raw PCM, or WAV of unknown length.
 
-Blocks are always of the same length, so that all that is made of them is the same to the last bit, however the
-bytes come: what waits for a block to fill waits for less than two frames.
+Blocks are always 20 ms long, so that all that is made of them is the same to the last bit, however the bytes
+come.
 """
 
 from __future__ import annotations
