@@ -109,11 +109,12 @@ def listen(
 
     [bold]arecord -t wav -f S16_LE -r 16000 | ast-tag listen[/bold]
 
-    On a terminal you see what sounds now. Into a pipe or file goes a line of JSON, at once, for each start
-    and each end, in seconds from the start of the stream. Nothing is told before a first window was heard.
+    On a terminal you see what sounds now. Into a pipe or file goes a line of JSON, at once, for
+    each start and each end, in seconds from the start of the stream. Nothing is told before a
+    first window was heard.
 
-    Nothing is lost where the model is too slow: you are told how far behind it is, and up to 128 MB of audio
-    wait for it (10 minutes of 48 kHz stereo); then the pipe does.
+    Nothing is lost where the model is too slow: you are told how far behind it is, and up to
+    128 MB of audio wait for it (10 minutes of 48 kHz stereo); then the pipe does.
 
     Ctrl-C is the end of the stream: what lasts has ended, a summary follows, and the exit code is 0.
     """
