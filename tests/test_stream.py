@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from ast_cli.audio.decode import open_stdin
 from ast_cli.audio.pipe import READ_BYTES, PipeReader
 from ast_cli.audio.stream import BLOCKS_PER_SECOND, PcmFormat, open_stream
 from ast_cli.errors import AstCliError, InputError, UsageError
@@ -157,9 +159,9 @@ def test_a_block_is_there_as_soon_as_its_samples_are() -> None:
 
 
 def test_blocks_are_the_same_however_the_stream_is_cut() -> None:
-    data = wav(noise(1000, 2))
+    data = wav(noise(5000, 2))
     lengths = [[len(one) for one in open_stream(cut(data, size))[0].blocks] for size in (1, 999, len(data))]
-    assert lengths[0] == lengths[1] == lengths[2] == [320, 320, 320, 40]
+    assert lengths[0] == lengths[1] == lengths[2] == [1600, 1600, 1600, 200]
 
 
 def test_a_raw_stream_shorter_than_any_header_is_one() -> None:
@@ -333,6 +335,18 @@ def test_what_the_system_cannot_read_is_an_error_after_what_it_could() -> None:
     assert next(pieces) == b"good"
     with pytest.raises(AstCliError, match="Input/output error"):
         next(pieces)
+
+
+def test_a_keyboard_is_no_stream_and_the_remedy_is_the_command_that_was_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Keyboard(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Keyboard())
+    with pytest.raises(InputError, match=r"is a keyboard\. Pipe audio into it: `arecord \| ast-tag listen`"):
+        open_stdin("arecord | ast-tag listen")
 
 
 def test_an_empty_pipe_ends_at_once(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A stream of bytes -> a recording whose blocks are what there is: raw PCM, or WAV of unknown length.
 
-Blocks are always 20 ms long, so that all that is made of them is the same to the last bit, however the bytes
+Blocks are always 0.1 s long, so that all that is made of them is the same to the last bit, however the bytes
 come.
 """
 
@@ -18,7 +18,8 @@ from ast_cli.errors import InputError, UsageError
 
 MAGIC_BYTES = 12  # enough to tell a format by
 MOST_BYTES_OF_CHUNK = 1 << 24  # beside the audio; a header that promises more is damaged
-BLOCKS_PER_SECOND = 50
+# Each costs a few small operations, which threads of torch make slow on a busy machine: of 20 ms, most of all.
+BLOCKS_PER_SECOND = 10
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 # The rest of the 16 bytes that name a format where the tag is EXTENSIBLE: the tag stands in their first two.
 SUBFORMAT_TAIL = bytes.fromhex("000000001000800000aa00389b71")

@@ -307,13 +307,3 @@ def test_what_goes_wrong_is_told_in_one_line_with_its_exit_code(
 )
 def test_an_option_or_value_that_does_not_exist_is_wrong_usage(arguments: str) -> None:
     assert ast_tag("listen", *arguments.split()).code == ExitCode.USAGE
-
-
-def test_a_keyboard_is_no_stream(known: str) -> None:
-    ours, theirs = pty.openpty()
-    with start(*RAW, "-m", known, stdin=theirs) as process:
-        out, err = process.communicate(timeout=120)
-    os.close(ours)
-    os.close(theirs)
-    assert (process.returncode, out) == (ExitCode.SOME_FAILED, b"")
-    assert re.fullmatch(rb"ast-tag: standard input is a keyboard\. Pipe audio into it: .*\n", err)
