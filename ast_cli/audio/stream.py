@@ -18,7 +18,7 @@ from ast_cli.errors import InputError, UsageError
 
 MAGIC_BYTES = 12  # enough to tell a format by
 MOST_BYTES_OF_CHUNK = 1 << 24  # beside the audio; a header that promises more is damaged
-# Each costs a few small operations, which threads of torch make slow on a busy machine: of 20 ms, most of all.
+# Each costs a few small operations of torch, whose threads hinder each other on a busy machine.
 BLOCKS_PER_SECOND = 10
 PCM, FLOAT, EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 # The rest of the 16 bytes that name a format where the tag is EXTENSIBLE: the tag stands in their first two.
