@@ -126,12 +126,7 @@ class Aggregate:
         """
         assert self._total is not None
         scores = (self._total / self._weight).astype(np.float32)
-        if not np.isfinite(scores).all():
-            raise InputError(
-                "non-finite",
-                "its samples are so large that the scores are not finite numbers",
-                "Scale it to [-1, 1]; --dtype float32 reaches furthest",
-            )
+        require_finite(scores)
         self._pass_on(facts.duration)
         heard = (facts.frames - 1) / FRAMES_PER_SECOND + FRAME_SECONDS
         return FileResult(
@@ -163,6 +158,16 @@ class Aggregate:
         if end_of_audio is not None:
             end = end_of_audio
         self._timeline.add(start, end, scores)
+
+
+def require_finite(scores: NDArray[np.float32]) -> None:
+    """Raise InputError if a score is not a finite number: the samples were so large."""
+    if not np.isfinite(scores).all():
+        raise InputError(
+            "non-finite",
+            "its samples are so large that the scores are not finite numbers",
+            "Scale it to [-1, 1]; --dtype float32 reaches furthest",
+        )
 
 
 def to_scores(logits: Tensor, scores: str) -> Tensor:

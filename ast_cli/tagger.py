@@ -25,12 +25,12 @@ from ast_cli.checkpoint import Checkpoint
 from ast_cli.config import require_fit
 from ast_cli.engine import TorchEngine, resolve_device, resolve_dtype
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.labels import LabelSet
 from ast_cli.model import ASTForAudioClassification
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.readahead import read_ahead
-from ast_cli.results import FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
+from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
 from ast_cli.selection import Selection
 from ast_cli.settings import (
     DEFAULT_BATCH_SIZE,
@@ -279,6 +279,22 @@ class Tagger:
             Batches(self._scores, batch_size, on_heard),
             max(WINDOWS_AHEAD, batch_size),
         )
+
+    def each_window(
+        self, recording: Recording, settings: TagSettings
+    ) -> Iterator[tuple[Window, NDArray[np.float32]] | Facts]:
+        """The windows of an open recording with their scores [C], each at once; last of all its facts.
+
+        Args:
+            recording: Read to its end.
+            settings: How it is heard; which labels are shown does not matter here.
+
+        Raises:
+            InputError: It cannot be read to its end, or is shorter than one frame.
+            UsageError: The settings ask for a window or hop that cannot be.
+        """
+        for piece in recording_windows(recording, self.extractor, settings, self._cropped_length):
+            yield piece if isinstance(piece, Facts) else (piece, self._scores(piece.frames[None])[0])
 
     def _plan(self, options: TagOptions) -> tuple[TagSettings, Selection]:
         settings = TagSettings(**options)

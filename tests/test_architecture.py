@@ -27,7 +27,7 @@ ORDER = """
     aggregate · audio · engine
     batches · clips · stored · windows
     tagger
-    training
+    live · training
     doctor · verify
     cli
     __main__
@@ -47,6 +47,7 @@ KNOW_ONLY = {
     "clips": "audio errors outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
+    "live": "aggregate audio errors events results selection settings tagger windows",
     "model": "checkpoint config errors layouts model_outputs settings",
     "model_outputs": "",
 }

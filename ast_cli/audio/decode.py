@@ -141,15 +141,7 @@ def _open_file(path: str) -> IO[bytes]:
     """The file itself, or a seekable copy of what a pipe delivers."""
     try:
         if path == STDIN:
-            if sys.stdin is None:
-                raise InputError("unreadable", "standard input is closed")
-            if sys.stdin.isatty():
-                raise InputError(
-                    "unreadable",
-                    "standard input is a keyboard",
-                    "Pipe audio into it: `cat clip.wav | ast-tag -`",
-                )
-            with _raw_stdin() as pipe:
+            with open_stdin("cat clip.wav | ast-tag -") as pipe:
                 return _spool(pipe)
         # Looked at before it is opened: reading a device might never end.
         mode = os.stat(path).st_mode
@@ -174,8 +166,19 @@ def _open_file(path: str) -> IO[bytes]:
         ) from error
 
 
-def _raw_stdin() -> IO[bytes]:
-    """Standard input by its descriptor: whoever waits in the buffered file holds its lock, at exit too."""
+def open_stdin(example: str) -> IO[bytes]:
+    """Standard input by its descriptor: whoever waits in the buffered file holds its lock, at exit too.
+
+    Args:
+        example: A command that pipes audio into it, for the remedy.
+
+    Raises:
+        InputError: It is closed, or a keyboard.
+    """
+    if sys.stdin is None:
+        raise InputError("unreadable", "standard input is closed")
+    if sys.stdin.isatty():
+        raise InputError("unreadable", "standard input is a keyboard", f"Pipe audio into it: `{example}`")
     try:
         return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
     except (OSError, ValueError):  # something that stands in for it

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ast_cli.cli import clips, doctor, evaluate, export, finetune, labels, models, stats, tag, verify
+from ast_cli.cli import clips, doctor, evaluate, export, finetune, labels, listen, models, stats, tag, verify
 from ast_cli.cli.screen import error_line
 from ast_cli.errors import AstCliError, ExitCode
 from ast_cli.outputs.sink import abandon_stdout
@@ -86,6 +86,7 @@ def _options(
 
 
 app.command("tag", no_args_is_help=True)(tag.tag)
+app.command("listen")(listen.listen)
 app.command("export", no_args_is_help=True)(export.export)
 app.command("clips", no_args_is_help=True)(clips.clips)
 app.command("labels")(labels.labels)

@@ -25,6 +25,7 @@ from ast_cli.settings import DEFAULT_BATCH_SIZE, Aggregation, EventSettings, Sco
 
 if TYPE_CHECKING:
     from ast_cli.outputs.writer import Writer
+    from ast_cli.tagger import Tagger
 
 WHAT = "What is tagged"
 LABELS = options.LABELS
@@ -211,7 +212,7 @@ def tag(
         rollup=rollup,
         events=EventSettings(hysteresis, min_duration, max_gap) if events or writer.of_events else None,
         aggregate=aggregate,
-        channel=_channel(channel),
+        channel=channel_of(channel),
         window=window,
         hop=hop,
         short=short,
@@ -250,11 +251,7 @@ def tag(
             settings = replace(settings, threshold=read_thresholds(thresholds, tagger.labels))
         screen.note(tagger.description)
         screen.scores = tagger.scores
-        if scores == "auto" and tagger.scores_are_guessed:
-            screen.warn(
-                f"{model[0]} does not say whether its classes exclude each other: softmax is assumed; "
-                "--scores sigmoid takes each on its own"
-            )
+        warn_if_guessed(screen, tagger, model[0], scores)
         leave_out: list[str] = [] if out == STDOUT else [out]
         asked: dict[str, Any] = {one.name: getattr(settings, one.name) for one in fields(settings)}
         outcomes = tagger.tag_many(
@@ -282,6 +279,15 @@ def tag(
         destination.complete()
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def warn_if_guessed(screen: TagScreen, tagger: Tagger, model: str, scores: Scores) -> None:
+    """Say so if nobody said whether the classes exclude each other."""
+    if scores == "auto" and tagger.scores_are_guessed:
+        screen.warn(
+            f"{model} does not say whether its classes exclude each other: softmax is assumed; "
+            "--scores sigmoid takes each on its own"
+        )
 
 
 def format_of(asked: str | None, out: str) -> tuple[str, type[Writer]]:
@@ -327,7 +333,8 @@ def _tell_changed(screen: TagScreen, changed: Sequence[str]) -> None:
         screen.warn(f"{len(changed):,} had changed since, and were tagged again: {few}{more}")
 
 
-def _channel(text: str) -> int | None:
+def channel_of(text: str) -> int | None:
+    """What --channel says; None for the mean of all."""
     if text == "mix":
         return None
     if not re.fullmatch("[1-9][0-9]{0,8}", text):

@@ -34,11 +34,11 @@ class JsonWriter(Writer):
 
     def result(self, result: FileResult) -> None:
         """Write one entry of the list."""
-        self._entry(_dump(result_document(result)))
+        self._entry(dump(result_document(result)))
 
     def failure(self, failure: FileFailure) -> None:
         """Keep it for the list at the end."""
-        self._errors.write(_dump(failure_document(failure)) + "\n")
+        self._errors.write(dump(failure_document(failure)) + "\n")
 
     def end(self) -> None:
         """Close the results and write the errors."""
@@ -71,11 +71,11 @@ class JsonlWriter(Writer):
 
     def result(self, result: FileResult) -> None:
         """Write one line."""
-        self.stream.write(_dump(result_document(result)) + "\n")
+        self.stream.write(dump(result_document(result)) + "\n")
 
     def failure(self, failure: FileFailure) -> None:
         """Write one line."""
-        self.stream.write(_dump(failure_document(failure)) + "\n")
+        self.stream.write(dump(failure_document(failure)) + "\n")
 
 
 def result_document(result: FileResult) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def result_document(result: FileResult) -> dict[str, Any]:
             for window in result.windows
         ]
     if result.events is not None:
-        document["events"] = [_event(event) for event in result.events]
+        document["events"] = [event_document(event) for event in result.events]
     if result.scores:
         document["scores"] = result.scores
     if result.warnings:
@@ -111,7 +111,8 @@ def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
     return [asdict(tag) | {"score": round(tag.score, 6)} for tag in tags]
 
 
-def _event(event: Event) -> dict[str, Any]:
+def event_document(event: Event) -> dict[str, Any]:
+    """An event as JSON holds it."""
     numbers = {name: getattr(event, name) for name in ("start", "end", "score", "mean_score")}
     digits = {"start": 3, "end": 3}
     return asdict(event) | {name: round(value, digits.get(name, 6)) for name, value in numbers.items()}
@@ -134,7 +135,8 @@ def _model(models: Sequence[ModelInfo]) -> dict[str, Any] | None:
     }
 
 
-def _dump(document: object) -> str:
+def dump(document: object) -> str:
+    """A document as one line of JSON."""
     # Text stays text, so that a name can be searched for; one line each, so that `grep` and `tail` work.
     return _inert(json.dumps(document, ensure_ascii=False, allow_nan=False))
 

@@ -51,6 +51,7 @@ def command(*args: str) -> str:
         ("verify -h", "--against"),
         ("export -h", "--timeline"),
         ("clips -h", "--margin"),
+        ("listen -h", "--encoding"),
         ("--version", ast_cli.__version__),
         ("labels dog", "/m/0bt9lr\tDog"),
     ],

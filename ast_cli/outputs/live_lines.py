@@ -1,0 +1,49 @@
+"""What is heard live, as JSON lines: one when a sound starts, one when it has ended, written at once."""
+
+from __future__ import annotations
+
+import select
+from io import UnsupportedOperation
+from typing import TextIO
+
+from ast_cli.outputs.documents import dump, event_document
+from ast_cli.results import Event
+
+
+class LiveLines:
+    """Writes to a stream, and notices when nobody reads it any more.
+
+    Args:
+        stream: Flushed after every line, since whoever reads it acts on it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._poll: select.poll | None = None
+        try:
+            descriptor = stream.fileno()
+        except UnsupportedOperation:  # something that stands in for a file
+            return
+        self._poll = select.poll()
+        self._poll.register(descriptor, 0)  # errors are told without being asked for
+
+    def started(self, event: Event) -> None:
+        """A sound is heard; its score is that so far."""
+        found = event_document(event)
+        self._write("start", {"time": found["start"]} | {name: found[name] for name in STARTED})
+
+    def ended(self, event: Event) -> None:
+        """It is heard no more."""
+        self._write("end", event_document(event))
+
+    def require_reader(self) -> None:
+        """Raise BrokenPipeError if whoever reads has gone: the next line may be hours away."""
+        if self._poll is not None and any(what & select.POLLERR for _, what in self._poll.poll(0)):
+            raise BrokenPipeError
+
+    def _write(self, what: str, document: dict[str, object]) -> None:
+        self._stream.write(dump({"event": what} | document) + "\n")
+        self._stream.flush()
+
+
+STARTED = ("index", "mid", "label", "score")
