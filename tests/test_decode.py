@@ -11,6 +11,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -709,6 +710,57 @@ def test_without_pyav_what_libsndfile_reads_is_read(tmp_path: Path, monkeypatch:
     path = write(tmp_path / "x.wav", noise())
     with without_av(monkeypatch):
         assert len(mono(path)) == 4000
+
+
+# Files that lead elsewhere
+
+
+@pytest.fixture
+def asked_for() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server, and the paths that it was asked for."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", paths
+        server.shutdown()
+        thread.join()
+
+
+PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"
+CONCATENATION = "ffconcat version 1.0\nfile {}\n"
+BROADCAST = (
+    "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+    "m=audio 0 RTP/AVP 0\na=rtpmap:0 PCMU/8000\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("x.m3u8", PLAYLIST), ("x.wav", CONCATENATION), ("x", CONCATENATION)]
+)
+def test_a_playlist_leads_neither_to_the_network_nor_to_another_file(
+    tmp_path: Path, name: str, text: str, asked_for: tuple[str, list[str]]
+) -> None:
+    address, paths = asked_for
+    write(tmp_path / "other.wav", noise())
+    for target in (f"{address}/x.ts", "other.wav", str(tmp_path / "other.wav")):
+        (tmp_path / name).write_text(text.format(target))
+        assert failure(tmp_path / name).word == "unsupported-format"
+    assert paths == []
+
+
+def test_the_description_of_a_broadcast_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(BROADCAST)
+    assert failure(tmp_path / "x").word == "unsupported-format"
 
 
 # Open files

@@ -39,6 +39,9 @@ UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none,
 LARGEST_EMPTY = 4096  # bytes of a file that is a header and nothing else
 STREAMS = ("MP3", "OGG")  # formats in which libsndfile may stop before the audio does
 MOST_AFTER_AUDIO = 1 << 14  # bytes of an MP3 that may follow its audio without being called a tag
+# To FFmpeg a playlist or the description of a broadcast is a recording like any other: it would open what
+# the text names, another file or an address on the network, and wait for it. Without protocols it cannot.
+ALONE = {"protocol_whitelist": "none"}
 # The lines of libsndfile's log that compare lengths: of WAV, AIFF, AU, W64 and RF64.
 LENGTH_LINES = ("data", "SSND", "Data Size", "riff", "Riff size")
 
@@ -319,7 +322,7 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
 
     file.seek(0)
     try:
-        container = stack.enter_context(av.open(file, mode="r"))
+        container = stack.enter_context(av.open(file, mode="r", options=ALONE))
     except (av.FFmpegError, ValueError) as error:
         raise InputError(
             "unsupported-format",
