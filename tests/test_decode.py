@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import struct
@@ -710,6 +711,20 @@ def test_without_pyav_what_libsndfile_reads_is_read(tmp_path: Path, monkeypatch:
     path = write(tmp_path / "x.wav", noise())
     with without_av(monkeypatch):
         assert len(mono(path)) == 4000
+
+
+# What the fuzzing in `tests/fuzz` found
+
+
+def test_nothing_but_results_reaches_standard_output(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(write(tmp_path / "x.sds", noise(4000, 1), form="SDS"))
+    head = path.read_bytes()[:21]
+    path.write_bytes(head + bytes(100_000))  # blocks that do not begin as they should
+    assert failure(path).word == "unsupported-format"
+    ctypes.CDLL(None).fflush(None)  # what C has printed waits in a buffer of its own
+    assert capfd.readouterr().out == ""
 
 
 # Files that lead elsewhere

@@ -39,6 +39,9 @@ UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none,
 LARGEST_EMPTY = 4096  # bytes of a file that is a header and nothing else
 STREAMS = ("MP3", "OGG")  # formats in which libsndfile may stop before the audio does
 MOST_AFTER_AUDIO = 1 << 14  # bytes of an MP3 that may follow its audio without being called a tag
+SAMPLE_DUMP = (
+    b"\xf0\x7e"  # libsndfile prints what it finds wrong with one on standard output, among the results
+)
 # To FFmpeg a playlist or the description of a broadcast is a recording like any other: it would open what
 # the text names, another file or an address on the network, and wait for it. Without protocols it cannot.
 ALONE = {"protocol_whitelist": "none"}
@@ -223,6 +226,8 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64]) -> Recording:
+    if os.pread(file.fileno(), len(SAMPLE_DUMP), 0) == SAMPLE_DUMP:
+        raise _UnrecognisedError("a MIDI sample dump is no recording")
     try:
         # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
         sound = stack.enter_context(_ForwardFile(os.dup(file.fileno()), closefd=True))
