@@ -227,7 +227,7 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64]) -> Recording:
     if os.pread(file.fileno(), len(SAMPLE_DUMP), 0) == SAMPLE_DUMP:
-        raise _UnrecognisedError("a MIDI sample dump is no recording")
+        raise InputError("unsupported-format", "a MIDI sample dump", "Convert it to WAV or FLAC first")
     try:
         # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
         sound = stack.enter_context(_ForwardFile(os.dup(file.fileno()), closefd=True))
