@@ -727,6 +727,20 @@ def test_nothing_but_results_reaches_standard_output(
     assert capfd.readouterr().out == ""
 
 
+@pytest.mark.parametrize("rate", [1, 7, 99, 10_000_001, 2**31 - 1])
+def test_a_rate_at_which_nobody_records_is_damage(tmp_path: Path, rate: int) -> None:
+    (tmp_path / "x.wav").write_bytes(wav(pcm16(noise(4000, 1)), rate=rate))
+    error = failure(tmp_path / "x.wav")
+    assert error.word == "unreadable"
+    assert f"at {rate} Hz" in error.cause
+
+
+@pytest.mark.parametrize("rate", [100, 1_000_000, 10_000_000])
+def test_rates_of_slow_and_of_fast_sound_are_none(tmp_path: Path, rate: int) -> None:
+    (tmp_path / "x.wav").write_bytes(wav(pcm16(noise(4000, 1)), rate=rate))
+    assert len(mono(tmp_path / "x.wav")) == 4000
+
+
 # Files that lead elsewhere
 
 

@@ -31,6 +31,9 @@ from ast_cli.results import Stamp
 Block = NDArray[np.float32 | np.float64]  # [samples, channels]
 
 BLOCK_SECONDS = 10
+# Below, next to nothing is left of what the lowest mel filter hears, from 20 Hz on; above, nobody records.
+# Such a rate is damage to a header, which would make days of a few kilobytes, or one block of a recording.
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels
 # A header written before the length was known, as by `sox … -t aiff -` or `ffmpeg … -f wav -`, promises this
 # or more.
@@ -118,7 +121,7 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
             recording = _open_soundfile(file, stack, np.float64 if exact else np.float32)
         except _UnrecognisedError as unrecognised:
             recording = _open_av(path, file, stack, unrecognised.cause)
-        if recording.channels < 1 or recording.sample_rate < 1:
+        if recording.channels < 1 or not LOWEST_RATE <= recording.sample_rate <= HIGHEST_RATE:
             raise InputError(
                 "unreadable", f"the header says {recording.channels} channels at {recording.sample_rate} Hz"
             )
