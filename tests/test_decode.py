@@ -12,6 +12,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -739,6 +740,29 @@ def test_a_rate_at_which_nobody_records_is_damage(tmp_path: Path, rate: int) -> 
 def test_rates_of_slow_and_of_fast_sound_are_none(tmp_path: Path, rate: int) -> None:
     (tmp_path / "x.wav").write_bytes(wav(pcm16(noise(4000, 1)), rate=rate))
     assert len(mono(tmp_path / "x.wav")) == 4000
+
+
+def test_a_packet_of_an_hour_is_read_in_blocks(tmp_path: Path) -> None:
+    """As Matroska may hold, or as damage to a rate makes of a second."""
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    samples = np.round(noise(400_000, 1) * 2**15)
+    with av.open(str(tmp_path / "x.mka"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=100, layout="mono")
+        packet = av.Packet(pcm16(samples / 2**15))
+        packet.stream, packet.pts, packet.time_base = stream, 0, Fraction(1, 100)
+        container.start_encoding()
+        container.mux(packet)
+    with open_recording(str(tmp_path / "x.mka")) as recording:
+        blocks = list(recording.blocks)
+    assert {len(block) for block in blocks} == {BLOCK_SECONDS * 100}
+    assert np.array_equal(np.concatenate(blocks) * 2**15, samples)
+
+
+def test_a_file_that_sends_its_reader_where_nothing_can_be_has_a_word(tmp_path: Path) -> None:
+    """At the end of NUT stands how long its index is: here, longer than the file."""
+    whole = Path(write_av(tmp_path / "x.nut", "pcm_s16le", noise(4000, 1), 16_000)).read_bytes()
+    (tmp_path / "x.nut").write_bytes(whole + b"\x80" * 16)
+    assert failure(tmp_path / "x.nut").word == "unsupported-format"
 
 
 # Files that lead elsewhere

@@ -331,7 +331,7 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
     file.seek(0)
     try:
         container = stack.enter_context(av.open(file, mode="r", options=ALONE))
-    except (av.FFmpegError, ValueError) as error:
+    except _av_errors() as error:
         raise InputError(
             "unsupported-format",
             f"neither libsndfile nor FFmpeg can read it ({cause}; {_av_reason(error)})",
@@ -347,25 +347,36 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
     rate, channels = codec.sample_rate, codec.channels
 
     def blocks() -> Iterator[Block]:
-        pieces: list[Block] = []
-        done = held = 0
+        length, done = _block_length(rate, channels), 0
+        block: Block = np.empty((length, channels), np.float32)
+        filled = 0
         try:
             for frame in _av_frames(container, stream, codec.layout, rate):
-                array = frame.to_ndarray().reshape(-1, channels)
-                pieces.append(array)
-                held += len(array)
-                if held >= _block_length(rate, channels):
-                    yield np.concatenate(pieces)
-                    pieces, done, held = [], done + held, 0
-        except av.FFmpegError as error:
-            if done + held == 0:
+                left = frame.to_ndarray().reshape(-1, channels)
+                done += len(left)
+                while len(left):  # a frame is as long as its format or its damage makes it
+                    taken = left[: length - filled]
+                    block[filled : filled + len(taken)] = taken
+                    filled, left = filled + len(taken), left[len(taken) :]
+                    if filled == length:
+                        yield block
+                        block, filled = np.empty((length, channels), np.float32), 0
+        except _av_errors() as error:
+            if done == 0:
                 raise InputError("unreadable", f"decoding fails: {_av_reason(error)}") from error
-            seconds = (done + held) / rate
-            warnings.append(f"cut off: decoding fails after {seconds:.3f} s ({_av_reason(error)})")
-        if pieces:
-            yield np.concatenate(pieces)
+            warnings.append(f"cut off: decoding fails after {done / rate:.3f} s ({_av_reason(error)})")
+        if filled:
+            yield block[:filled]
 
     return Recording(rate, channels, blocks(), warnings)
+
+
+def _av_errors() -> tuple[type[Exception], ...]:
+    """What PyAV raises for a damaged file."""
+    import av
+
+    # FFmpeg seeks where the damage tells it to, which Python's file may refuse; and names may be no UTF-8.
+    return av.FFmpegError, OSError, ValueError
 
 
 def _av_frames(container: Any, stream: Any, layout: Any, rate: int) -> Iterator[Any]:
