@@ -13,7 +13,7 @@ CLASSES = 128  # one for each mel bin
 
 
 def loudest(engine: TorchEngine, windows: Tensor) -> Tensor:
-    """Logits [B, C] of windows [B, T, M]: how loud each mel bin gets. A window's do not depend on its batch."""
+    """Logits [B, C] of windows [B, T, M]: how loud each mel bin gets, whatever the batch."""
     return windows.amax(dim=1) / 4
 
 

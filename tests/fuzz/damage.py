@@ -17,14 +17,30 @@ from tests.fuzz.recordings import Good
 Random = np.random.Generator
 T = TypeVar("T")
 HEADER = 512  # bytes at the front in which most headers stand
-EXTREMES = (0, 1, 2, 3, 7, 255, 1024, 1025, 65_535, 65_536, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFE, 0xFFFF_FFFF)
+EXTREMES = (
+    0,
+    1,
+    2,
+    3,
+    7,
+    255,
+    1024,
+    1025,
+    65_535,
+    65_536,
+    0x7FFF_FFFF,
+    0x8000_0000,
+    0xFFFF_FFFE,
+    0xFFFF_FFFF,
+)
 RATES = (0, 1, 2, 7, 50, 99, 100, 999, 44_101, 655_350, 9_999_991, 2**31 - 1, 4_000_000_000, 2**32 - 1)
 WORDS = ("<H", ">H", "<I", ">I", "<Q", ">Q", "<d", ">d")  # the ways to write a number
 GOOD_SHARE = 0.1  # of all files
 # Where the numbers of a plain WAV stand: name, place, how they are written.
 WAV_FIELDS = (
     ("riff length", 4, "<I"), ("fmt length", 16, "<I"), ("format", 20, "<H"), ("channels", 22, "<H"),
-    ("rate", 24, "<I"), ("bytes a second", 28, "<I"), ("block", 32, "<H"), ("bits", 34, "<H"), ("length", 40, "<I"),
+    ("rate", 24, "<I"), ("bytes a second", 28, "<I"), ("block", 32, "<H"), ("bits", 34, "<H"),
+    ("length", 40, "<I"),
 )  # fmt: skip
 
 

@@ -29,8 +29,9 @@ SOUNDFILE = """
 FFMPEG = """
     ipod aac 44100 2 · ipod alac 16000 1 · mp4 aac 48000 1 · mp4 flac 16000 1 · mov pcm_s16le 44100 2
     3gp aac 16000 1 · webm libopus 48000 2 · webm vorbis 44100 2 · matroska flac 44100 2
-    matroska pcm_s16le 16000 1 · matroska aac 44100 2 · asf wmav2 44100 2 · asf wmav1 16000 1 · adts aac 16000 1
-    mpegts mp2 48000 2 · mpegts aac 44100 2 · mpeg mp2 44100 2 · avi mp2 44100 2 · avi pcm_s16le 16000 1
+    matroska pcm_s16le 16000 1 · matroska aac 44100 2 · asf wmav2 44100 2 · asf wmav1 16000 1
+    adts aac 16000 1 · mpegts mp2 48000 2 · mpegts aac 44100 2 · mpeg mp2 44100 2 · avi mp2 44100 2
+    avi pcm_s16le 16000 1
     flv aac 44100 2 · wv wavpack 44100 2 · tta tta 44100 2 · ac3 ac3 48000 2 · eac3 eac3 48000 2
     oga flac 44100 2 · spdif ac3 48000 2 · aiff pcm_s16be 16000 1 · mp2 mp2 32000 1 · wav adpcm_ms 16000 2
     latm aac 44100 2 · rm ac3 44100 2 · nut pcm_s16le 16000 1

@@ -1,7 +1,7 @@
-"""Tags very many damaged files and holds the tool to its promises: python -m tests.fuzz.run --count 5000 --seed 7
+"""Tags damaged files and holds the tool to its promises: python -m tests.fuzz.run --count 5000 --seed 7
 
-The files are tagged in a process of its own, with a stand-in for the network. Whatever ends, stalls or fills that
-process is found out and told with the file that did it, and the others go on in a new one.
+The files are tagged in a process of its own, with a stand-in for the network. Whatever ends, stalls or fills
+that process is found out and told with the file that did it, and the others go on in a new one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from tests.fuzz.damage import Fuzzed, fuzzed
 from tests.fuzz.recordings import Good, good_recordings
 
 ROOT = Path(__file__).parents[2]
+TAG_ALL = [sys.executable, "-m", "tests.fuzz.tag_all"]
 WORKERS = 2
 SLOWEST = 5  # files that are told
 MEGABYTES = 1024
@@ -49,10 +49,10 @@ class Report:
     slow: list[tuple[Fuzzed, float]] = field(default_factory=list)
     peak: tuple[str, float] = ("", 0.0)
 
-    def add(self, file: Fuzzed, line: dict[str, Any], seconds: float, alone: dict[bytes, str]) -> None:
+    def add(self, file: Fuzzed, line: dict[str, Any], alone: dict[bytes, str]) -> None:
         """Take what was said of a file and hold it to the promises."""
         self.words[line["word"]] += 1
-        self.slow = sorted([*self.slow, (file, seconds)], key=lambda one: -one[1])[:SLOWEST]
+        self.slow = sorted([*self.slow, (file, line["seconds"])], key=lambda one: -one[1])[:SLOWEST]
         self.peak = max(self.peak, (file.name, line["peak"]), key=lambda one: one[1])
         if line["word"] not in WORDS | {"tagged"}:
             self.broken.append((file, f"{line['word']}: {line['message']}"))
@@ -75,7 +75,7 @@ def run(count: int, seed: int, seconds: float) -> Report:
         alone = _good_alone(recordings, folder / "alone", seconds)
         for first in range(0, count, FILES_AT_ONCE):
             files = [fuzzed(recordings, seed, n) for n in range(first, min(count, first + FILES_AT_ONCE))]
-            _tag(files, folder / "files", alone, report, seconds)
+            tag(files, folder / "files", alone, report, seconds)
     return report
 
 
@@ -87,23 +87,21 @@ def _good_alone(recordings: Sequence[Good], folder: Path, seconds: float) -> dic
     return {one.data: line["word"] + line["message"] for one, line in zip(good, lines, strict=True)}
 
 
-def _tag(
+def tag(
     files: Sequence[Fuzzed], folder: Path, alone: dict[bytes, str], report: Report, seconds: float
 ) -> None:
+    """Tag these files; `alone` says what is said of good ones where they are the only ones."""
     folder.mkdir(exist_ok=True)
     paths, workers = _written(files, folder), WORKERS
     done = 0
     while done < len(files):
         try:
-            before = time.monotonic()
             for line in _said(paths[done:], workers, seconds):
-                now = time.monotonic()
                 if line["peak"] > MEGABYTES:
                     raise _BrokenOffError(f"{line['peak']:.0f} MB")
-                report.add(files[done], line, now - before, alone)
-                before = now
+                report.add(files[done], line, alone)
                 done += 1
-        except _BrokenOffError as error:
+        except _BrokenOffError as error:  # noqa: PERF203 — once a process, not once a file
             if workers:  # it may be any of those that were read ahead: one by one from here
                 workers = 0
             else:
@@ -131,7 +129,7 @@ def _said(paths: Sequence[Path], workers: int, seconds: float) -> Iterator[dict[
         list_.write_text("\n".join(map(str, paths)), encoding="utf-8")
         with errors.open("wb") as stderr:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.fuzz.tag_all", str(list_), str(workers)],
+                [*TAG_ALL, str(list_), str(workers)],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=ROOT,
@@ -172,7 +170,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=2000, help="how many files")
     parser.add_argument("--seed", type=int, default=0, help="which ones")
     parser.add_argument("--seconds", type=float, default=10.0, help="to wait for an outcome at most")
-    parser.add_argument("--keep", type=Path, help="a folder for the files that broke a promise, and the slowest")
+    parser.add_argument(
+        "--keep", type=Path, help="a folder for the files that broke a promise, and the slowest"
+    )
     options = parser.parse_args()
     report = run(options.count, options.seed, options.seconds)
     for file, how in report.broken:

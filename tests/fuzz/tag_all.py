@@ -1,4 +1,4 @@
-"""Tags the files of a list as the tool does and tells each outcome in a line of JSON: the process that is watched.
+"""Tags the files of a list and tells each outcome in a line of JSON: the process that is watched.
 
 python -m tests.fuzz.tag_all LIST WORKERS; without workers, every file is tagged in a run of its own.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -25,9 +26,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         tagger = Tagger.from_pretrained(save_stand_in(Path(folder)), device="cpu")
     print(json.dumps({"ready": True}), flush=True)
+    before = time.monotonic()
     for outcome in outcomes(tagger, files, workers):
-        line = {"file": outcome.file, **told(outcome), "peak": peak_megabytes()}
+        seconds = time.monotonic() - before
+        line = {"file": outcome.file, **told(outcome), "seconds": seconds, "peak": peak_megabytes()}
         print(json.dumps(line), flush=True)
+        before = time.monotonic()
 
 
 def outcomes(tagger: Tagger, files: list[str], workers: int) -> Iterator[Outcome]:
