@@ -97,27 +97,23 @@ class Bench:
 
     def numbers(self, small: int, large: int) -> Iterator[Pair]:
         """So many short recordings, in folders and in lists."""
-        for name, case in (
-            ("flat folder: csv", self._flat),
-            ("nested folders: jsonl", self._nested),
-            ("list, resumed at 90 %: jsonl", self._resumed),
-            ("list of what is not there: json", self._missing),
-        ):
-            yield Pair(name, (small, large), case(small), case(large))
+        for name, case in NUMBERS.items():
+            yield Pair(name, (small, large), case(self, small), case(self, large))
 
-    def _flat(self, count: int) -> Run:
+    def flat(self, count: int) -> Run:
         self._link(Path(f"flat{count}"), count)
         return self._tag("csv", str(self._folder / f"flat{count}"))
 
-    def _nested(self, count: int) -> Run:
+    def nested(self, count: int) -> Run:
         for start in range(0, count, IN_A_FOLDER):
             inside = Path(f"nested{count}/{start // 5000:03}/{start:06}")
             self._link(inside, min(IN_A_FOLDER, count - start))
         return self._tag("jsonl", str(self._folder / f"nested{count}"))
 
-    def _resumed(self, count: int) -> Run:
-        """The files of `_flat`; one that is not there at first ends the run."""
-        names = sorted(map(str, (self._folder / f"flat{count}").iterdir()))
+    def resumed(self, count: int) -> Run:
+        """A run is ended by a file that is not there; the next one finds it, and goes on."""
+        self._link(Path(f"list{count}"), count)
+        names = sorted(map(str, (self._folder / f"list{count}").iterdir()))
         late = self._folder / f"late{count}.wav"
         names.insert(int(DONE_BEFORE * count), str(late))
         list_ = self._folder / "list"
@@ -126,7 +122,7 @@ class Bench:
         _write_recording(late, 1)
         return self._tag("jsonl", "--files-from", str(list_), "--resume")
 
-    def _missing(self, count: int) -> Run:
+    def missing(self, count: int) -> Run:
         list_ = self._folder / "list"
         list_.write_text("\n".join(f"not/there/{number}.wav" for number in range(count)), encoding="utf-8")
         return self._tag("json", "--files-from", str(list_), code=1)
@@ -160,6 +156,14 @@ class Bench:
             out.unlink()
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Run(float(peak.read_text(encoding="utf-8")), seconds, cpu)
+
+
+NUMBERS = {
+    "flat folder: csv": Bench.flat,
+    "nested folders: jsonl": Bench.nested,
+    "list, resumed at 90 %: jsonl": Bench.resumed,
+    "list of what is not there: json": Bench.missing,
+}
 
 
 def _write_recording(path: Path, seconds: float) -> Path:
