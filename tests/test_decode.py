@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import struct
@@ -11,6 +12,8 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -709,6 +712,108 @@ def test_without_pyav_what_libsndfile_reads_is_read(tmp_path: Path, monkeypatch:
     path = write(tmp_path / "x.wav", noise())
     with without_av(monkeypatch):
         assert len(mono(path)) == 4000
+
+
+# What the fuzzing in `tests/fuzz` found
+
+
+def test_nothing_but_results_reaches_standard_output(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(write(tmp_path / "x.sds", noise(4000, 1), form="SDS"))
+    head = path.read_bytes()[:21]
+    path.write_bytes(head + bytes(100_000))  # blocks that do not begin as they should
+    assert failure(path).word == "unsupported-format"
+    ctypes.CDLL(None).fflush(None)  # what C has printed waits in a buffer of its own
+    assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("rate", [1, 7, 99, 10_000_001, 2**31 - 1])
+def test_a_rate_at_which_nobody_records_is_damage(tmp_path: Path, rate: int) -> None:
+    (tmp_path / "x.wav").write_bytes(wav(pcm16(noise(4000, 1)), rate=rate))
+    error = failure(tmp_path / "x.wav")
+    assert error.word == "unreadable"
+    assert f"at {rate} Hz" in error.cause
+
+
+@pytest.mark.parametrize("rate", [100, 1_000_000, 10_000_000])
+def test_rates_of_slow_and_of_fast_sound_are_none(tmp_path: Path, rate: int) -> None:
+    (tmp_path / "x.wav").write_bytes(wav(pcm16(noise(4000, 1)), rate=rate))
+    assert len(mono(tmp_path / "x.wav")) == 4000
+
+
+def test_a_packet_of_an_hour_is_read_in_blocks(tmp_path: Path) -> None:
+    """As Matroska may hold, or as damage to a rate makes of a second."""
+    av = pytest.importorskip("av", reason="PyAV is not installed")
+    samples = np.round(noise(400_000, 1) * 2**15)
+    with av.open(str(tmp_path / "x.mka"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=100, layout="mono")
+        packet = av.Packet(pcm16(samples / 2**15))
+        packet.stream, packet.pts, packet.time_base = stream, 0, Fraction(1, 100)
+        container.start_encoding()
+        container.mux(packet)
+    with open_recording(str(tmp_path / "x.mka")) as recording:
+        blocks = list(recording.blocks)
+    assert {len(block) for block in blocks} == {BLOCK_SECONDS * 100}
+    assert np.array_equal(np.concatenate(blocks) * 2**15, samples)
+
+
+def test_a_file_that_sends_its_reader_where_nothing_can_be_has_a_word(tmp_path: Path) -> None:
+    """At the end of NUT stands how long its index is: here, longer than the file."""
+    whole = Path(write_av(tmp_path / "x.nut", "pcm_s16le", noise(4000, 1), 16_000)).read_bytes()
+    (tmp_path / "x.nut").write_bytes(whole + b"\x80" * 16)
+    assert failure(tmp_path / "x.nut").word == "unsupported-format"
+
+
+# Files that lead elsewhere
+
+
+@pytest.fixture
+def asked_for() -> Iterator[tuple[str, list[str]]]:
+    """The address of a server, and the paths that it was asked for."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", paths
+        server.shutdown()
+        thread.join()
+
+
+PLAYLIST = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"
+CONCATENATION = "ffconcat version 1.0\nfile {}\n"
+BROADCAST = (
+    "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\n"
+    "m=audio 0 RTP/AVP 0\na=rtpmap:0 PCMU/8000\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("x.m3u8", PLAYLIST), ("x.wav", CONCATENATION), ("x", CONCATENATION)]
+)
+def test_a_playlist_leads_neither_to_the_network_nor_to_another_file(
+    tmp_path: Path, name: str, text: str, asked_for: tuple[str, list[str]]
+) -> None:
+    address, paths = asked_for
+    write(tmp_path / "other.wav", noise())
+    for target in (f"{address}/x.ts", "other.wav", str(tmp_path / "other.wav")):
+        (tmp_path / name).write_text(text.format(target))
+        assert failure(tmp_path / name).word == "unsupported-format"
+    assert paths == []
+
+
+def test_the_description_of_a_broadcast_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(BROADCAST)
+    assert failure(tmp_path / "x").word == "unsupported-format"
 
 
 # Open files

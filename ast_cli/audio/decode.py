@@ -31,6 +31,9 @@ from ast_cli.results import Stamp
 Block = NDArray[np.float32 | np.float64]  # [samples, channels]
 
 BLOCK_SECONDS = 10
+# Below, next to nothing is left of what the lowest mel filter hears, from 20 Hz on; above, nobody records.
+# Such a rate is damage to a header, which would make days of a few kilobytes, or one block of a recording.
+LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels
 # A header written before the length was known, as by `sox … -t aiff -` or `ffmpeg … -f wav -`, promises this
 # or more.
@@ -39,6 +42,12 @@ UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none,
 LARGEST_EMPTY = 4096  # bytes of a file that is a header and nothing else
 STREAMS = ("MP3", "OGG")  # formats in which libsndfile may stop before the audio does
 MOST_AFTER_AUDIO = 1 << 14  # bytes of an MP3 that may follow its audio without being called a tag
+SAMPLE_DUMP = (
+    b"\xf0\x7e"  # libsndfile prints what it finds wrong with one on standard output, among the results
+)
+# To FFmpeg a playlist or the description of a broadcast is a recording like any other: it would open what
+# the text names, another file or an address on the network, and wait for it. Without protocols it cannot.
+ALONE = {"protocol_whitelist": "none"}
 # The lines of libsndfile's log that compare lengths: of WAV, AIFF, AU, W64 and RF64.
 LENGTH_LINES = ("data", "SSND", "Data Size", "riff", "Riff size")
 
@@ -112,7 +121,7 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
             recording = _open_soundfile(file, stack, np.float64 if exact else np.float32)
         except _UnrecognisedError as unrecognised:
             recording = _open_av(path, file, stack, unrecognised.cause)
-        if recording.channels < 1 or recording.sample_rate < 1:
+        if recording.channels < 1 or not LOWEST_RATE <= recording.sample_rate <= HIGHEST_RATE:
             raise InputError(
                 "unreadable", f"the header says {recording.channels} channels at {recording.sample_rate} Hz"
             )
@@ -223,6 +232,8 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64]) -> Recording:
+    if os.pread(file.fileno(), len(SAMPLE_DUMP), 0) == SAMPLE_DUMP:
+        raise InputError("unsupported-format", "a MIDI sample dump", "Convert it to WAV or FLAC first")
     try:
         # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
         sound = stack.enter_context(_ForwardFile(os.dup(file.fileno()), closefd=True))
@@ -322,8 +333,8 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
 
     file.seek(0)
     try:
-        container = stack.enter_context(av.open(file, mode="r"))
-    except (av.FFmpegError, ValueError) as error:
+        container = stack.enter_context(av.open(file, mode="r", options=ALONE))
+    except _av_errors() as error:
         raise InputError(
             "unsupported-format",
             f"neither libsndfile nor FFmpeg can read it ({cause}; {_av_reason(error)})",
@@ -339,25 +350,36 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
     rate, channels = codec.sample_rate, codec.channels
 
     def blocks() -> Iterator[Block]:
-        pieces: list[Block] = []
-        done = held = 0
+        length, done = _block_length(rate, channels), 0
+        block: Block = np.empty((length, channels), np.float32)
+        filled = 0
         try:
             for frame in _av_frames(container, stream, codec.layout, rate):
-                array = frame.to_ndarray().reshape(-1, channels)
-                pieces.append(array)
-                held += len(array)
-                if held >= _block_length(rate, channels):
-                    yield np.concatenate(pieces)
-                    pieces, done, held = [], done + held, 0
-        except av.FFmpegError as error:
-            if done + held == 0:
+                left = frame.to_ndarray().reshape(-1, channels)
+                done += len(left)
+                while len(left):  # a frame is as long as its format or its damage makes it
+                    taken = left[: length - filled]
+                    block[filled : filled + len(taken)] = taken
+                    filled, left = filled + len(taken), left[len(taken) :]
+                    if filled == length:
+                        yield block
+                        block, filled = np.empty((length, channels), np.float32), 0
+        except _av_errors() as error:
+            if done == 0:
                 raise InputError("unreadable", f"decoding fails: {_av_reason(error)}") from error
-            seconds = (done + held) / rate
-            warnings.append(f"cut off: decoding fails after {seconds:.3f} s ({_av_reason(error)})")
-        if pieces:
-            yield np.concatenate(pieces)
+            warnings.append(f"cut off: decoding fails after {done / rate:.3f} s ({_av_reason(error)})")
+        if filled:
+            yield block[:filled]
 
     return Recording(rate, channels, blocks(), warnings)
+
+
+def _av_errors() -> tuple[type[Exception], ...]:
+    """What PyAV raises for a damaged file."""
+    import av
+
+    # FFmpeg seeks where the damage tells it to, which Python's file may refuse; and names may be no UTF-8.
+    return av.FFmpegError, OSError, ValueError
 
 
 def _av_frames(container: Any, stream: Any, layout: Any, rate: int) -> Iterator[Any]:

@@ -19,7 +19,7 @@ ROLLOFF = 0.99  # of the lower Nyquist frequency
 # torchaudio tabulates a filter for every phase, over a whole period of the two rates. Rates with hardly a
 # common divisor, such as 44,101 Hz, would need gigabytes. 44.1 kHz needs 76,000 taps.
 MOST_TAPS = 1 << 20
-TAPS_AT_ONCE = 1 << 21  # where they are computed: 16 MB in float64
+TAPS_AT_ONCE = 1 << 19  # where they are computed: 4 MB in float64, several times over, in every thread
 
 
 class StreamResampler:
