@@ -47,6 +47,9 @@ def examine() -> Iterator[Finding]:
     yield _try("soundfile", _soundfile, "pip install --force-reinstall soundfile")
     yield _try("PyAV", _av, "For m4a, mp4, webm and wma: pip install 'ast-cli[av]'", needed=False)
     yield _try(
+        "pyarrow", _pyarrow, "Only for `--format parquet`: pip install 'ast-cli[parquet]'", needed=False
+    )
+    yield _try(
         "transformers",
         _transformers,
         "Only for `verify --against transformers`: pip install 'ast-cli[verify]'",
@@ -110,6 +113,12 @@ def _av() -> str:
 
     codecs = [name for name in ("aac", "opus", "wmav2", "alac", "ac3") if name in av.codecs_available]
     return f"{av.__version__}: {', '.join(codecs)} and {len(av.codecs_available) - len(codecs)} more codecs"
+
+
+def _pyarrow() -> str:
+    import pyarrow
+
+    return str(pyarrow.__version__)
 
 
 def _transformers() -> str:
