@@ -23,7 +23,16 @@ from ast_cli.outputs.rows import PlainWriter
 from ast_cli.outputs.sink import open_sink
 from ast_cli.outputs.table import BAR_WIDTH, TableWriter, bar, clock
 from ast_cli.outputs.text import FORMULA_STARTS, inert, inert_path, one_line
-from ast_cli.results import FileFailure, FileResult, ModelInfo, RunInfo, Tag, WindowResult, Windows, display_name
+from ast_cli.results import (
+    FileFailure,
+    FileResult,
+    ModelInfo,
+    RunInfo,
+    Tag,
+    WindowResult,
+    Windows,
+    display_name,
+)
 from tests.golden.compare import assert_golden
 
 TAGS = (
