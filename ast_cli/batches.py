@@ -71,9 +71,18 @@ class Batches:
         self._by_length: dict[int, list[tuple[_InFlight, Window]]] = {}
         self._in_flight: deque[_InFlight] = deque()
 
-    def outcomes(self, recordings: Iterable[tuple[Aggregate, Iterable[Piece]]]) -> Iterator[Outcome]:
-        """Score the windows of all recordings; an outcome for each, in their order."""
-        for aggregate, pieces in recordings:
+    def outcomes(self, recordings: Iterable[tuple[Aggregate, Iterable[Piece]] | None]) -> Iterator[Outcome]:
+        """Score the windows of all recordings; an outcome for each, in their order.
+
+        Args:
+            recordings: Each with what becomes of its windows, and these. None says that the next one takes
+                its time: what waits is scored then, so that nobody waits for results that could be there.
+        """
+        for recording in recordings:
+            if recording is None:
+                yield from self._rest()
+                continue
+            aggregate, pieces = recording
             owner = _InFlight(aggregate)
             self._in_flight.append(owner)
             for piece in pieces:
@@ -86,6 +95,10 @@ class Batches:
             while len(self._in_flight) > MOST_IN_FLIGHT and self._run_for(self._in_flight[0]):
                 yield from self._finished()  # many behind a batch that does not fill must not wait for it
             yield from self._finished()
+        yield from self._rest()
+
+    def _rest(self) -> Iterator[Outcome]:
+        """Score what waits, though no batch is full."""
         for length in [*self._by_length]:
             self._run(length)
         yield from self._finished()

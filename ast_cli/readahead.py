@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
-from queue import Full, Queue, SimpleQueue
+from queue import Empty, Full, Queue, SimpleQueue
 from typing import Generic, TypeVar
 
 JobT = TypeVar("JobT")
@@ -60,8 +60,12 @@ class _Lane(Generic[ItemT]):
 
 
 def read_ahead(
-    jobs: Iterable[JobT], run: Callable[[JobT], Iterator[ItemT]], workers: int, depth: int
-) -> Generator[tuple[JobT, Iterable[ItemT]], None, None]:
+    jobs: Iterable[JobT],
+    run: Callable[[JobT], Iterator[ItemT]],
+    workers: int,
+    depth: int,
+    idle: float | None = None,
+) -> Generator[tuple[JobT, Iterable[ItemT]] | None, None, None]:
     """Run jobs on threads and hand over each with its items, in the order of the jobs.
 
     An item can be taken as soon as it is there; an exception of a job is raised where its items are taken,
@@ -74,6 +78,8 @@ def read_ahead(
         run: Makes the items of a job; runs on a thread.
         workers: Number of threads.
         depth: Items that a job may be ahead.
+        idle: Seconds without a next job after which None is yielded, over and over, so that the consumer may
+            use the time; None to wait for as long as it takes.
     """
     stop = threading.Event()
     # One job more than there are threads: a thread that becomes free finds the next one waiting.
@@ -121,7 +127,14 @@ def read_ahead(
     for thread in threads:
         thread.start()
     try:
-        while (entry := lanes.get()) is not None:
+        while True:
+            try:
+                entry = lanes.get(timeout=idle)
+            except Empty:
+                yield None
+                continue
+            if entry is None:
+                return
             if isinstance(entry, BaseException):
                 raise entry
             places.release()

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 MOST_WORKERS = 8
 WINDOWS_AHEAD = 8  # per recording: 4 MB
+IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
 
 
 if TYPE_CHECKING:
@@ -317,9 +318,9 @@ class Tagger:
         def aggregate(one: str | Outcome) -> Aggregate:
             return Aggregate(one if isinstance(one, str) else one.file, selection, settings, self.scores)
 
-        recordings = read_ahead(found, windows, workers, depth)
+        recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
         with closing(recordings):
-            yield from batches.outcomes((aggregate(one), pieces) for one, pieces in recordings)
+            yield from batches.outcomes(next_ and (aggregate(next_[0]), next_[1]) for next_ in recordings)
 
     def _only(self, name: str, recording: Recording, plan: tuple[TagSettings, Selection]) -> FileResult:
         """The outcome of one recording; its failure is raised where it happens."""

@@ -23,7 +23,16 @@ from ast_cli.outputs.rows import PlainWriter
 from ast_cli.outputs.sink import open_sink
 from ast_cli.outputs.table import BAR_WIDTH, TableWriter, bar, clock
 from ast_cli.outputs.text import FORMULA_STARTS, inert, inert_path, one_line
-from ast_cli.results import FileFailure, FileResult, ModelInfo, RunInfo, Tag, WindowResult, display_name
+from ast_cli.results import (
+    FileFailure,
+    FileResult,
+    ModelInfo,
+    RunInfo,
+    Tag,
+    WindowResult,
+    Windows,
+    display_name,
+)
 from tests.golden.compare import assert_golden
 
 TAGS = (
@@ -136,14 +145,34 @@ def test_a_document_broken_off_is_whole() -> None:
     assert [len(document[key]) for key in ("results", "errors")] == [1, 1]
 
 
+class Counting(io.TextIOBase):
+    """Takes text and keeps none."""
+
+    written = 0
+
+    def write(self, text: str) -> int:
+        self.written += len(text)
+        return len(text)
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonl", "csv"])
+def test_a_day_of_windows_is_written_without_ever_being_text_as_a_whole(format_: str) -> None:
+    windows = Windows([("/m/09x0r", "Speech")])
+    for number in range(5000):
+        windows.append(number, number + 1, [0] * 5, [0.5] * 5)
+    stream = Counting()
+    tracemalloc.start()
+    try:
+        with make_writer(format_, stream, run_info) as writer:
+            writer.write(FileResult("x.wav", 5000.0, 5000.0, 16_000, 1, TAGS, windows=windows))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert stream.written > 1e6
+    assert peak < stream.written / 4
+
+
 def test_failures_wait_for_the_end_of_a_document_without_taking_memory() -> None:
-    class Counting(io.TextIOBase):
-        written = 0
-
-        def write(self, text: str) -> int:
-            self.written += len(text)
-            return len(text)
-
     stream = Counting()
     tracemalloc.start()
     try:

@@ -248,3 +248,21 @@ def test_closing_does_not_wait_for_ever_for_a_job_that_hangs(monkeypatch: pytest
     running.close()
     assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("read-ahead"))
     release.set()
+
+
+def test_who_waits_for_a_job_is_told_again_and_again() -> None:
+    more = threading.Event()
+
+    def jobs() -> Iterator[int]:
+        yield 1
+        wait_for(more)
+        yield 2
+
+    with closing(read_ahead(jobs(), count_to, workers=1, depth=1, idle=0.01)) as ahead:
+        first = next(entry for entry in ahead if entry is not None)
+        assert (first[0], list(first[1])) == (1, [(1, 0)])
+        assert [next(ahead), next(ahead)] == [None, None]
+        more.set()
+        second = next(entry for entry in ahead if entry is not None)
+        assert (second[0], list(second[1])) == (2, [(2, 0), (2, 1)])
+        assert [entry for entry in ahead if entry is not None] == []

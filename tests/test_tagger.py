@@ -6,7 +6,7 @@ import itertools
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +241,27 @@ def test_windows_of_different_recordings_share_full_batches(tagger: Tagger, mixe
         list(tagger.tag_many(mixed, batch_size=4))
     total = sum(len(spans(soundfile.info(path).frames)) for path in mixed)
     assert sizes == [4] * (total // 4) + ([total % 4] if total % 4 else [])
+
+
+def test_a_list_that_comes_slowly_has_its_results_at_once(
+    tagger: Tagger, mixed: list[str], one_by_one: list[FileResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each path is there only after the result of the one before it, though no batch is ever full."""
+    monkeypatch.setattr("ast_cli.tagger.IDLE_SECONDS", 0.01)
+    arrived = [threading.Event() for _ in mixed]
+
+    def slowly() -> Iterator[str]:
+        for number, path in enumerate(mixed):
+            assert number == 0 or arrived[number - 1].wait(30), "its result waited for the next path"
+            yield path
+
+    found: list[FileResult] = []
+    for event, outcome in zip(
+        arrived, tagger.tag_many(slowly(), batch_size=100, top_k=0, timeline=True), strict=True
+    ):
+        found.append(outcome)
+        event.set()
+    assert_same_results(found, one_by_one)
 
 
 def test_folders_are_walked(tagger: Tagger, mixed: list[str], one_by_one: list[FileResult]) -> None:

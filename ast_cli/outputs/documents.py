@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ast_cli.outputs.writer import Writer
-from ast_cli.results import Event, FileFailure, FileResult, ModelInfo, Tag, display_name
+from ast_cli.results import Event, FileFailure, FileResult, ModelInfo, Tag, WindowResult, display_name
 
 SCHEMA = "ast-tag/1"
 ERRORS_IN_MEMORY = 2**20  # bytes
@@ -34,7 +34,7 @@ class JsonWriter(Writer):
 
     def result(self, result: FileResult) -> None:
         """Write one entry of the list."""
-        self._entry(dump(result_document(result)))
+        self._entry(_result_texts(result))
 
     def failure(self, failure: FileFailure) -> None:
         """Keep it for the list at the end."""
@@ -48,7 +48,7 @@ class JsonWriter(Writer):
             self._begin_list("errors")
             errors.seek(0)
             for error in errors:
-                self._entry(error.removesuffix("\n"))
+                self._entry([error.removesuffix("\n")])
             self._end_list()
             self.stream.write("\n}\n")
 
@@ -56,8 +56,9 @@ class JsonWriter(Writer):
         self.stream.write(f'  "{name}": [')
         self._separator = "\n"
 
-    def _entry(self, text: str) -> None:
-        self.stream.write(f"{self._separator}    {text}")
+    def _entry(self, texts: Iterable[str]) -> None:
+        self.stream.write(f"{self._separator}    ")
+        self.stream.writelines(texts)
         self._separator = ",\n"
 
     def _end_list(self) -> None:
@@ -71,15 +72,19 @@ class JsonlWriter(Writer):
 
     def result(self, result: FileResult) -> None:
         """Write one line."""
-        self.stream.write(dump(result_document(result)) + "\n")
+        self.stream.writelines(_result_texts(result))
+        self.stream.write("\n")
 
     def failure(self, failure: FileFailure) -> None:
         """Write one line."""
         self.stream.write(dump(failure_document(failure)) + "\n")
 
 
-def result_document(result: FileResult) -> dict[str, Any]:
-    """A result as JSON holds it: seconds with 3 decimals, scores with 6, as in CSV."""
+def _result_texts(result: FileResult) -> Iterator[str]:
+    """A result as JSON holds it: seconds with 3 decimals, scores with 6, as in CSV.
+
+    It comes in pieces: a day has so many windows and events that their text is never held as a whole.
+    """
     document: dict[str, Any] = {
         "file": display_name(result.file),
         "duration": round(result.duration, 3),
@@ -89,17 +94,25 @@ def result_document(result: FileResult) -> dict[str, Any]:
         "tags": _tags(result.tags),
     }
     if result.windows:
-        document["windows"] = [
-            {"start": round(window.start, 3), "end": round(window.end, 3), "tags": _tags(window.tags)}
-            for window in result.windows
-        ]
+        document["windows"] = map(_window, result.windows)
     if result.events is not None:
-        document["events"] = [event_document(event) for event in result.events]
+        document["events"] = map(event_document, result.events)
     if result.scores:
         document["scores"] = result.scores
     if result.warnings:
         document["warnings"] = list(result.warnings)
-    return document
+    before = "{"
+    for key, value in document.items():
+        yield f'{before}"{key}": '
+        before = ", "
+        if isinstance(value, map):
+            yield "["
+            for number, one in enumerate(value):
+                yield (", " if number else "") + dump(one)
+            yield "]"
+        else:
+            yield dump(value)
+    yield "}"
 
 
 def failure_document(failure: FileFailure) -> dict[str, Any]:
@@ -109,6 +122,10 @@ def failure_document(failure: FileFailure) -> dict[str, Any]:
 
 def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
     return [asdict(tag) | {"score": round(tag.score, 6)} for tag in tags]
+
+
+def _window(window: WindowResult) -> dict[str, Any]:
+    return {"start": round(window.start, 3), "end": round(window.end, 3), "tags": _tags(window.tags)}
 
 
 def event_document(event: Event) -> dict[str, Any]:

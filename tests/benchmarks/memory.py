@@ -34,7 +34,7 @@ LENGTHS = (
     ("jsonl",),
     ("csv", "--timeline"),
     ("jsonl", "--timeline"),
-    ("json", "--events", "--timeline"),
+    ("json", "--events", "--timeline", "--include", "64"),  # 12,000 events a day
 )
 
 
