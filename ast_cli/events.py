@@ -28,8 +28,8 @@ class _Run:
 
     first: float  # where its first window starts
     before: float  # where the window before it ends; `first` if there is none
+    hop: float | None  # from the window before it, or else from its first window, to the next
     last: float = 0.0  # where its last window ends
-    hop: float = 0.0  # from the window before it, or else from its first window, to the next
     highest: float = -np.inf
     total: float = 0.0
     count: int = 0
@@ -66,16 +66,17 @@ class EventFinder:
             The events that began with it, of which the end and the scores are those so far; and those that
             ended before it, neither merged nor left out for their length.
         """
+        before, hop = start, None
+        if self._window is not None:
+            before, hop = self._window[1], start - self._window[0]
+            for run in self._runs.values():
+                if run.hop is None:
+                    run.hop = hop
         lasting = np.flatnonzero(scores >= self._off)
         ended = [self._end(index, start) for index in self._runs.keys() - set(lasting.tolist())]
         begun = []
         for index in lasting.tolist():
-            run = self._runs.get(index)
-            if run is None:
-                before, hop = start, end - start
-                if self._window is not None:
-                    before, hop = self._window[1], start - self._window[0]
-                run = self._runs[index] = _Run(start, before, hop=hop)
+            run = self._runs.setdefault(index, _Run(start, before, hop))
             score = float(scores[index])
             run.last = end
             run.highest = max(run.highest, score)
@@ -110,7 +111,7 @@ class EventFinder:
         if end < start:
             # So short or faint that the windows around the run held some of it: it lies where they overlap.
             start, end = end, start
-        if end - start < run.hop:  # no finer than the hop
+        if run.hop is not None and end - start < run.hop:  # no finer than the hop
             middle = (start + end) / 2
             start = max(run.first, min(middle - run.hop / 2, run.last - run.hop))
             end = min(run.last, start + run.hop)

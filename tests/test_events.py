@@ -114,6 +114,14 @@ def test_a_sound_is_found_once_within_one_hop_of_its_times(
     assert abs(end - sound[1]) <= hop
 
 
+@pytest.mark.parametrize("sound", [(0.0, 1.0), (0.0, 4.4), (0.5, 9.0), (118.0, 120.0), (111.3, 120.0)])
+@pytest.mark.parametrize("hop", [1.0, 2.5, 10.0])
+def test_so_it_is_at_the_start_and_at_the_end_of_a_recording(sound: tuple[float, float], hop: float) -> None:
+    [(start, end, _)] = events_of(overlapping(sound, 120.0, 10.0, hop))
+    assert abs(start - sound[0]) <= hop
+    assert abs(end - sound[1]) <= hop
+
+
 @given(st.floats(11, 80), st.floats(0.5, 30), st.sampled_from([0.5, 1.0, 2.5, 5.0, 10.0]), st.floats(0, 0.4))
 def test_so_it_is_wherever_the_sound_lies_and_if_a_little_of_it_is_not_enough(
     start: float, duration: float, hop: float, enough: float
