@@ -353,6 +353,15 @@ def test_in_a_folder_each_recording_has_its_own_file_at_once(here: Path) -> None
     assert len(list(Path("labels").rglob("*"))) == 6  # with two folders, and no journal
 
 
+def test_what_cannot_be_tagged_has_its_file_too_be_it_the_folder_itself(here: Path) -> None:
+    Path("none").mkdir()
+    with open_destination("labels/", "jsonl", base=common_folder(["none"])) as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        for file in ("none", "n" * 300 + "/x.wav"):
+            destination.write(FileFailure(file, "no-audio", "it holds none"))
+    assert len(list(Path("labels").rglob("*.jsonl"))) == 2
+
+
 def test_a_folder_with_something_in_it_is_not_written_into_unasked(here: Path) -> None:
     make("labels/dear.txt", "a.wav")
     with pytest.raises(OutputError, match="not empty"):
@@ -380,13 +389,14 @@ def test_the_tree_begins_where_all_recordings_are(paths: list[str], base: str, h
 
 def test_every_recording_has_a_place_of_its_own(here: Path) -> None:
     files = ["a/x.wav", "b/x.wav", "a/x.flac", "a/x", "/data/x.wav", "../x.wav", "-", "a/../x.wav"]
-    files += ["x" * 250 + "1", "x" * 250 + "2"]
+    files += ["x" * 250 + "1", "x" * 250 + "2", "y" * 300 + "/x.wav", "y" * 301 + "/x.wav"]
+    files += ["_/data/x.wav", "__/data/x.wav", "/__/data/x.wav", "_", "__", ".", "/"]
     places = [place_in_folder(file, here, ".txt") for file in files]
     assert len(set(places)) == len(files)
     for place in places:
         assert not place.is_absolute()
         assert ".." not in place.parts
-        assert len(os.fsencode(place.name)) <= 250
+        assert max(len(os.fsencode(part)) for part in place.parts) <= 250
 
 
 def test_what_a_journal_holds_can_be_read_by_others(here: Path) -> None:

@@ -197,17 +197,26 @@ def folder_of_all(files: Iterable[str]) -> Path:
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
     """Where the results of a recording stand in a folder: at its path from `base`, with a suffix more.
 
-    So no two recordings share a place. One that is not under `base` stands at its absolute path, under `_`.
+    So no two recordings share a place. One that is not under `base` stands at its absolute path, under `_`; a
+    folder in `base` that is called so gets another `_`.
     """
     # A list may name what no file can be called, whose failure is a result, too.
     file = file.replace("\0", "\N{SYMBOL FOR NULL}")
     path = Path(_absolute("stdin" if file == STDOUT else file))
-    path = path.relative_to(base) if path.is_relative_to(base) else "_" / path.relative_to(path.anchor)
-    name = path.name
+    if path != base and path.is_relative_to(base):
+        first, *others = path.relative_to(base).parts
+        parts = [f"_{first}" if set(first) == {"_"} else first, *others]
+    else:
+        parts = ["_", *path.parts[1:]]
+    return Path(*map(_fitting, parts[:-1]), _fitting(parts[-1], suffix))
+
+
+def _fitting(name: str, suffix: str = "") -> str:
+    """A name with its suffix, as long as one may be; cut names differ where whole ones do."""
     if len(os.fsencode(name + suffix)) > LONGEST_NAME - len(".part"):
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         name = f"{os.fsdecode(os.fsencode(name)[:150])}-{digest}"
-    return path.with_name(name + suffix)
+    return name + suffix
 
 
 def _absolute(path: str) -> str:
