@@ -221,6 +221,29 @@ def test_other_inputs_and_another_order_are_those_of_the_last_run(here: Path) ->
     assert lines == ["c.wav", "new.wav", "e.wav", "a.wav"]
 
 
+def test_a_recording_that_is_named_twice_is_known_twice_however_far_reading_is_ahead(here: Path) -> None:
+    [file] = make("a.wav")
+    killed([file, file], 1)
+    with open_destination("out.jsonl", "jsonl", resume=True) as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        known = [destination.known(file) for _ in range(2)]
+        assert [destination.write(outcome) for outcome in known if outcome is not None] == [False, False]
+        destination.complete()
+    one, other = Path("out.jsonl").read_text().splitlines()
+    assert one == other
+
+
+def test_a_pipe_is_tagged_again_and_has_not_changed(here: Path) -> None:
+    os.mkfifo("pipe")
+    with open_destination("out.jsonl", "jsonl") as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        destination.write(FileResult("pipe", 1.0, 1.0, 16_000, 1, ()))
+    with open_destination("out.jsonl", "jsonl", resume=True) as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        assert destination.known("pipe") is None
+        assert list(destination.changed) == []
+
+
 def test_a_recording_that_changed_is_tagged_again_and_named(here: Path) -> None:
     files = make("a.wav", "b.wav", "c.wav", "d.wav")
     killed(files, 3)
@@ -323,12 +346,13 @@ def test_two_runs_do_not_write_the_same_output_at_once(here: Path) -> None:
     run([], "out.csv", "csv")
 
 
-def test_what_is_no_journal_is_not_touched(here: Path) -> None:
-    Path("out.jsonl.journal").write_text("dear diary\n")
+@pytest.mark.parametrize("text", ["dear diary\n", "dear diary"])
+def test_what_is_no_journal_is_not_touched(text: str, here: Path) -> None:
+    Path("out.jsonl.journal").write_text(text)
     for options in ({}, {"resume": True}):
         with pytest.raises(OutputError):
             run([], **options)
-    assert Path("out.jsonl.journal").read_text() == "dear diary\n"
+    assert Path("out.jsonl.journal").read_text() == text
 
 
 def test_a_stream_has_nothing_to_go_on_with(here: Path) -> None:

@@ -163,7 +163,7 @@ class FolderDestination(JournalDestination):
         return super().known(file) if self._place(file).exists() else None
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
-        is_new = not self._journal.is_reused(outcome.file)
+        is_new = not self._journal.is_reused(outcome)
         if is_new:
             path = self._place(outcome.file)
             with output_errors(path):

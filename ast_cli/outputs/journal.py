@@ -97,7 +97,7 @@ class Journal:
         self._classes: Sequence[tuple[str, str]] = ()
         self._index: _Index | None = None
         self._lines = path.open("rb")
-        self._reused: dict[str, int] = {}
+        self._reused: dict[int, int] = {}  # where an outcome stands that was `known`, by its identity
         self._section = 0  # where the lines of this run begin
         self._closing = threading.Event()
         self._unsynced = False
@@ -143,9 +143,10 @@ class Journal:
         if not isinstance(outcome, FileResult) or outcome.file != file:
             return None
         if outcome.stamp != stamp:
-            self.changed.append(file)
+            if outcome.stamp is not None:  # a pipe has none
+                self.changed.append(file)
             return None
-        self._reused[file] = offset
+        self._reused[id(outcome)] = offset
         return outcome
 
     def add(self, outcome: Outcome) -> bool:
@@ -154,13 +155,13 @@ class Journal:
         Raises:
             OutputError: It cannot be written.
         """
-        offset = self._reused.pop(outcome.file, None)
+        offset = self._reused.pop(id(outcome), None)
         self._append(to_record(outcome) if offset is None else {"again": offset})
         return offset is None
 
-    def is_reused(self, file: str) -> bool:
-        """Whether a recording was `known`, and waits for `add`."""
-        return file in self._reused
+    def is_reused(self, outcome: Outcome) -> bool:
+        """Whether an outcome was `known`, and waits for `add`."""
+        return id(outcome) in self._reused
 
     def outcomes(self) -> Iterator[Outcome]:
         """The outcomes of this run so far, in order."""
@@ -189,21 +190,23 @@ class Journal:
         keys, offsets, end = array("q"), array("q"), 0
         with self.path.open("rb") as lines:
             for line in lines:
-                if not line.endswith(b"\n"):
-                    break
+                is_whole = line.endswith(b"\n")
                 with suppress(*UNREADABLE):
-                    if line.startswith(FILE_KEY):
+                    if is_whole and line.startswith(FILE_KEY):
                         file, _ = json.JSONDecoder().raw_decode(line.decode(), len(FILE_KEY))
                         keys.append(hash(file))
                         offsets.append(end)
-                    elif line.startswith(JOURNAL_KEY):
+                    elif is_whole and line.startswith(JOURNAL_KEY):
                         before = Header.from_line(json.loads(line))
-                end += len(line)
-                if before is None:
+                is_torn_header = not is_whole and line[: len(JOURNAL_KEY)] == JOURNAL_KEY[: len(line)]
+                if before is None and not is_torn_header:
                     raise OutputError(
                         f"{self.path} is no journal of a run, or damaged at its start",
                         "Move it away, or start anew with --overwrite",
                     )
+                if not is_whole:
+                    break
+                end += len(line)
         if before is not None and (differences := header.differences(before)):
             raise UsageError(
                 f"{self._what} was begun with other settings: {'; '.join(differences)}",
