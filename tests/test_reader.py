@@ -282,6 +282,13 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "half a surrogate pair": lines_with(lambda line: line.update(file="\ud800")),
     "no number": lines_with(lambda line: line.update(duration="long")),
     "not a number": lines_with(lambda line: line["tags"][0].update(score=float("nan"))),
+    "no end": lambda path: (
+        path.write_text(path.read_text().replace('"duration": 2.5', '"duration": 1e999')) and None
+    ),
+    "a number in words": lines_with(lambda line: line.update(duration="nan")),
+    "a number that is yes": lines_with(lambda line: line.update(seconds_heard=True)),
+    "less than nothing": lines_with(lambda line: line.update(duration=-1)),
+    "more than scores can be": lines_with(lambda line: line["tags"][0].update(score=1e300)),
     "no index": lines_with(lambda line: line["tags"][0].update(index=1.5)),
     "an index from nowhere": lines_with(lambda line: line["tags"][0].update(index=10**12)),
     "a list for a label": lines_with(lambda line: line["tags"][0].update(label=["Dog"])),
