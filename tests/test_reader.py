@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -203,6 +204,25 @@ def test_standard_input_is_read_as_often_as_needed(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
     stored = read_results("-")
     assert [*stored.outcomes()] == [*stored.outcomes()] == [*OUTCOMES]
+
+
+def test_a_journal_may_come_through_standard_input_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = journal(tmp_path / "r.jsonl.journal", OUTCOMES).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    stored = read_results("-")
+    assert [*stored.outcomes()] == [*stored.outcomes()] == [*OUTCOMES]
+
+
+@pytest.mark.parametrize("copies", [1, 1000])
+def test_a_pipe_is_read_as_often_as_needed(copies: int, tmp_path: Path) -> None:
+    raw = write(tmp_path / "r.jsonl", OUTCOMES).read_bytes() * copies
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(raw,), daemon=True).start()
+    stored = read_results(str(pipe))
+    assert [*stored.outcomes()] == [*stored.outcomes()] == [*OUTCOMES] * copies
 
 
 def test_what_is_in_a_file_counts_and_not_its_name(tmp_path: Path) -> None:
