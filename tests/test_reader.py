@@ -390,6 +390,45 @@ def test_a_journal_damaged_in_the_middle_says_how_far_it_can_be_read(tmp_path: P
     assert "damaged after 1 of its recordings" in refusal(path)
 
 
+def without(*names: str) -> Callable[[bytes], bytes]:
+    """A journal's first outcome with these arrays of its windows empty."""
+
+    def spoil(line: bytes) -> bytes:
+        record = json.loads(line)
+        record["windows"] |= dict.fromkeys(names, "")
+        return json.dumps(record).encode() + b"\n"
+
+    return spoil
+
+
+JOURNAL_DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "no starts": without("starts"),
+    "no scores": without("scores"),
+    "no labels": without("indices", "scores"),
+    "no windows, but labels": without("starts", "ends", "tags_until"),
+    "nested without end": lambda line: line[:-2] + b', "more": ' + b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("damage", JOURNAL_DAMAGES.values(), ids=JOURNAL_DAMAGES)
+def test_a_damaged_line_of_a_journal_is_told_where_it_is_read(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = journal(tmp_path / "r.journal", OUTCOMES)
+    header, first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join((header, damage(first), *others)))
+    assert "damaged after 0 of its recordings" in refusal(path)
+
+
+@pytest.mark.parametrize("settings", ["[1]", "7", "null"])
+def test_a_journal_with_a_damaged_head_is_refused(settings: str, tmp_path: Path) -> None:
+    path = journal(tmp_path / "r.journal", OUTCOMES)
+    header, *others = path.read_text().splitlines(keepends=True)
+    told = json.dumps(json.loads(header) | {"settings": json.loads(settings)})
+    path.write_text("".join((told + "\n", *others)))
+    assert "damaged journal" in refusal(path)
+
+
 # Scores that are not those of the results
 
 

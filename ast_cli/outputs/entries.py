@@ -1,7 +1,6 @@
 """JSON objects -> outcomes and what they were made with: the way back from `documents`.
 
-Whatever is wrong with an object raises one of `journal.UNREADABLE`, or OverflowError; whoever knows where it
-stands says so.
+Whatever is wrong with an object raises one of `journal.UNREADABLE`; whoever knows where it stands says so.
 """
 
 from __future__ import annotations

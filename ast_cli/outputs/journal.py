@@ -32,7 +32,8 @@ FILE_KEY = b'{"file": '  # how the line of an outcome begins
 JOURNAL_KEY = b'{"journal": '  # and that of a run
 # Settings that change nothing but the rounding, and so may differ from run to run.
 OF_NO_MATTER = ("ast_tag", "torch", "device", "attn", "batch_size")
-UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)  # what a damaged line may raise
+# What a damaged line may raise.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Header:
         if line["journal"] != SCHEMA:
             raise ValueError(line["journal"])
         models = tuple(ModelInfo(**model) for model in line["models"])
-        return cls(RunInfo(models, line["settings"]), [(mid, name) for mid, name in line["classes"]])
+        classes = [(str(mid), str(name)) for mid, name in line["classes"]]
+        return cls(RunInfo(models, dict(line["settings"])), classes)
 
     def differences(self, other: Header) -> list[str]:
         """What matters of the other run that is not as here, in words."""

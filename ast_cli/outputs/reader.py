@@ -203,7 +203,7 @@ class _JsonRun(StoredRun):
                 if self.has_scores:
                     self._refuse_scores("of other classes")
                 self._refuse_entry(where, error)
-            except (*UNREADABLE, OverflowError) as error:
+            except UNREADABLE as error:
                 self._refuse_entry(where, error)
             yield where, value
 
