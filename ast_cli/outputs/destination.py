@@ -122,14 +122,9 @@ class JournalDestination(Destination):
     def kept(self) -> str:  # noqa: D102
         return "" if self._journal.is_empty else str(self._journal.path)
 
-    def _write_file(self, path: Path, outcomes: Iterator[Outcome]) -> None:
+    def _write_file(self, path: Path, outcomes: Iterable[Outcome]) -> None:
         assert self._run_info is not None
-        with (
-            open_sink(str(path), overwrite=True) as stream,
-            make_writer(self.format, stream, self._run_info) as writer,
-        ):
-            for outcome in outcomes:
-                writer.write(outcome)
+        write_file(path, self.format, self._run_info, outcomes)
 
 
 class FileDestination(JournalDestination):
@@ -165,10 +160,7 @@ class FolderDestination(JournalDestination):
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         is_new = not self._journal.is_reused(outcome)
         if is_new:
-            path = self._place(outcome.file)
-            with output_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._write_file(path, iter([outcome]))
+            self._write_file(self._place(outcome.file), [outcome])
         self._journal.add(outcome)
         return is_new
 
@@ -177,6 +169,21 @@ class FolderDestination(JournalDestination):
 
     def _place(self, file: str) -> Path:
         return self._folder / place_in_folder(file, self._base, FORMATS[self.format].suffix)
+
+
+def write_file(
+    path: Path, format_: str, run_info: Callable[[], RunInfo], outcomes: Iterable[Outcome]
+) -> None:
+    """Write outcomes to a file, which appears when it is complete, and its folder if there is none.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with open_sink(str(path), overwrite=True) as stream, make_writer(format_, stream, run_info) as writer:
+        for outcome in outcomes:
+            writer.write(outcome)
 
 
 def common_folder(paths: Sequence[str]) -> Path:
