@@ -23,7 +23,7 @@ from ast_cli.outputs.destination import (
     open_destination,
     place_in_folder,
 )
-from ast_cli.outputs.journal import Header, read_journal
+from ast_cli.outputs.journal import Header, Journal, read_journal
 from ast_cli.outputs.records import from_record, to_record
 from ast_cli.results import (
     Event,
@@ -344,6 +344,25 @@ def test_two_runs_do_not_write_the_same_output_at_once(here: Path) -> None:
             with pytest.raises(OutputError, match=r"another run is writing out\.csv"):
                 run([], "out.csv", "csv", **options)
     run([], "out.csv", "csv")
+
+
+@pytest.mark.parametrize("out", ["out.jsonl", "labels/"])
+def test_a_run_that_ends_while_another_one_begins_keeps_its_results(
+    out: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [file] = make("a.wav")
+
+    def late(path: Path, what: str) -> Journal:
+        monkeypatch.undo()
+        os.chdir(here)
+        run([file], out)
+        return Journal(path, what)
+
+    monkeypatch.setattr("ast_cli.outputs.destination.Journal", late)
+    with pytest.raises(OutputError, match=r"is there already|is not empty"):
+        run([file], out)
+    assert is_complete(out)
+    assert not journal_of(out).exists()
 
 
 @pytest.mark.parametrize("text", ["dear diary\n", "dear diary"])

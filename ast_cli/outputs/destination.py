@@ -289,27 +289,32 @@ def open_destination(
             return
         folder = is_folder(out)
         with output_errors(path):
-            journal_path = journal_of(out)
-            unfinished = journal_path.is_file() and journal_path.stat().st_size > 0
-            goes_on = unfinished and resume
-            if folder and not goes_on and not overwrite and path.is_dir() and any(path.iterdir()):
-                if not unfinished:
-                    raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
-            elif not folder and not overwrite and not goes_on:
-                for one in (path, scores_path(path)) if keep_scores else (path,):
-                    if one.is_file():
-                        remedy = "--overwrite replaces it; or name another file"
-                        raise OutputError(f"{out if one == path else one} is there already", remedy)
-            if unfinished and not resume and not overwrite:
-                raise OutputError(
-                    f"{journal_path} holds the results of an unfinished run",
-                    "--resume goes on with it, --overwrite starts anew",
-                )
             if folder:
                 path.mkdir(parents=True, exist_ok=True)
-            journal = Journal(journal_path, out)
-        stack.callback(journal.close)
+            journal = Journal(journal_of(out), out)
+            stack.callback(journal.close)
+            # Looked at behind the lock: until then another run may have come to its end.
+            unfinished = not journal.is_empty
+            if not overwrite and not unfinished:
+                _refuse_replacing(out, path, keep_scores=keep_scores)
+            if not overwrite and unfinished and not resume:
+                raise OutputError(
+                    f"{journal.path} holds the results of an unfinished run",
+                    "--resume goes on with it, --overwrite starts anew",
+                )
+        goes_on = unfinished and resume
         if folder:
             yield FolderDestination(path, base, format_, journal, resume=goes_on)
         else:
             yield FileDestination(path, format_, journal, resume=goes_on, keep_scores=keep_scores)
+
+
+def _refuse_replacing(out: str, path: Path, *, keep_scores: bool) -> None:
+    if is_folder(out):
+        if any(one.name != FOLDER_JOURNAL for one in path.iterdir()):
+            raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
+        return
+    for one in (path, scores_path(path)) if keep_scores else (path,):
+        if one.is_file():
+            remedy = "--overwrite replaces it; or name another file"
+            raise OutputError(f"{out if one == path else one} is there already", remedy)
