@@ -465,7 +465,16 @@ def test_scores_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda raw: b"", lambda raw: raw[:200], lambda raw: raw[:-40], lambda raw: raw[40:]]
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[:200],
+        lambda raw: raw[:-40],
+        lambda raw: raw[40:],
+        # What the directory of the archive says of each part: encrypted; compressed in a way nobody knows.
+        lambda raw: re.sub(rb"(PK\x01\x02.{4})..", b"\\g<1>\x01\x00", raw, flags=re.DOTALL),
+        lambda raw: re.sub(rb"(PK\x01\x02.{6})..", b"\\g<1>\x63\x00", raw, flags=re.DOTALL),
+    ],
 )
 def test_damaged_scores_are_refused(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = with_scores(tmp_path / "r.jsonl")

@@ -21,7 +21,8 @@ from ast_cli.outputs.sink import replacing
 from ast_cli.results import FileResult, Outcome, WindowScores
 
 ARRAYS = ("recording", "start", "end", "scores")
-DAMAGED = (OSError, EOFError, zipfile.BadZipFile, zlib.error, *UNREADABLE)  # what a damaged file may raise
+# What a damaged file may raise.
+DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, *UNREADABLE)
 
 
 def scores_path(results: Path) -> Path:
