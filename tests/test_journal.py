@@ -25,6 +25,7 @@ from ast_cli.outputs.destination import (
 )
 from ast_cli.outputs.journal import Header, Journal, read_journal
 from ast_cli.outputs.records import from_record, to_record
+from ast_cli.outputs.score_file import write_score_file
 from ast_cli.results import (
     Event,
     FileFailure,
@@ -338,6 +339,20 @@ def test_a_finished_output_is_not_replaced_unasked(here: Path) -> None:
     assert Path("out.jsonl").read_text() != "old"
 
 
+def test_results_do_not_get_the_scores_of_another_run_beside_them(here: Path) -> None:
+    [file] = make("a.wav")
+    run([file])
+    write_score_file(Path("out.npz"), lambda: iter(()), Header(RUN, CLASSES))
+    before = Path("out.jsonl").read_bytes(), Path("out.npz").read_bytes()
+    for out, format_ in (("out.jsonl", "jsonl"), ("out.json", "json")):
+        with pytest.raises(OutputError, match=r"out\.npz holds the scores of another run.*--keep-scores"):
+            run([file], out, format_, overwrite=True)
+    assert (Path("out.jsonl").read_bytes(), Path("out.npz").read_bytes()) == before
+    run([file], "out.csv", "csv")
+    Path("out.npz").write_bytes(b"something else")
+    run([file], overwrite=True)
+
+
 def test_two_runs_do_not_write_the_same_output_at_once(here: Path) -> None:
     with open_destination("out.csv", "csv"):
         for options in ({}, {"overwrite": True}, {"resume": True}):
@@ -391,6 +406,9 @@ def test_in_a_folder_each_recording_has_its_own_file_at_once(here: Path) -> None
     assert run(files, "labels/", "csv", resume=True) == ["b/x.wav", "bad.wav", "c.wav"]
     assert is_complete("labels/")
     run(files, "again/", "csv")
+    os.chdir("again")
+    run([], ".", "jsonl", overwrite=True)
+    os.chdir("..")
     for path in Path("again").rglob("*.csv"):
         assert path.read_bytes() == (Path("labels") / path.relative_to("again")).read_bytes()
     assert len(list(Path("labels").rglob("*"))) == 6  # with two folders, and no journal

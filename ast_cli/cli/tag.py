@@ -314,7 +314,7 @@ def _refuse_outputs(
     keep_scores: bool,
 ) -> None:
     """Say so before anything runs if the output cannot hold what is asked for."""
-    from ast_cli.outputs.destination import is_folder
+    from ast_cli.outputs.destination import WITH_SCORES, is_folder
     from ast_cli.outputs.score_file import scores_path
 
     for path in paths:
@@ -326,7 +326,7 @@ def _refuse_outputs(
         raise UsageError(
             f"{format_} holds one recording a file", "Name a folder for the files: --out labels/"
         )
-    if keep_scores and (to_folder or out == STDOUT or format_ not in ("json", "jsonl")):
+    if keep_scores and (to_folder or out == STDOUT or format_ not in WITH_SCORES):
         raise UsageError("--keep-scores stores the scores beside a JSON output", "Add --out results.jsonl")
     if keep_scores and scores_path(Path(out)) == Path(out):
         raise UsageError(f"{out} is where --keep-scores stores the scores", "Add --out results.jsonl")

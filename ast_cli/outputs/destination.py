@@ -17,12 +17,13 @@ from typing import TextIO
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
-from ast_cli.outputs.score_file import scores_path, write_score_file
+from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
 from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import FileResult, Outcome, RunInfo
 
 LONGEST_NAME = 255  # bytes that the name of a file may have
+WITH_SCORES = ("json", "jsonl")  # formats beside which scores may lie
 FOLDER_JOURNAL = ".ast-tag.journal"
 
 
@@ -302,6 +303,8 @@ def open_destination(
                     f"{journal.path} holds the results of an unfinished run",
                     "--resume goes on with it, --overwrite starts anew",
                 )
+            if not folder and format_ in WITH_SCORES and not keep_scores:
+                _refuse_scores_of_others(out, scores_path(path))
         goes_on = unfinished and resume
         if folder:
             yield FolderDestination(path, base, format_, journal, resume=goes_on)
@@ -318,3 +321,11 @@ def _refuse_replacing(out: str, path: Path, *, keep_scores: bool) -> None:
         if one.is_file():
             remedy = "--overwrite replaces it; or name another file"
             raise OutputError(f"{out if one == path else one} is there already", remedy)
+
+
+def _refuse_scores_of_others(out: str, beside: Path) -> None:
+    if holds_scores(beside):
+        raise OutputError(
+            f"{beside} holds the scores of another run, with which {out} would be read",
+            "--keep-scores replaces them; or move it away, or name another file",
+        )

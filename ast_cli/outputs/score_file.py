@@ -84,6 +84,15 @@ def read_score_file(path: Path) -> tuple[Header, Iterator[WindowScores]]:
     return header, _recordings(path, len(header.classes))
 
 
+def holds_scores(path: Path) -> bool:
+    """Whether a file is one of these, and whole."""
+    try:
+        read_score_file(path)
+    except ResultsError:
+        return False
+    return True
+
+
 @contextmanager
 def _damage_told(path: Path) -> Iterator[None]:
     try:
