@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import InputError
-from ast_cli.events import EventFinder
+from ast_cli.events import EventFinder, tidied
 from ast_cli.results import FRAME_SECONDS, FRAMES_PER_SECOND, Event, Facts, FileResult, Windows, WindowScores
 from ast_cli.selection import Selection
 from ast_cli.settings import TagSettings
@@ -33,6 +33,8 @@ class Timeline:
         self._selection = selection
         self._windows = Windows(selection.labels) if settings.timeline else None
         self._finder: EventFinder | None = None
+        self._settings = settings
+        self._found: list[Event] = []
         if settings.events is not None:
             self._finder = EventFinder(selection.event_thresholds(), settings.events, selection.labels)
         self._kept: list[tuple[float, float, NDArray[np.float32]]] | None = None
@@ -56,7 +58,8 @@ class Timeline:
             top = self._selection.top(rolled)
             self._windows.append(start, end, top.tolist(), rolled[top].tolist())
         if self._finder is not None:
-            self._finder.push(start, end, rolled)
+            _, ended = self._finder.push(start, end, rolled)
+            self._found += ended
 
     def windows(self) -> Windows | tuple[()]:
         """The labels of each window, if asked for."""
@@ -64,10 +67,9 @@ class Timeline:
 
     def events(self) -> tuple[Event, ...] | None:
         """The events, after the last window; None unless asked for."""
-        if self._finder is None:
+        if self._finder is None or self._settings.events is None:
             return None
-        self._finder.finish()
-        return self._finder.events()
+        return tidied(self._found + self._finder.finish(), self._settings.events)
 
     def scores(self) -> WindowScores | None:
         """All scores of each window; None unless asked for."""

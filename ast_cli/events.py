@@ -28,8 +28,8 @@ class _Run:
 
     first: float  # where its first window starts
     before: float  # where the window before it ends; `first` if there is none
+    hop: float | None  # from the window before it, or else from its first window, to the next
     last: float = 0.0  # where its last window ends
-    hop: float = 0.0  # from the window before it, or else from its first window, to the next
     highest: float = -np.inf
     total: float = 0.0
     count: int = 0
@@ -37,22 +37,20 @@ class _Run:
 
 
 class EventFinder:
-    """Finds the events of one recording, whose windows come in order of time.
+    """Finds the events of one recording, whose windows come in order of time; those that ended it forgets.
 
     Args:
         thresholds: The score [C] at which an event of each class begins.
-        settings: How events last.
+        settings: How events last; neither how they are merged nor which are left out, see `tidied`.
         labels: What the classes are called.
     """
 
     def __init__(self, thresholds: NDArray[np.float32], settings: EventSettings, labels: LabelSet) -> None:
         self._on = thresholds
         self._off = lasting_thresholds(thresholds, settings)
-        self._settings = settings
         self._labels = labels
         self._runs: dict[int, _Run] = {}
         self._window: tuple[float, float] | None = None  # the last one, start and end
-        self._found: list[Event] = []
 
     def push(self, start: float, end: float, scores: NDArray[np.float32]) -> tuple[list[Event], list[Event]]:
         """Take the next window.
@@ -64,18 +62,19 @@ class EventFinder:
 
         Returns:
             The events that began with it, of which the end and the scores are those so far; and those that
-            ended before it, neither merged nor left out for their length.
+            ended before it.
         """
+        before, hop = start, None
+        if self._window is not None:
+            before, hop = self._window[1], start - self._window[0]
+            for run in self._runs.values():
+                if run.hop is None:
+                    run.hop = hop
         lasting = np.flatnonzero(scores >= self._off)
         ended = [self._end(index, start) for index in self._runs.keys() - set(lasting.tolist())]
         begun = []
         for index in lasting.tolist():
-            run = self._runs.get(index)
-            if run is None:
-                before, hop = start, end - start
-                if self._window is not None:
-                    before, hop = self._window[1], start - self._window[0]
-                run = self._runs[index] = _Run(start, before, hop=hop)
+            run = self._runs.setdefault(index, _Run(start, before, hop))
             score = float(scores[index])
             run.last = end
             run.highest = max(run.highest, score)
@@ -91,17 +90,9 @@ class EventFinder:
         """The recording is over: returns the events that were still lasting, as `push` does."""
         return _in_order(event for index in [*self._runs] if (event := self._end(index, None)) is not None)
 
-    def events(self) -> tuple[Event, ...]:
-        """All events, after `finish`: merged, the short ones left out, in order of time."""
-        return tidied(self._found, self._settings)
-
     def _end(self, index: int, behind: float | None) -> Event | None:
         run = self._runs.pop(index)
-        if not run.begun:
-            return None
-        event = self._event(index, run, behind)
-        self._found.append(event)
-        return event
+        return self._event(index, run, behind) if run.begun else None
 
     def _event(self, index: int, run: _Run, behind: float | None) -> Event:
         """The event of a run; `behind` is where the window behind it starts, if there is one."""
@@ -110,7 +101,7 @@ class EventFinder:
         if end < start:
             # So short or faint that the windows around the run held some of it: it lies where they overlap.
             start, end = end, start
-        if end - start < run.hop:  # no finer than the hop
+        if run.hop is not None and end - start < run.hop:  # no finer than the hop
             middle = (start + end) / 2
             start = max(run.first, min(middle - run.hop / 2, run.last - run.hop))
             end = min(run.last, start + run.hop)

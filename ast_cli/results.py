@@ -28,6 +28,10 @@ class Classes(Protocol):
         """Mid and name."""
         ...
 
+    def __len__(self) -> int:
+        """Their number."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Tag:
@@ -101,6 +105,14 @@ class Windows(Sequence[WindowResult]):
         windows = cls(classes)
         for name in _ARRAYS:
             getattr(windows, f"_{name}").frombytes(arrays[name])
+        until = windows._tags_until
+        if (
+            not len(until) == len(windows._starts) == len(windows._ends)
+            or list(until) != sorted(until)
+            or not (until[-1] if until else 0) == len(windows._indices) == len(windows._scores)
+            or not all(0 <= index < len(classes) for index in set(windows._indices))
+        ):
+            raise ValueError("arrays that do not fit each other")
         return windows
 
     def __len__(self) -> int:

@@ -494,7 +494,9 @@ def rows(clips: Sequence[Clip]) -> Iterator[dict[str, str]]:
 def test_the_table_tells_what_became_of_every_event() -> None:
     write("a.wav", noise())
     clips = cut(
-        result("a.wav", event(0.5, 1, score=0.75), event(3, 4)), result("=1\r\n.wav", event(0, 1)), margin=1
+        result("a.wav", event(0.5, 1, score=0.75), replace(event(3, 4), mid="=1")),
+        result("=1\r\n.wav", event(0, 1)),
+        margin=1,
     )
     first, empty, missing = rows(clips)
     assert first == {
@@ -511,6 +513,6 @@ def test_the_table_tells_what_became_of_every_event() -> None:
         "skipped": "",
         "message": "",
     }
-    assert (empty["clip"], empty["skipped"]) == ("", "empty")
+    assert (empty["clip"], empty["mid"], empty["skipped"]) == ("", "'=1", "empty")
     assert (missing["file"], missing["skipped"]) == ("./=1\r\n.wav", "missing")
     assert re.match("no such file. --audio", missing["message"])

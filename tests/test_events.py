@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -26,12 +27,19 @@ def finder(threshold: float | tuple[float | None, ...] = 0.5, **settings: float)
     return EventFinder(Selection(LABELS, asked).event_thresholds(), asked.events, LABELS)
 
 
+def found_in(
+    windows: list[Window], threshold: float | tuple[float | None, ...] = 0.5, **settings: float
+) -> list[Event]:
+    """The events of windows, tidied as settings say."""
+    found = finder(threshold, **settings)
+    ended = [
+        event for start, end, s in windows for event in found.push(start, end, np.array(s, np.float32))[1]
+    ]
+    return [*tidied(ended + found.finish(), EventSettings(**settings))]
+
+
 def events_of(windows: list[Window], **settings: float) -> list[tuple[float, float, str]]:
-    found = finder(**settings)
-    for start, end, scores in windows:
-        found.push(start, end, np.array(scores, np.float32))
-    found.finish()
-    return [(event.start, event.end, event.label) for event in found.events()]
+    return [(event.start, event.end, event.label) for event in found_in(windows, **settings)]
 
 
 def side_by_side(*scores: float, length: float = 10.0) -> list[Window]:
@@ -75,11 +83,7 @@ def test_what_never_reaches_the_threshold_is_no_event_however_long() -> None:
 
 
 def test_the_score_is_the_highest_and_the_mean_that_of_all_windows() -> None:
-    found = finder()
-    for start, end, scores in side_by_side(0.0, 0.25, 1.0, 0.5, 0.0):
-        found.push(start, end, np.array(scores, np.float32))
-    found.finish()
-    [event] = found.events()
+    [event] = found_in(side_by_side(0.0, 0.25, 1.0, 0.5, 0.0))
     assert (event.score, event.mean_score) == (1.0, pytest.approx(1.75 / 3))
     assert (event.index, event.mid, event.label) == (0, "/a", "ant")
 
@@ -110,6 +114,14 @@ def test_a_sound_is_found_once_within_one_hop_of_its_times(
     sound: tuple[float, float], length: float, hop: float
 ) -> None:
     [(start, end, _)] = events_of(overlapping(sound, 120.0, length, hop))
+    assert abs(start - sound[0]) <= hop
+    assert abs(end - sound[1]) <= hop
+
+
+@pytest.mark.parametrize("sound", [(0.0, 1.0), (0.0, 4.4), (0.5, 9.0), (118.0, 120.0), (111.3, 120.0)])
+@pytest.mark.parametrize("hop", [1.0, 2.5, 10.0])
+def test_so_it_is_at_the_start_and_at_the_end_of_a_recording(sound: tuple[float, float], hop: float) -> None:
+    [(start, end, _)] = events_of(overlapping(sound, 120.0, 10.0, hop))
     assert abs(start - sound[0]) <= hop
     assert abs(end - sound[1]) <= hop
 
@@ -220,6 +232,21 @@ def test_each_event_is_told_once_when_it_begins_and_once_when_it_ends() -> None:
     ]
     assert [(event.start, event.end) for event in found.finish()] == [(40.0, 50.0)]
     assert found.finish() == []
+
+
+def test_a_stream_that_never_ends_takes_no_memory_for_what_has_ended() -> None:
+    found = finder()
+    scores = np.array([[0.9, 0.0], [0.0, 0.9]], np.float32)
+
+    def hear(first: int, last: int) -> int:
+        for n in range(first, last):
+            found.push(n, n + 1, scores[n % 2])
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    before = hear(0, 100)
+    assert hear(100, 5100) - before < 10_000
+    tracemalloc.stop()
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ from ast_cli.outputs.destination import (
     open_destination,
     place_in_folder,
 )
-from ast_cli.outputs.journal import Header, read_journal
+from ast_cli.outputs.journal import Header, Journal, read_journal
 from ast_cli.outputs.records import from_record, to_record
+from ast_cli.outputs.score_file import write_score_file
 from ast_cli.results import (
     Event,
     FileFailure,
@@ -221,6 +222,29 @@ def test_other_inputs_and_another_order_are_those_of_the_last_run(here: Path) ->
     assert lines == ["c.wav", "new.wav", "e.wav", "a.wav"]
 
 
+def test_a_recording_that_is_named_twice_is_known_twice_however_far_reading_is_ahead(here: Path) -> None:
+    [file] = make("a.wav")
+    killed([file, file], 1)
+    with open_destination("out.jsonl", "jsonl", resume=True) as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        known = [destination.known(file) for _ in range(2)]
+        assert [destination.write(outcome) for outcome in known if outcome is not None] == [False, False]
+        destination.complete()
+    one, other = Path("out.jsonl").read_text().splitlines()
+    assert one == other
+
+
+def test_a_pipe_is_tagged_again_and_has_not_changed(here: Path) -> None:
+    os.mkfifo("pipe")
+    with open_destination("out.jsonl", "jsonl") as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        destination.write(FileResult("pipe", 1.0, 1.0, 16_000, 1, ()))
+    with open_destination("out.jsonl", "jsonl", resume=True) as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        assert destination.known("pipe") is None
+        assert list(destination.changed) == []
+
+
 def test_a_recording_that_changed_is_tagged_again_and_named(here: Path) -> None:
     files = make("a.wav", "b.wav", "c.wav", "d.wav")
     killed(files, 3)
@@ -315,6 +339,20 @@ def test_a_finished_output_is_not_replaced_unasked(here: Path) -> None:
     assert Path("out.jsonl").read_text() != "old"
 
 
+def test_results_do_not_get_the_scores_of_another_run_beside_them(here: Path) -> None:
+    [file] = make("a.wav")
+    run([file])
+    write_score_file(Path("out.npz"), lambda: iter(()), Header(RUN, CLASSES))
+    before = Path("out.jsonl").read_bytes(), Path("out.npz").read_bytes()
+    for out, format_ in (("out.jsonl", "jsonl"), ("out.json", "json")):
+        with pytest.raises(OutputError, match=r"out\.npz holds the scores of another run.*--keep-scores"):
+            run([file], out, format_, overwrite=True)
+    assert (Path("out.jsonl").read_bytes(), Path("out.npz").read_bytes()) == before
+    run([file], "out.csv", "csv")
+    Path("out.npz").write_bytes(b"something else")
+    run([file], overwrite=True)
+
+
 def test_two_runs_do_not_write_the_same_output_at_once(here: Path) -> None:
     with open_destination("out.csv", "csv"):
         for options in ({}, {"overwrite": True}, {"resume": True}):
@@ -323,12 +361,32 @@ def test_two_runs_do_not_write_the_same_output_at_once(here: Path) -> None:
     run([], "out.csv", "csv")
 
 
-def test_what_is_no_journal_is_not_touched(here: Path) -> None:
-    Path("out.jsonl.journal").write_text("dear diary\n")
+@pytest.mark.parametrize("out", ["out.jsonl", "labels/"])
+def test_a_run_that_ends_while_another_one_begins_keeps_its_results(
+    out: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [file] = make("a.wav")
+
+    def late(path: Path, what: str) -> Journal:
+        monkeypatch.undo()
+        os.chdir(here)
+        run([file], out)
+        return Journal(path, what)
+
+    monkeypatch.setattr("ast_cli.outputs.destination.Journal", late)
+    with pytest.raises(OutputError, match=r"is there already|is not empty"):
+        run([file], out)
+    assert is_complete(out)
+    assert not journal_of(out).exists()
+
+
+@pytest.mark.parametrize("text", ["dear diary\n", "dear diary"])
+def test_what_is_no_journal_is_not_touched(text: str, here: Path) -> None:
+    Path("out.jsonl.journal").write_text(text)
     for options in ({}, {"resume": True}):
         with pytest.raises(OutputError):
             run([], **options)
-    assert Path("out.jsonl.journal").read_text() == "dear diary\n"
+    assert Path("out.jsonl.journal").read_text() == text
 
 
 def test_a_stream_has_nothing_to_go_on_with(here: Path) -> None:
@@ -348,9 +406,21 @@ def test_in_a_folder_each_recording_has_its_own_file_at_once(here: Path) -> None
     assert run(files, "labels/", "csv", resume=True) == ["b/x.wav", "bad.wav", "c.wav"]
     assert is_complete("labels/")
     run(files, "again/", "csv")
+    os.chdir("again")
+    run([], ".", "jsonl", overwrite=True)
+    os.chdir("..")
     for path in Path("again").rglob("*.csv"):
         assert path.read_bytes() == (Path("labels") / path.relative_to("again")).read_bytes()
     assert len(list(Path("labels").rglob("*"))) == 6  # with two folders, and no journal
+
+
+def test_what_cannot_be_tagged_has_its_file_too_be_it_the_folder_itself(here: Path) -> None:
+    Path("none").mkdir()
+    with open_destination("labels/", "jsonl", base=common_folder(["none"])) as destination:
+        destination.begin(lambda: RUN, CLASSES)
+        for file in ("none", "n" * 300 + "/x.wav"):
+            destination.write(FileFailure(file, "no-audio", "it holds none"))
+    assert len(list(Path("labels").rglob("*.jsonl"))) == 2
 
 
 def test_a_folder_with_something_in_it_is_not_written_into_unasked(here: Path) -> None:
@@ -380,13 +450,14 @@ def test_the_tree_begins_where_all_recordings_are(paths: list[str], base: str, h
 
 def test_every_recording_has_a_place_of_its_own(here: Path) -> None:
     files = ["a/x.wav", "b/x.wav", "a/x.flac", "a/x", "/data/x.wav", "../x.wav", "-", "a/../x.wav"]
-    files += ["x" * 250 + "1", "x" * 250 + "2"]
+    files += ["x" * 250 + "1", "x" * 250 + "2", "y" * 300 + "/x.wav", "y" * 301 + "/x.wav"]
+    files += ["_/data/x.wav", "__/data/x.wav", "/__/data/x.wav", "_", "__", ".", "/"]
     places = [place_in_folder(file, here, ".txt") for file in files]
     assert len(set(places)) == len(files)
     for place in places:
         assert not place.is_absolute()
         assert ".." not in place.parts
-        assert len(os.fsencode(place.name)) <= 250
+        assert max(len(os.fsencode(part)) for part in place.parts) <= 250
 
 
 def test_what_a_journal_holds_can_be_read_by_others(here: Path) -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -291,6 +292,13 @@ def test_rows_can_be_read_whatever_is_in_them(format_: str, separator: str, name
     assert after[0] == "after.wav"
     rows = pandas.read_csv(io.StringIO(text, newline=""), sep=separator, na_filter=False, dtype=str)
     assert rows[["file", "label"]].to_numpy().tolist() == [expected, ["after.wav", "Speech"]]
+
+
+@pytest.mark.parametrize(("format_", "separator"), [("csv", ","), ("tsv", "\t")])
+def test_a_machine_id_from_a_stranger_is_no_formula_either(format_: str, separator: str) -> None:
+    found = result("a.wav")
+    text = written(format_, replace(found, tags=(replace(found.tags[0], mid="=1+1"),)))
+    assert [*csv.reader(io.StringIO(text), delimiter=separator)][1][5] == "'=1+1"
 
 
 @given(names | tricky, labels | tricky)

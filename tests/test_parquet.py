@@ -85,6 +85,11 @@ def test_parquet_gives_every_event_back(events: tuple[Event, ...], name: str) ->
     assert {row["file"] for row in rows} == {display_name(name)}
 
 
+def test_half_a_surrogate_pair_in_a_machine_id_does_not_stop_parquet() -> None:
+    [row] = table_of(of_events(Event(0.0, 1.0, 0, "\ud800", "Dog", 0.5, 0.5))).to_pylist()
+    assert row["mid"] == utf8("\ud800")
+
+
 def test_parquet_writes_a_group_as_soon_as_it_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(our_parquet, "ROWS_IN_GROUP", 4)
     raw = io.BytesIO()

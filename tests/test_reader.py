@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +206,25 @@ def test_standard_input_is_read_as_often_as_needed(tmp_path: Path, monkeypatch: 
     assert [*stored.outcomes()] == [*stored.outcomes()] == [*OUTCOMES]
 
 
+def test_a_journal_may_come_through_standard_input_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = journal(tmp_path / "r.jsonl.journal", OUTCOMES).read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    stored = read_results("-")
+    assert [*stored.outcomes()] == [*stored.outcomes()] == [*OUTCOMES]
+
+
+@pytest.mark.parametrize("copies", [1, 1000])
+def test_a_pipe_is_read_as_often_as_needed(copies: int, tmp_path: Path) -> None:
+    raw = write(tmp_path / "r.jsonl", OUTCOMES).read_bytes() * copies
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(raw,), daemon=True).start()
+    stored = read_results(str(pipe))
+    assert [*stored.outcomes()] == [*stored.outcomes()] == [*OUTCOMES] * copies
+
+
 def test_what_is_in_a_file_counts_and_not_its_name(tmp_path: Path) -> None:
     write(tmp_path / "r.jsonl", OUTCOMES).rename(tmp_path / "r.json")
     assert [*read_results(str(tmp_path / "r.json")).outcomes()] == [*OUTCOMES]
@@ -282,6 +302,13 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "half a surrogate pair": lines_with(lambda line: line.update(file="\ud800")),
     "no number": lines_with(lambda line: line.update(duration="long")),
     "not a number": lines_with(lambda line: line["tags"][0].update(score=float("nan"))),
+    "no end": lambda path: (
+        path.write_text(path.read_text().replace('"duration": 2.5', '"duration": 1e999')) and None
+    ),
+    "a number in words": lines_with(lambda line: line.update(duration="nan")),
+    "a number that is yes": lines_with(lambda line: line.update(seconds_heard=True)),
+    "less than nothing": lines_with(lambda line: line.update(duration=-1)),
+    "more than scores can be": lines_with(lambda line: line["tags"][0].update(score=1e300)),
     "no index": lines_with(lambda line: line["tags"][0].update(index=1.5)),
     "an index from nowhere": lines_with(lambda line: line["tags"][0].update(index=10**12)),
     "a list for a label": lines_with(lambda line: line["tags"][0].update(label=["Dog"])),
@@ -363,6 +390,45 @@ def test_a_journal_damaged_in_the_middle_says_how_far_it_can_be_read(tmp_path: P
     assert "damaged after 1 of its recordings" in refusal(path)
 
 
+def without(*names: str) -> Callable[[bytes], bytes]:
+    """A journal's first outcome with these arrays of its windows empty."""
+
+    def spoil(line: bytes) -> bytes:
+        record = json.loads(line)
+        record["windows"] |= dict.fromkeys(names, "")
+        return json.dumps(record).encode() + b"\n"
+
+    return spoil
+
+
+JOURNAL_DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "no starts": without("starts"),
+    "no scores": without("scores"),
+    "no labels": without("indices", "scores"),
+    "no windows, but labels": without("starts", "ends", "tags_until"),
+    "nested without end": lambda line: line[:-2] + b', "more": ' + b"[" * 100_000 + b"\n",
+}
+
+
+@pytest.mark.parametrize("damage", JOURNAL_DAMAGES.values(), ids=JOURNAL_DAMAGES)
+def test_a_damaged_line_of_a_journal_is_told_where_it_is_read(
+    damage: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    path = journal(tmp_path / "r.journal", OUTCOMES)
+    header, first, *others = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join((header, damage(first), *others)))
+    assert "damaged after 0 of its recordings" in refusal(path)
+
+
+@pytest.mark.parametrize("settings", ["[1]", "7", "null"])
+def test_a_journal_with_a_damaged_head_is_refused(settings: str, tmp_path: Path) -> None:
+    path = journal(tmp_path / "r.journal", OUTCOMES)
+    header, *others = path.read_text().splitlines(keepends=True)
+    told = json.dumps(json.loads(header) | {"settings": json.loads(settings)})
+    path.write_text("".join((told + "\n", *others)))
+    assert "damaged journal" in refusal(path)
+
+
 # Scores that are not those of the results
 
 
@@ -399,7 +465,16 @@ def test_scores_of_another_model_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda raw: b"", lambda raw: raw[:200], lambda raw: raw[:-40], lambda raw: raw[40:]]
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[:200],
+        lambda raw: raw[:-40],
+        lambda raw: raw[40:],
+        # What the directory of the archive says of each part: encrypted; compressed in a way nobody knows.
+        lambda raw: re.sub(rb"(PK\x01\x02.{4})..", b"\\g<1>\x01\x00", raw, flags=re.DOTALL),
+        lambda raw: re.sub(rb"(PK\x01\x02.{6})..", b"\\g<1>\x63\x00", raw, flags=re.DOTALL),
+    ],
 )
 def test_damaged_scores_are_refused(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = with_scores(tmp_path / "r.jsonl")

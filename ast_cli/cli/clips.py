@@ -139,7 +139,7 @@ def clips(
         screen.warn(options.lacking(replay.missing, results))
     written = counts.pop("", 0)
     skipped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
-    screen.said_last(
+    screen.said(
         f"{written + counts.total():,} {'event' if written + counts.total() == 1 else 'events'}: "
         f"{written:,} written, {counts.total():,} skipped{f' ({skipped})' if skipped else ''}"
     )

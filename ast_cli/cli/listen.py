@@ -168,7 +168,7 @@ def listen(
     session = _Session(reader, recording, form, listener, screen)
     # An end shows in the first window without the sound, which begins a hop later at most. A start shows
     # sooner: of the example clips, nine in ten were told within a window and a fifth.
-    screen.said_first(
+    screen.said(
         f"listening: {form}; a start is mostly told within {listener.window:g} s, an end within "
         f"{listener.window + listener.hop:g} s, and the time that the model takes"
     )
@@ -209,9 +209,9 @@ class _Session:
             # What was stopped before it held a frame is no failure.
             if not self._stopped or error.word not in ("empty", "too-short"):
                 if self._seconds:
-                    self._screen.said_last(self._summary())
+                    self._screen.said(self._summary())
                 raise
-        self._screen.said_last(self._summary())
+        self._screen.said(self._summary())
 
     def _stop(self) -> None:
         self._stopped = True

@@ -149,13 +149,8 @@ class TagScreen:
         with self._above_progress():
             error_line(message, self._console)
 
-    def said_first(self, message: str) -> None:
-        """An opening line of a run that lasts until somebody ends it."""
-        if not self._quiet:
-            self._say(message, "dim")
-
-    def said_last(self, message: str) -> None:
-        """A closing line of another run than of tagging."""
+    def said(self, message: str) -> None:
+        """An opening or closing line of another run than of tagging."""
         if not self._quiet:
             self._say(message, "dim")
 

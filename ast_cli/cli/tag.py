@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -295,6 +296,8 @@ def format_of(asked: str | None, out: str) -> tuple[str, type[Writer]]:
     from ast_cli.outputs import FORMATS, choose_format
     from ast_cli.outputs.destination import is_folder
 
+    if not out:
+        raise UsageError("--out is empty", "Name a file or a folder; - is stdout")
     if asked is None and out != STDOUT and is_folder(out):
         raise UsageError(f"{out} is a folder, whose name tells no format", "Say --format")
     format_ = choose_format(asked, out)
@@ -311,7 +314,8 @@ def _refuse_outputs(
     keep_scores: bool,
 ) -> None:
     """Say so before anything runs if the output cannot hold what is asked for."""
-    from ast_cli.outputs.destination import is_folder
+    from ast_cli.outputs.destination import WITH_SCORES, is_folder
+    from ast_cli.outputs.score_file import scores_path
 
     for path in paths:
         if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
@@ -322,8 +326,10 @@ def _refuse_outputs(
         raise UsageError(
             f"{format_} holds one recording a file", "Name a folder for the files: --out labels/"
         )
-    if keep_scores and (to_folder or out == STDOUT or format_ not in ("json", "jsonl")):
+    if keep_scores and (to_folder or out == STDOUT or format_ not in WITH_SCORES):
         raise UsageError("--keep-scores stores the scores beside a JSON output", "Add --out results.jsonl")
+    if keep_scores and scores_path(Path(out)) == Path(out):
+        raise UsageError(f"{out} is where --keep-scores stores the scores", "Add --out results.jsonl")
 
 
 def _tell_changed(screen: TagScreen, changed: Sequence[str]) -> None:

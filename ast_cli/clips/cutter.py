@@ -212,7 +212,8 @@ class Manifest:
         times = [f"{seconds:.3f}" for seconds in (event.start, event.end, clip.start, clip.end)]
         self._rows.writerow(
             (
-                *(path, inert_path(display_name(clip.file)), event.index, event.mid, inert(event.label)),
+                *(path, inert_path(display_name(clip.file)), event.index),
+                *(inert(event.mid), inert(event.label)),
                 *(*times[:2], f"{event.score:.6f}", *times[2:], clip.skipped, clip.message),
             )
         )

@@ -17,12 +17,13 @@ from typing import TextIO
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
-from ast_cli.outputs.score_file import scores_path, write_score_file
+from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
 from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import FileResult, Outcome, RunInfo
 
 LONGEST_NAME = 255  # bytes that the name of a file may have
+WITH_SCORES = ("json", "jsonl")  # formats beside which scores may lie
 FOLDER_JOURNAL = ".ast-tag.journal"
 
 
@@ -122,14 +123,9 @@ class JournalDestination(Destination):
     def kept(self) -> str:  # noqa: D102
         return "" if self._journal.is_empty else str(self._journal.path)
 
-    def _write_file(self, path: Path, outcomes: Iterator[Outcome]) -> None:
+    def _write_file(self, path: Path, outcomes: Iterable[Outcome]) -> None:
         assert self._run_info is not None
-        with (
-            open_sink(str(path), overwrite=True) as stream,
-            make_writer(self.format, stream, self._run_info) as writer,
-        ):
-            for outcome in outcomes:
-                writer.write(outcome)
+        write_file(path, self.format, self._run_info, outcomes)
 
 
 class FileDestination(JournalDestination):
@@ -163,12 +159,9 @@ class FolderDestination(JournalDestination):
         return super().known(file) if self._place(file).exists() else None
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
-        is_new = not self._journal.is_reused(outcome.file)
+        is_new = not self._journal.is_reused(outcome)
         if is_new:
-            path = self._place(outcome.file)
-            with output_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-            self._write_file(path, iter([outcome]))
+            self._write_file(self._place(outcome.file), [outcome])
         self._journal.add(outcome)
         return is_new
 
@@ -177,6 +170,21 @@ class FolderDestination(JournalDestination):
 
     def _place(self, file: str) -> Path:
         return self._folder / place_in_folder(file, self._base, FORMATS[self.format].suffix)
+
+
+def write_file(
+    path: Path, format_: str, run_info: Callable[[], RunInfo], outcomes: Iterable[Outcome]
+) -> None:
+    """Write outcomes to a file, which appears when it is complete, and its folder if there is none.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with open_sink(str(path), overwrite=True) as stream, make_writer(format_, stream, run_info) as writer:
+        for outcome in outcomes:
+            writer.write(outcome)
 
 
 def common_folder(paths: Sequence[str]) -> Path:
@@ -197,17 +205,26 @@ def folder_of_all(files: Iterable[str]) -> Path:
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
     """Where the results of a recording stand in a folder: at its path from `base`, with a suffix more.
 
-    So no two recordings share a place. One that is not under `base` stands at its absolute path, under `_`.
+    So no two recordings share a place. One that is not under `base` stands at its absolute path, under `_`; a
+    folder in `base` that is called so gets another `_`.
     """
     # A list may name what no file can be called, whose failure is a result, too.
     file = file.replace("\0", "\N{SYMBOL FOR NULL}")
     path = Path(_absolute("stdin" if file == STDOUT else file))
-    path = path.relative_to(base) if path.is_relative_to(base) else "_" / path.relative_to(path.anchor)
-    name = path.name
+    if path != base and path.is_relative_to(base):
+        first, *others = path.relative_to(base).parts
+        parts = [f"_{first}" if set(first) == {"_"} else first, *others]
+    else:
+        parts = ["_", *path.parts[1:]]
+    return Path(*map(_fitting, parts[:-1]), _fitting(parts[-1], suffix))
+
+
+def _fitting(name: str, suffix: str = "") -> str:
+    """A name with its suffix, as long as one may be; cut names differ where whole ones do."""
     if len(os.fsencode(name + suffix)) > LONGEST_NAME - len(".part"):
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         name = f"{os.fsdecode(os.fsencode(name)[:150])}-{digest}"
-    return path.with_name(name + suffix)
+    return name + suffix
 
 
 def _absolute(path: str) -> str:
@@ -273,27 +290,42 @@ def open_destination(
             return
         folder = is_folder(out)
         with output_errors(path):
-            journal_path = journal_of(out)
-            unfinished = journal_path.is_file() and journal_path.stat().st_size > 0
-            goes_on = unfinished and resume
-            if folder and not goes_on and not overwrite and path.is_dir() and any(path.iterdir()):
-                if not unfinished:
-                    raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
-            elif not folder and not overwrite and not goes_on:
-                for one in (path, scores_path(path)) if keep_scores else (path,):
-                    if one.is_file():
-                        remedy = "--overwrite replaces it; or name another file"
-                        raise OutputError(f"{out if one == path else one} is there already", remedy)
-            if unfinished and not resume and not overwrite:
-                raise OutputError(
-                    f"{journal_path} holds the results of an unfinished run",
-                    "--resume goes on with it, --overwrite starts anew",
-                )
             if folder:
                 path.mkdir(parents=True, exist_ok=True)
-            journal = Journal(journal_path, out)
-        stack.callback(journal.close)
+            journal = Journal(journal_of(out), out)
+            stack.callback(journal.close)
+            # Looked at behind the lock: until then another run may have come to its end.
+            unfinished = not journal.is_empty
+            if not overwrite and not unfinished:
+                _refuse_replacing(out, path, keep_scores=keep_scores)
+            if not overwrite and unfinished and not resume:
+                raise OutputError(
+                    f"{journal.path} holds the results of an unfinished run",
+                    "--resume goes on with it, --overwrite starts anew",
+                )
+            if not folder and format_ in WITH_SCORES and not keep_scores:
+                _refuse_scores_of_others(out, scores_path(path))
+        goes_on = unfinished and resume
         if folder:
             yield FolderDestination(path, base, format_, journal, resume=goes_on)
         else:
             yield FileDestination(path, format_, journal, resume=goes_on, keep_scores=keep_scores)
+
+
+def _refuse_replacing(out: str, path: Path, *, keep_scores: bool) -> None:
+    if is_folder(out):
+        if any(one.name != FOLDER_JOURNAL for one in path.iterdir()):
+            raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
+        return
+    for one in (path, scores_path(path)) if keep_scores else (path,):
+        if one.is_file():
+            remedy = "--overwrite replaces it; or name another file"
+            raise OutputError(f"{out if one == path else one} is there already", remedy)
+
+
+def _refuse_scores_of_others(out: str, beside: Path) -> None:
+    if holds_scores(beside):
+        raise OutputError(
+            f"{beside} holds the scores of another run, with which {out} would be read",
+            "--keep-scores replaces them; or move it away, or name another file",
+        )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ast_cli.errors import OutputError
 from ast_cli.outputs import FORMATS, make_writer
-from ast_cli.outputs.destination import is_folder, place_in_folder
+from ast_cli.outputs.destination import is_folder, place_in_folder, write_file
 from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
 from ast_cli.results import Outcome, RunInfo
 
@@ -47,13 +47,7 @@ def open_output(
 
     def write(outcome: Outcome) -> None:
         path = folder / place_in_folder(outcome.file, base, FORMATS[format_].suffix)
-        with output_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            open_sink(str(path), overwrite=True) as stream,
-            make_writer(format_, stream, run_info) as writer,
-        ):
-            writer.write(outcome)
+        write_file(path, format_, run_info, [outcome])
 
     yield write
 

@@ -1,7 +1,6 @@
 """JSON objects -> outcomes and what they were made with: the way back from `documents`.
 
-Whatever is wrong with an object raises one of `journal.UNREADABLE`, or OverflowError; whoever knows where it
-stands says so.
+Whatever is wrong with an object raises one of `journal.UNREADABLE`; whoever knows where it stands says so.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from ast_cli.results import (
     path_shown_as,
 )
 
+LARGEST = 3e38  # number in a result: float32 holds it
 MOST_CLASSES = 1 << 20  # an index beyond is damage, and must not cost the memory of so many names
 
 
@@ -44,15 +44,15 @@ def outcome_of(entry: Mapping[str, Any], classes: Sequence[tuple[str, str]]) -> 
         windows = Windows(classes)
         before = 0.0
         for one in entry["windows"]:
-            start, end, tags = float(one["start"]), float(one["end"]), _tags(one["tags"], classes)
+            start, end, tags = _number(one["start"]), _number(one["end"]), _tags(one["tags"], classes)
             if not before <= start <= end:
                 raise ValueError("windows out of order")
             before = start
             windows.append(start, end, (tag.index for tag in tags), (tag.score for tag in tags))
     return FileResult(
         file=file,
-        duration=float(entry["duration"]),
-        seconds_heard=float(entry["seconds_heard"]),
+        duration=_number(entry["duration"], 0.0),
+        seconds_heard=_number(entry["seconds_heard"], 0.0),
         sample_rate=int(entry["sample_rate"]),
         channels=int(entry["channels"]),
         tags=_tags(entry["tags"], classes),
@@ -95,12 +95,12 @@ def run_info_of(document: Mapping[str, Any]) -> RunInfo | None:
 
 def _tags(entries: Sequence[Mapping[str, Any]], classes: Sequence[tuple[str, str]]) -> tuple[Tag, ...]:
     return tuple(
-        Tag(rank, *_known(one, classes), float(one["score"])) for rank, one in enumerate(entries, start=1)
+        Tag(rank, *_known(one, classes), _number(one["score"])) for rank, one in enumerate(entries, start=1)
     )
 
 
 def _event(one: Mapping[str, Any], classes: Sequence[tuple[str, str]]) -> Event:
-    start, end, score, mean = (float(one[name]) for name in ("start", "end", "score", "mean_score"))
+    start, end, score, mean = (_number(one[name]) for name in ("start", "end", "score", "mean_score"))
     if not 0 <= start < end:
         raise ValueError("an event ends before it starts")
     return Event(start, end, *_known(one, classes), score, mean)
@@ -118,6 +118,12 @@ def _class_of(one: Mapping[str, Any]) -> tuple[int, str, str]:
     if not isinstance(mid, str) or not isinstance(label, str):
         raise TypeError(f"no name: {label}")
     return _index(one["index"]), mid, label
+
+
+def _number(value: Any, least: float = -LARGEST) -> float:
+    if type(value) not in (int, float) or not least <= value <= LARGEST:
+        raise ValueError(f"no number: {value}")
+    return float(value)
 
 
 def _index(value: Any) -> int:

@@ -32,7 +32,8 @@ FILE_KEY = b'{"file": '  # how the line of an outcome begins
 JOURNAL_KEY = b'{"journal": '  # and that of a run
 # Settings that change nothing but the rounding, and so may differ from run to run.
 OF_NO_MATTER = ("ast_tag", "torch", "device", "attn", "batch_size")
-UNREADABLE = (ValueError, KeyError, IndexError, TypeError, AttributeError)  # what a damaged line may raise
+# What a damaged line may raise.
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,8 @@ class Header:
         if line["journal"] != SCHEMA:
             raise ValueError(line["journal"])
         models = tuple(ModelInfo(**model) for model in line["models"])
-        return cls(RunInfo(models, line["settings"]), [(mid, name) for mid, name in line["classes"]])
+        classes = [(str(mid), str(name)) for mid, name in line["classes"]]
+        return cls(RunInfo(models, dict(line["settings"])), classes)
 
     def differences(self, other: Header) -> list[str]:
         """What matters of the other run that is not as here, in words."""
@@ -97,7 +99,7 @@ class Journal:
         self._classes: Sequence[tuple[str, str]] = ()
         self._index: _Index | None = None
         self._lines = path.open("rb")
-        self._reused: dict[str, int] = {}
+        self._reused: dict[int, int] = {}  # where an outcome stands that was `known`, by its identity
         self._section = 0  # where the lines of this run begin
         self._closing = threading.Event()
         self._unsynced = False
@@ -143,9 +145,10 @@ class Journal:
         if not isinstance(outcome, FileResult) or outcome.file != file:
             return None
         if outcome.stamp != stamp:
-            self.changed.append(file)
+            if outcome.stamp is not None:  # a pipe has none
+                self.changed.append(file)
             return None
-        self._reused[file] = offset
+        self._reused[id(outcome)] = offset
         return outcome
 
     def add(self, outcome: Outcome) -> bool:
@@ -154,13 +157,13 @@ class Journal:
         Raises:
             OutputError: It cannot be written.
         """
-        offset = self._reused.pop(outcome.file, None)
+        offset = self._reused.pop(id(outcome), None)
         self._append(to_record(outcome) if offset is None else {"again": offset})
         return offset is None
 
-    def is_reused(self, file: str) -> bool:
-        """Whether a recording was `known`, and waits for `add`."""
-        return file in self._reused
+    def is_reused(self, outcome: Outcome) -> bool:
+        """Whether an outcome was `known`, and waits for `add`."""
+        return id(outcome) in self._reused
 
     def outcomes(self) -> Iterator[Outcome]:
         """The outcomes of this run so far, in order."""
@@ -189,21 +192,23 @@ class Journal:
         keys, offsets, end = array("q"), array("q"), 0
         with self.path.open("rb") as lines:
             for line in lines:
-                if not line.endswith(b"\n"):
-                    break
+                is_whole = line.endswith(b"\n")
                 with suppress(*UNREADABLE):
-                    if line.startswith(FILE_KEY):
+                    if is_whole and line.startswith(FILE_KEY):
                         file, _ = json.JSONDecoder().raw_decode(line.decode(), len(FILE_KEY))
                         keys.append(hash(file))
                         offsets.append(end)
-                    elif line.startswith(JOURNAL_KEY):
+                    elif is_whole and line.startswith(JOURNAL_KEY):
                         before = Header.from_line(json.loads(line))
-                end += len(line)
-                if before is None:
+                is_torn_header = not is_whole and line[: len(JOURNAL_KEY)] == JOURNAL_KEY[: len(line)]
+                if before is None and not is_torn_header:
                     raise OutputError(
                         f"{self.path} is no journal of a run, or damaged at its start",
                         "Move it away, or start anew with --overwrite",
                     )
+                if not is_whole:
+                    break
+                end += len(line)
         if before is not None and (differences := header.differences(before)):
             raise UsageError(
                 f"{self._what} was begun with other settings: {'; '.join(differences)}",

@@ -59,7 +59,8 @@ class ParquetWriter(Writer):
         """Add a row for each label."""
         file = display_name(result.file)
         for start, end, tag in timed_tags(result):
-            self._rows.append((file, start, end, tag.rank, tag.index, tag.mid, _utf8(tag.label), tag.score))
+            mid, label = _utf8(tag.mid), _utf8(tag.label)
+            self._rows.append((file, start, end, tag.rank, tag.index, mid, label, tag.score))
             if len(self._rows) == ROWS_IN_GROUP:
                 self._write_group()
 
@@ -78,6 +79,6 @@ class ParquetWriter(Writer):
         self._rows.clear()
 
 
-def _utf8(label: str) -> str:
-    """A label without the half surrogate pairs that one out of JSON may hold, as `sink` writes it."""
-    return label.encode("utf-8", "backslashreplace").decode("utf-8")
+def _utf8(name: str) -> str:
+    """A label or mid without the half surrogate pairs that one out of JSON may hold, as `sink` writes it."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 from ast_cli.errors import ResultsError
 from ast_cli.outputs.documents import SCHEMA
@@ -50,6 +50,7 @@ class StoredRun(ABC):
         self.classes: Sequence[tuple[str, str]] = ()
         self.has_scores = False
         self.warnings: list[str] = []
+        self.spooled: _Spooled | None = None  # kept as long as this may be read
 
     @abstractmethod
     def outcomes(self) -> Iterator[Outcome]:
@@ -68,14 +69,15 @@ def read_results(path: str) -> StoredRun:
     """Open stored results.
 
     Args:
-        path: A file of JSON or JSON lines; the journal of a run that was broken off; `-` for standard input.
+        path: A file of JSON or JSON lines; the journal of a run that was broken off; a pipe; `-` for standard
+            input.
 
     Raises:
         ResultsError: There are none, or they are damaged, of another program or of another version.
     """
-    file = _Spooled() if path == STDIN else None
-    place = Path(path) if file is None else file.path
     try:
+        spooled = _spooled(path)
+        place = Path(path) if spooled is None else spooled.path
         with place.open("rb") as lines:
             first = lines.readline()
             while first.isspace():
@@ -86,29 +88,39 @@ def read_results(path: str) -> StoredRun:
         raise ResultsError(f"no file can be called {path}: {error}", CANNOT_BE_READ) from error
     if not first:
         raise ResultsError(f"{path} holds no results: it is empty", "Tag something first")
+    run: StoredRun
     if first.startswith(JOURNAL_KEY):
-        return _JournalRun(path, place)
-    run: _JsonRun
-    if _keys(first) >= {"file"} or first.startswith(b'{"file"'):  # the latter if that line is torn
+        run = _JournalRun(path, place)
+    elif _keys(first) >= {"file"} or first.startswith(b'{"file"'):  # the latter if that line is torn
         run = _LinesRun(path, place)
     elif first.lstrip().startswith(b"{"):
         run = _DocumentRun(path, place)
     else:
         _refuse_format(path, first)
-    run.spooled = file
+    run.spooled = spooled
     return run
 
 
 class _Spooled:
-    """A copy of standard input, since results are read several times; gone with this object."""
+    """A copy of a stream, since results are read several times; gone with this object."""
 
-    def __init__(self) -> None:
-        if sys.stdin is None or sys.stdin.isatty():
-            raise ResultsError("nothing comes through standard input", "`cat r.jsonl | ast-tag export -`")
+    def __init__(self, stream: IO[bytes]) -> None:
         self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115 — closed when nobody needs it any more
-        shutil.copyfileobj(sys.stdin.buffer, self._file)
+        shutil.copyfileobj(stream, self._file)
         self._file.flush()
         self.path = Path(self._file.name)
+
+
+def _spooled(path: str) -> _Spooled | None:
+    """A copy of what can be read but once: standard input, or a pipe, as `<(zcat r.jsonl.gz)` is."""
+    if path == STDIN:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise ResultsError("nothing comes through standard input", "`cat r.jsonl | ast-tag export -`")
+        return _Spooled(sys.stdin.buffer)
+    if Path(path).is_fifo():
+        with Path(path).open("rb") as pipe:
+            return _Spooled(pipe)
+    return None
 
 
 class _JournalRun(StoredRun):
@@ -154,7 +166,6 @@ class _JsonRun(StoredRun):
     def __init__(self, path: str, place: Path) -> None:
         super().__init__(path)
         self.place = place
-        self.spooled: _Spooled | None = None
         beside = scores_path(Path(path))
         self._scores = beside if path != STDIN and beside.is_file() else None
         if self._scores is not None:
@@ -192,7 +203,7 @@ class _JsonRun(StoredRun):
                 if self.has_scores:
                     self._refuse_scores("of other classes")
                 self._refuse_entry(where, error)
-            except (*UNREADABLE, OverflowError) as error:
+            except UNREADABLE as error:
                 self._refuse_entry(where, error)
             yield where, value
 

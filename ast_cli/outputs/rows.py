@@ -35,10 +35,8 @@ class CsvWriter(Writer):
         """Write a row for each label."""
         file = inert_path(display_name(result.file))
         for start, end, tag in timed_tags(result):
-            label, score = inert(tag.label), f"{tag.score:.6f}"
-            self._rows.writerow(
-                (file, f"{start:.3f}", f"{end:.3f}", tag.rank, tag.index, tag.mid, label, score)
-            )
+            mid, label, score = inert(tag.mid), inert(tag.label), f"{tag.score:.6f}"
+            self._rows.writerow((file, f"{start:.3f}", f"{end:.3f}", tag.rank, tag.index, mid, label, score))
 
 
 class UnixLines:

@@ -21,7 +21,8 @@ from ast_cli.outputs.sink import replacing
 from ast_cli.results import FileResult, Outcome, WindowScores
 
 ARRAYS = ("recording", "start", "end", "scores")
-DAMAGED = (OSError, EOFError, zipfile.BadZipFile, zlib.error, *UNREADABLE)  # what a damaged file may raise
+# What a damaged file may raise.
+DAMAGED = (OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error, *UNREADABLE)
 
 
 def scores_path(results: Path) -> Path:
@@ -81,6 +82,15 @@ def read_score_file(path: Path) -> tuple[Header, Iterator[WindowScores]]:
     with _damage_told(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         header = Header.from_line(json.loads(str(stored["run"])))
     return header, _recordings(path, len(header.classes))
+
+
+def holds_scores(path: Path) -> bool:
+    """Whether a file is one of these, and whole."""
+    try:
+        read_score_file(path)
+    except ResultsError:
+        return False
+    return True
 
 
 @contextmanager

@@ -528,6 +528,8 @@ def test_fail_fast_stops_at_the_first_failure_and_keeps_the_rest(here: Path, kno
         ("clip.wav -m MODEL --format xml", ExitCode.USAGE, "csv"),
         ("clip.wav -m MODEL -o out.xyz", ExitCode.USAGE, "--format"),
         ("clip.wav -m MODEL -o out", ExitCode.USAGE, "--format"),
+        ("clip.wav -m MODEL -f json --out=", ExitCode.USAGE, "--out is empty"),
+        ("clip.wav -m MODEL -f json -o s.npz --keep-scores", ExitCode.USAGE, "results.jsonl"),
         ("clip.wav -m MODEL --channel foo", ExitCode.USAGE, "mix"),
         ("clip.wav -m MODEL --channel 0", ExitCode.USAGE, "mix"),
         ("clip.wav -m MODEL --channel -1", ExitCode.USAGE, "mix"),
