@@ -383,7 +383,7 @@ def test_a_run_that_ends_while_another_one_begins_keeps_its_results(
 @pytest.mark.parametrize("text", ["dear diary\n", "dear diary"])
 def test_what_is_no_journal_is_not_touched(text: str, here: Path) -> None:
     Path("out.jsonl.journal").write_text(text)
-    for options in ({}, {"resume": True}):
+    for options in ({}, {"resume": True}, {"overwrite": True}):
         with pytest.raises(OutputError):
             run([], **options)
     assert Path("out.jsonl.journal").read_text() == text
@@ -401,7 +401,7 @@ def test_in_a_folder_each_recording_has_its_own_file_at_once(here: Path) -> None
     files = make("a/x.wav", "b/x.wav", "bad.wav", "c.wav")
     killed(files, 3, out="labels/", format_="csv")
     there = sorted(str(path) for path in Path("labels").rglob("*.csv"))
-    assert there == ["labels/a/x.wav.csv", "labels/b/x.wav.csv", "labels/bad.wav.csv"]
+    assert there == ["labels/a/x.wav.csv", "labels/b/x.wav.csv"]  # and none for what failed
     Path("labels/b/x.wav.csv").unlink()  # and it is made again
     assert run(files, "labels/", "csv", resume=True) == ["b/x.wav", "bad.wav", "c.wav"]
     assert is_complete("labels/")
@@ -411,7 +411,17 @@ def test_in_a_folder_each_recording_has_its_own_file_at_once(here: Path) -> None
     os.chdir("..")
     for path in Path("again").rglob("*.csv"):
         assert path.read_bytes() == (Path("labels") / path.relative_to("again")).read_bytes()
-    assert len(list(Path("labels").rglob("*"))) == 6  # with two folders, and no journal
+    assert len(list(Path("labels").rglob("*"))) == 5  # with two folders, and no journal
+
+
+def test_in_a_folder_json_says_what_failed_and_no_file_says_more_than_is_true(here: Path) -> None:
+    run(make("bad.wav"), "told/", "json")
+    assert json.loads(Path("told/bad.wav.json").read_text())["errors"][0]["error"] == "unreadable"
+    make("good.wav")
+    run(["good.wav"], "labels/", "csv")
+    Path("good.wav").write_text("bad by now")
+    run(["good.wav"], "labels/", "csv", overwrite=True)
+    assert not list(Path("labels").iterdir())
 
 
 def test_what_cannot_be_tagged_has_its_file_too_be_it_the_folder_itself(here: Path) -> None:

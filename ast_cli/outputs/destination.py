@@ -161,7 +161,8 @@ class FolderDestination(JournalDestination):
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         is_new = not self._journal.is_reused(outcome)
         if is_new:
-            self._write_file(self._place(outcome.file), [outcome])
+            assert self._run_info is not None
+            write_recording(self._place(outcome.file), self.format, self._run_info, outcome)
         self._journal.add(outcome)
         return is_new
 
@@ -185,6 +186,19 @@ def write_file(
     with open_sink(str(path), overwrite=True) as stream, make_writer(format_, stream, run_info) as writer:
         for outcome in outcomes:
             writer.write(outcome)
+
+
+def write_recording(path: Path, format_: str, run_info: Callable[[], RunInfo], outcome: Outcome) -> None:
+    """Write the file of one recording. There is none for one that failed, unless the format can say so.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    if isinstance(outcome, FileResult) or FORMATS[format_].tells_failures:
+        write_file(path, format_, run_info, [outcome])
+        return
+    with output_errors(path):  # an empty file, or an older one, would say that nothing was heard
+        path.unlink(missing_ok=True)
 
 
 def common_folder(paths: Sequence[str]) -> Path:
@@ -246,7 +260,7 @@ def is_complete(out: str) -> bool:
     """Whether an output is there and no run is unfinished, so that there is nothing to go on with."""
     with suppress(OSError):
         path = Path(out)
-        there = any(path.iterdir()) if path.is_dir() else path.is_file()
+        there = any(one.name[0] != "." for one in path.iterdir()) if path.is_dir() else path.is_file()
         return there and not journal_of(out).exists()
     return False  # opening it will say why it cannot be looked at
 

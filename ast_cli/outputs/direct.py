@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ast_cli.errors import OutputError
 from ast_cli.outputs import FORMATS, make_writer
-from ast_cli.outputs.destination import is_folder, place_in_folder, write_file
+from ast_cli.outputs.destination import is_folder, place_in_folder, write_recording
 from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
 from ast_cli.results import Outcome, RunInfo
 
@@ -47,7 +47,7 @@ def open_output(
 
     def write(outcome: Outcome) -> None:
         path = folder / place_in_folder(outcome.file, base, FORMATS[format_].suffix)
-        write_file(path, format_, run_info, [outcome])
+        write_recording(path, format_, run_info, outcome)
 
     yield write
 

@@ -19,6 +19,7 @@ class JsonWriter(Writer):
     """One document: what the run was made with, its results, its errors. Written as results come."""
 
     suffix = ".json"
+    tells_failures = True
 
     def begin(self) -> None:
         """Write what the run is made with, and open the list of results."""
@@ -69,6 +70,7 @@ class JsonlWriter(Writer):
     """One line a recording: its result, or its error."""
 
     suffix = ".jsonl"
+    tells_failures = True
 
     def result(self, result: FileResult) -> None:
         """Write one line."""

@@ -125,6 +125,7 @@ class Journal:
         if resume and not self.is_empty:
             self._read_before(header)
         else:
+            self._require_ours()
             os.ftruncate(self._fd, 0)
             self._size = 0
         self._classes = header.classes
@@ -185,6 +186,12 @@ class Journal:
     def _at(self, offset: int) -> Outcome:
         self._lines.seek(offset)
         return from_record(json.loads(self._lines.readline()), self._classes)
+
+    def _require_ours(self) -> None:
+        """What is there may go only if a run of ours left it, be it that its first line is torn."""
+        head = os.pread(self._fd, len(JOURNAL_KEY), 0)
+        if not JOURNAL_KEY.startswith(head):
+            raise OutputError(f"{self.path} is no journal of a run", "Move it away, or name another output")
 
     def _read_before(self, header: Header) -> None:
         """Index what earlier runs have left, and cut a torn line off."""

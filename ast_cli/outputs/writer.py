@@ -19,6 +19,7 @@ class Writer(ABC):
         suffix: Of a file in this format, with its dot.
         of_events: Whether the format holds events, so that they must be found.
         holds_many: Whether one file can hold several recordings.
+        tells_failures: Whether it has a place for recordings that failed.
 
     Args:
         stream: Where to write.
@@ -28,6 +29,7 @@ class Writer(ABC):
     suffix: ClassVar[str]
     of_events: ClassVar[bool] = False
     holds_many: ClassVar[bool] = True
+    tells_failures: ClassVar[bool] = False
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         self.stream = stream
