@@ -89,7 +89,7 @@ def _torchaudio() -> str:
 def _device() -> str:
     import torch
 
-    from ast_cli.engine import resolve_device
+    from ast_cli.engines.devices import resolve_device
 
     device = resolve_device("auto")
     ones = torch.ones(64, 64, device=device)

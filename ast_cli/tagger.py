@@ -23,7 +23,8 @@ from ast_cli.audio.discover import discover
 from ast_cli.batches import Batches, Piece
 from ast_cli.checkpoint import Checkpoint
 from ast_cli.config import require_fit
-from ast_cli.engine import TorchEngine, resolve_device, resolve_dtype
+from ast_cli.engines.devices import resolve_device, resolve_dtype
+from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.labels import LabelSet

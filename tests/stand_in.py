@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ast_cli.engine import TorchEngine
+from ast_cli.engines.torch_engine import TorchEngine
 from tests.checkpoints import random_config, save_random_checkpoint
 
 CLASSES = 128  # one for each mel bin

@@ -24,7 +24,7 @@ ORDER = """
     selection
     events
     features · model
-    aggregate · audio · engine
+    aggregate · audio · engines
     batches · clips · stored · windows
     tagger
     live · training

@@ -20,7 +20,7 @@ import torch
 from accelerate.utils import gather_object
 from torch import Tensor
 
-from ast_cli.engine import what_cannot_run
+from ast_cli.engines.devices import what_cannot_run
 from ast_cli.errors import AstCliError, CheckpointError, UsageError
 from ast_cli.features import ASTFeatureExtractor
 from ast_cli.model import ASTForAudioClassification

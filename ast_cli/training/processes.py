@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from ast_cli.engine import resolve_device
+from ast_cli.engines.devices import resolve_device
 from ast_cli.errors import EngineError
 from ast_cli.training.settings import TrainSettings
 

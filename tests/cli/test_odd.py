@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from torch import Tensor
 
-from ast_cli.engine import TorchEngine
+from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import ExitCode
 from tests.cli.known import plain
 from tests.cli.runner import ast_tag

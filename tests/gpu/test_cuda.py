@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from ast_cli import FileFailure, FileResult, Tagger
-from ast_cli.engine import TorchEngine, resolve_device
+from ast_cli.engines.devices import resolve_device
+from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import EngineError
 from ast_cli.features import ASTFeatureExtractor
 from tests.checkpoints import random_config, random_model
