@@ -6,6 +6,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# One process for each core, and one thread for each process.
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .PHONY: demo install test test-all lint format clean
 
@@ -20,10 +22,10 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	touch $@
 
 test: install
-	$(BIN)/python -m pytest
+	$(TEST)
 
 test-all: install
-	$(BIN)/python -m pytest -m ""
+	$(TEST) -m ""
 
 lint: install
 	$(BIN)/ruff check .

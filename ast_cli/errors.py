@@ -60,6 +60,10 @@ class EngineError(AstCliError):
     """The device, number format or attention asked for cannot run here."""
 
 
+class TooLittleMemoryError(EngineError):
+    """The device has too little memory for so many windows at once."""
+
+
 class OutputError(AstCliError):
     """Results cannot be written where they should go."""
 

@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ast_cli.checkpoint import Checkpoint, adapt_position_embeddings, save_checkpoint
 from ast_cli.config import ASTConfig
 from ast_cli.errors import UsageError
+from ast_cli.kernels import Linear, attention_by_heads
 from ast_cli.layouts import HUB_PREFIX, POSITION_EMBEDDINGS
 from ast_cli.model_outputs import ASTClassifierOutput, ASTModelOutput
 from ast_cli.settings import Attention, require_choice
@@ -110,6 +111,7 @@ class ASTPreTrainedModel(nn.Module):
     @attn_implementation.setter
     def attn_implementation(self, name: str) -> None:
         require_choice("attention", name, get_args(Attention))
+        name = "sdpa" if name == "auto" else name  # which is faster where, the engines know
         self._attn_implementation = name
         for module in self.modules():
             if isinstance(module, ASTPreTrainedModel):
@@ -134,7 +136,7 @@ class ASTForAudioClassification(ASTPreTrainedModel):
         self.audio_spectrogram_transformer = ASTModel(config, attn_implementation)
         self.classifier = nn.Sequential()
         self.classifier.add_module("layernorm", nn.LayerNorm(config.hidden_size, config.layer_norm_eps))
-        self.classifier.add_module("dense", nn.Linear(config.hidden_size, config.num_labels))
+        self.classifier.add_module("dense", Linear(config.hidden_size, config.num_labels))
         self._init_weights()
 
     def forward(
@@ -234,7 +236,7 @@ class ASTModel(ASTPreTrainedModel):
         hidden_states, attentions = [tokens], []
         with _backend(attn):
             for layer, mask in zip(self.layers, head_masks, strict=True):
-                tokens, attention = layer(tokens, mask, attn == "eager")
+                tokens, attention = layer(tokens, mask, attn)
                 if wants_hidden_states:
                     hidden_states.append(tokens)
                 if wants_attentions:
@@ -319,9 +321,9 @@ class ASTLayer(nn.Module):
         self.mlp = ASTMLP(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, tokens: Tensor, head_mask: Tensor | None, eager: bool) -> tuple[Tensor, Tensor | None]:
-        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `eager`."""
-        attended, attention = self.attention(self.layernorm_before(tokens), head_mask, eager)
+    def forward(self, tokens: Tensor, head_mask: Tensor | None, attn: str) -> tuple[Tensor, Tensor | None]:
+        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `attn` is `eager`."""
+        attended, attention = self.attention(self.layernorm_before(tokens), head_mask, attn)
         tokens = tokens + self.dropout(attended)
         return tokens + self.dropout(self.mlp(self.layernorm_after(tokens))), attention
 
@@ -333,16 +335,16 @@ class ASTAttention(nn.Module):
         super().__init__()
         self.num_heads = config.num_attention_heads
         self.dropout_prob = config.attention_probs_dropout_prob
-        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
-        self.output = nn.Linear(config.hidden_size, config.hidden_size)
+        self.qkv = Linear(config.hidden_size, 3 * config.hidden_size, bias=config.qkv_bias)
+        self.output = Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, tokens: Tensor, head_mask: Tensor | None, eager: bool) -> tuple[Tensor, Tensor | None]:
-        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `eager`."""
+    def forward(self, tokens: Tensor, head_mask: Tensor | None, attn: str) -> tuple[Tensor, Tensor | None]:
+        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `attn` is `eager`."""
         qkv = self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))  # [B, N, 3, H, D / H]
         query, key, value = qkv.permute(2, 0, 3, 1, 4)  # [B, H, N, D / H] each
         dropout = self.dropout_prob if self.training else 0.0
         attention: Tensor | None = None
-        if eager:
+        if attn == "eager":
             weights = (query @ key.transpose(-1, -2)) * query.shape[-1] ** -0.5
             # The softmax of a half-precision network is taken in float32, as the reference does.
             attention = F.dropout(F.softmax(weights, dim=-1, dtype=torch.float32).to(value.dtype), dropout)
@@ -350,7 +352,10 @@ class ASTAttention(nn.Module):
                 attention = attention * head_mask.view(1, -1, 1, 1).to(value.dtype)
             context = attention @ value
         else:
-            context = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+            if attn == "heads" and not dropout:
+                context = attention_by_heads(query, key, value)
+            else:
+                context = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
             if head_mask is not None:
                 # A head's mask scales all of its attentions alike, so it may scale their sums instead.
                 context = context * head_mask.view(1, -1, 1, 1).to(value.dtype)
@@ -363,8 +368,8 @@ class ASTMLP(nn.Module):
     def __init__(self, config: ASTConfig) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[config.hidden_act]
-        self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
-        self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.fc1 = Linear(config.hidden_size, config.intermediate_size)
+        self.fc2 = Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """[B, N, D] -> [B, N, D]."""

@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias, get_args
 
 from ast_cli.errors import UsageError
 
-Attention = Literal["sdpa", "eager", "flash", "efficient", "cudnn", "math"]
+Attention = Literal["auto", "sdpa", "eager", "heads", "flash", "efficient", "cudnn", "math"]
+EngineName = Literal["torch", "openvino"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Scores = Literal["auto", "sigmoid", "softmax", "logits"]
 Aggregation = Literal["mean", "max"]

@@ -23,7 +23,8 @@ from ast_cli.audio.discover import discover
 from ast_cli.batches import Batches, Piece
 from ast_cli.checkpoint import Checkpoint
 from ast_cli.config import require_fit
-from ast_cli.engines.devices import resolve_device, resolve_dtype
+from ast_cli.engines.devices import resolve_attention, resolve_device, resolve_dtype
+from ast_cli.engines.engine import Engine
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
@@ -89,7 +90,7 @@ class Tagger:
 
     def __init__(
         self,
-        engines: Sequence[TorchEngine],
+        engines: Sequence[Engine],
         extractor: ASTFeatureExtractor,
         labels: LabelSet,
         scores: str,
@@ -109,9 +110,10 @@ class Tagger:
         *,
         device: str = "auto",
         dtype: Dtype = "auto",
-        attn_implementation: Attention = "sdpa",
+        attn_implementation: Attention = "auto",
         scores: Scores = "auto",
         offline: bool = False,
+        on_notice: Callable[[str], None] | None = None,
     ) -> Tagger:
         """Load one checkpoint, or several whose scores are averaged.
 
@@ -120,9 +122,12 @@ class Tagger:
             revision: Hub branch, tag or commit; the default branch if None.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
             dtype: `auto`, `float32`, `bfloat16` or `float16`.
-            attn_implementation: `sdpa`, `eager`, or one SDPA backend: `flash`, `efficient`, `cudnn`, `math`.
+            attn_implementation: `auto` is the fastest on the device; `sdpa`, `eager`, `heads`, or one SDPA
+                backend: `flash`, `efficient`, `cudnn`, `math`.
             scores: `auto` follows the checkpoint; or `sigmoid`, `softmax`, `logits`.
             offline: Never touch the network.
+            on_notice: Called with what should be known about how it runs, as that the memory is too little
+                for whole batches; warnings are given if None.
 
         Raises:
             CheckpointError: A checkpoint cannot be found or read, or several do not fit together.
@@ -131,6 +136,7 @@ class Tagger:
         """
         require_choice("scores", scores, get_args(Scores))
         place, number_format = resolve_device(device), resolve_dtype(dtype)
+        attn = resolve_attention(attn_implementation, place)
         sources = [source] if isinstance(source, str | Path) else list(source)
         if not sources:
             raise UsageError("no model was named")
@@ -138,15 +144,13 @@ class Tagger:
         for one in sources:
             checkpoint = Checkpoint.open(one, revision, offline=offline)
             extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
-            model = ASTForAudioClassification.from_pretrained(
-                checkpoint, attn_implementation=attn_implementation
-            )
+            model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
             require_fit(model.config, extractor)
             checkpoints.append(checkpoint)
             extractors.append(extractor)
-            engines.append(TorchEngine(model, extractor, place, number_format))
+            engines.append(TorchEngine(model, extractor, place, number_format, on_notice))
         _refuse_ensemble(checkpoints, engines, extractors)
-        config = engines[0].model.config
+        config = engines[0].config
         return cls(
             engines, extractors[0], config.labels, config.scores if scores == "auto" else scores, checkpoints
         )
@@ -154,16 +158,13 @@ class Tagger:
     @property
     def scores_are_guessed(self) -> bool:
         """Whether no checkpoint says if its classes exclude each other."""
-        return self.engines[0].model.config.scores_are_guessed
+        return self.engines[0].config.scores_are_guessed
 
     @property
     def description(self) -> str:
         """Which checkpoints run where and how, in one line."""
-        engine = self.engines[0]
         names = " + ".join(checkpoint.files.id for checkpoint in self._checkpoints)
-        dtype = str(engine.dtype).removeprefix("torch.")
-        attn = engine.model.attn_implementation
-        return f"{names}: {self.scores} scores, {attn} attention, {dtype} on {engine.device}"
+        return f"{names}: {self.scores} scores, {self.engines[0].description}"
 
     def run_info(self, **settings: object) -> RunInfo:
         """What results of this tagger were made with; reads the weights files once for their sha256."""
@@ -175,9 +176,10 @@ class Tagger:
         made_with: dict[str, object] = {
             "ast_tag": __version__,
             "torch": torch.__version__,
-            "device": str(engine.device),
-            "dtype": str(engine.dtype).removeprefix("torch."),
-            "attn": engine.model.attn_implementation,
+            "engine": engine.name,
+            "device": engine.device,
+            "dtype": engine.dtype,
+            "attn": engine.attn,
         }
         return RunInfo(models, made_with | settings)
 
@@ -335,7 +337,7 @@ class Tagger:
 
     def _cropped_length(self, frames: int) -> int:
         """The shortest window in which every network has patches over so many frames."""
-        return max(engine.model.config.cropped_length(frames) for engine in self.engines)
+        return max(engine.config.cropped_length(frames) for engine in self.engines)
 
     def _scores(self, windows: Tensor) -> NDArray[np.float32]:
         """[B, T, M] -> [B, C]; the mean over all checkpoints."""
@@ -352,11 +354,11 @@ def default_workers() -> int:
 
 def _refuse_ensemble(
     checkpoints: Sequence[Checkpoint],
-    engines: Sequence[TorchEngine],
+    engines: Sequence[Engine],
     extractors: Sequence[ASTFeatureExtractor],
 ) -> None:
     def traits(number: int) -> dict[str, object]:
-        config, features = engines[number].model.config, extractors[number]
+        config, features = engines[number].config, extractors[number]
         return {
             "classes": config.labels,
             "scores": config.scores,

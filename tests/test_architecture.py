@@ -14,7 +14,7 @@ MOST_LINES = 420
 # A room may import the rooms of the lines above its own; a folder is one room.
 ORDER = """
     errors
-    labels · model_outputs · published · readahead · results
+    kernels · labels · model_outputs · published · readahead · results
     settings
     hub · outputs
     locate
@@ -35,6 +35,7 @@ ORDER = """
 
 # Rooms that know less than their place allows, as their docstrings promise.
 KNOW_ONLY = {
+    "kernels": "",
     "labels": "errors",
     "published": "",
     "readahead": "",
@@ -48,7 +49,7 @@ KNOW_ONLY = {
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
     "live": "aggregate audio errors events results selection settings tagger windows",
-    "model": "checkpoint config errors layouts model_outputs settings",
+    "model": "checkpoint config errors kernels layouts model_outputs settings",
     "model_outputs": "",
 }
 

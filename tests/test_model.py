@@ -32,7 +32,7 @@ def logits(model: ASTForAudioClassification, attn: str = "sdpa", **arguments: ob
 # Attention
 
 
-@pytest.mark.parametrize("attn", ["sdpa", "math", "flash"])
+@pytest.mark.parametrize("attn", ["sdpa", "heads", "math", "flash"])
 def test_every_attention_equals_eager(attn: str) -> None:
     model = random_model()
     torch.testing.assert_close(logits(model, attn), logits(model, "eager"), rtol=0, atol=TOLERANCE)
@@ -44,7 +44,7 @@ def test_attention_equals_softmax_by_hand() -> None:
     tokens = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         attention.qkv.weight.copy_(torch.randn(12, 4, generator=torch.Generator().manual_seed(1)))
-        found, rows = attention(tokens, torch.ones(2), eager=True)
+        found, rows = attention(tokens, torch.ones(2), "eager")
         query, key, value = (tokens[0] @ part.T for part in attention.qkv.weight.chunk(3))
         heads = []
         for head, columns in enumerate((slice(0, 2), slice(2, 4))):
@@ -65,7 +65,7 @@ def test_the_attentions_of_a_token_sum_to_one() -> None:
         torch.testing.assert_close(attention.sum(dim=-1), torch.ones(2, 2, 146), rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("attn", ["sdpa", "math", "flash"])
+@pytest.mark.parametrize("attn", ["sdpa", "heads", "math", "flash"])
 def test_attentions_are_an_error_where_they_are_never_formed(attn: str) -> None:
     model = random_model()
     with pytest.raises(UsageError, match=rf"{attn} never forms the attentions\. .*eager"):
@@ -73,7 +73,7 @@ def test_attentions_are_an_error_where_they_are_never_formed(attn: str) -> None:
 
 
 def test_an_unknown_attention_is_an_error_that_lists_the_known(checkpoint: Path) -> None:
-    with pytest.raises(UsageError, match=r"no such attention: fast.* sdpa, eager, flash"):
+    with pytest.raises(UsageError, match=r"no such attention: fast.* sdpa, eager, heads, flash"):
         ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation="fast")
     with pytest.raises(UsageError, match="no such attention: fast"):
         ASTModel(random_config(), "fast")
@@ -101,7 +101,7 @@ def silence(model: ASTForAudioClassification, layer: int, head: int) -> None:
         projection.weight[:, head * width : (head + 1) * width] = 0
 
 
-@pytest.mark.parametrize("attn", ["eager", "sdpa"])
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "heads"])
 @pytest.mark.parametrize("head", [0, 1])
 def test_a_mask_of_heads_silences_them_in_every_layer(attn: str, head: int) -> None:
     model = random_model()
@@ -112,7 +112,7 @@ def test_a_mask_of_heads_silences_them_in_every_layer(attn: str, head: int) -> N
     torch.testing.assert_close(masked, logits(model, attn), rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("attn", ["eager", "sdpa"])
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "heads"])
 @pytest.mark.parametrize(("layer", "head"), [(0, 0), (0, 1), (1, 0), (1, 1)])
 def test_a_mask_of_layers_and_heads_silences_one(attn: str, layer: int, head: int) -> None:
     model = random_model()
@@ -124,7 +124,7 @@ def test_a_mask_of_layers_and_heads_silences_one(attn: str, layer: int, head: in
     torch.testing.assert_close(masked, logits(model, attn), rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("attn", ["sdpa", "math", "flash"])
+@pytest.mark.parametrize("attn", ["sdpa", "heads", "math", "flash"])
 def test_a_partial_mask_means_the_same_in_every_attention(attn: str) -> None:
     model, mask = random_model(), torch.tensor([[0.3, 1.0], [0.0, 2.0]])
     expected = logits(model, "eager", head_mask=mask)
@@ -149,7 +149,7 @@ def test_the_attentions_of_a_masked_head_are_zero() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:record_property is incompatible with junit_family")
-@pytest.mark.parametrize("attn", ["eager", "sdpa"])
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "heads"])
 @pytest.mark.parametrize(
     ("size", "dtype", "bound"),
     # About twice what was seen: rounding to 8 or 11 bits, amplified by 2 or 12 layers.
@@ -174,7 +174,7 @@ def test_scores_in_half_precision_stay_close_to_float32(
     assert deviation <= bound
 
 
-@pytest.mark.parametrize("attn", ["eager", "sdpa"])
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "heads"])
 def test_a_batch_equals_its_windows_one_by_one(attn: str) -> None:
     model = random_model()
     model.attn_implementation = attn

@@ -139,7 +139,7 @@ def evaluate(
     batch_size: options.BatchSizeOption = DEFAULT_BATCH_SIZE,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
-    attn: options.AttnOption = "sdpa",
+    attn: options.AttnOption = "auto",
     workers: options.WorkersOption = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,

@@ -101,7 +101,7 @@ def listen(
     offline: options.OfflineOption = False,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
-    attn: options.AttnOption = "sdpa",
+    attn: options.AttnOption = "auto",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:

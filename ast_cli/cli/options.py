@@ -50,7 +50,8 @@ AttnOption = Annotated[
     Attention,
     typer.Option(
         rich_help_panel=RUN,
-        help="Attention: sdpa lets torch choose; flash, efficient, cudnn and math force one of its ways.",
+        help="Attention: auto is heads (one head at a time) on the CPU, else sdpa, which lets torch choose; "
+        "flash, efficient, cudnn and math force one of its ways.",
     ),
 ]
 

@@ -177,7 +177,7 @@ def tag(
     batch_size: options.BatchSizeOption = DEFAULT_BATCH_SIZE,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
-    attn: options.AttnOption = "sdpa",
+    attn: options.AttnOption = "auto",
     workers: options.WorkersOption = None,
     fail_fast: Annotated[
         bool,
@@ -245,6 +245,7 @@ def tag(
             attn_implementation=attn,
             scores=scores,
             offline=offline,
+            on_notice=screen.warn,
         )
         if thresholds is not None:
             from ast_cli.training.thresholds import read_thresholds

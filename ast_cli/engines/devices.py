@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import get_args
 
 import torch
 
-from ast_cli.errors import EngineError, UsageError
-from ast_cli.settings import require_choice
+from ast_cli.errors import EngineError, TooLittleMemoryError, UsageError
+from ast_cli.settings import Attention, require_choice
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NO_MEMORY = "DefaultCPUAllocator"  # how torch names the cause on the CPU
@@ -59,6 +60,14 @@ def resolve_dtype(name: str = "auto") -> torch.dtype:
     return DTYPES[name]
 
 
+def resolve_attention(name: str, device: torch.device) -> str:
+    """The way of attention that a name stands for; `auto` is the fastest that was measured on the device."""
+    require_choice("attention", name, get_args(Attention))
+    if name != "auto":
+        return name
+    return "heads" if device.type == "cpu" else "sdpa"
+
+
 @contextmanager
 def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -> Iterator[None]:
     """Around running a network: say what the device has too little of.
@@ -70,14 +79,15 @@ def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -
         windows: In the batch.
 
     Raises:
-        EngineError: The device has too little memory, or cannot do this attention in this format.
+        TooLittleMemoryError: The device has too little memory.
+        EngineError: It cannot do this attention in this format.
     """
     try:
         yield
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
-            raise EngineError(
-                f"{device} has too little memory for {windows} windows at once",
+            raise TooLittleMemoryError(
+                f"{device} has too little memory for {_count(windows)} at once",
                 "Use a smaller --batch-size, or --dtype bfloat16",
             ) from error
         if any(words in str(error) for words in NO_KERNEL):
@@ -85,3 +95,7 @@ def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -
                 f"{device} has no {attn} attention for {dtype}", "Use --attn sdpa, which picks one"
             ) from error
         raise
+
+
+def _count(windows: int) -> str:
+    return "one window" if windows == 1 else f"{windows} windows"

@@ -1,31 +1,33 @@
-"""Runs a network with torch: windows [B, T, M] in, logits [B, C] out.
-
-Knows the network and the features' normalisation; no files, no labels, no order.
-"""
+"""Runs a network with torch. Knows the network and the features' normalisation; no files, labels or order."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from ast_cli.engines.devices import what_cannot_run
+from ast_cli.engines.engine import Engine
+from ast_cli.engines.streams import Streams
 from ast_cli.errors import EngineError
 from ast_cli.features import ASTFeatureExtractor
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification
 
 
-class TorchEngine:
+class TorchEngine(Engine):
     """Runs a network with torch.
 
     Args:
         model: The network; moved to `device` and converted to `dtype`, with its choice of attention.
         extractor: Whose mean and standard deviation the windows are normalised with.
-        device: See `resolve_device`.
-        dtype: See `resolve_dtype`.
+        device: See `devices.resolve_device`.
+        dtype: See `devices.resolve_dtype`.
+        on_notice: See `Engine`.
     """
+
+    name = "torch"
 
     def __init__(
         self,
@@ -33,9 +35,11 @@ class TorchEngine:
         extractor: ASTFeatureExtractor,
         device: torch.device,
         dtype: torch.dtype,
+        on_notice: Callable[[str], None] | None = None,
     ) -> None:
-        self.device = device
-        self.dtype = dtype
+        number_format = str(dtype).removeprefix("torch.")
+        super().__init__(model.config, str(device), number_format, model.attn_implementation, on_notice)
+        self._place, self._format = device, dtype
         try:
             self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
         except torch.OutOfMemoryError as error:
@@ -43,28 +47,32 @@ class TorchEngine:
                 f"{device} has no room for the model", "Close what else runs there, or use --device cpu"
             ) from error
         self._extractor = extractor
+        # Which backend SDPA may use is one setting for all threads.
+        side_by_side = device.type == "cpu" and model.attn_implementation not in SDPA_BACKENDS
+        self._streams = Streams() if side_by_side else None
 
-    def logits(self, windows: Tensor) -> Tensor:
-        """Run unnormalised windows [B, T, M]; returns logits [B, C], float32 on the CPU.
+    def _run(self, windows: Tensor) -> Tensor:
+        with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), self._exact():
+            if self._streams is not None:
+                return self._streams.map(self._forward, windows)
+            return self._forward(windows).cpu()
 
-        T may be less than the network's: then fewer tokens are computed (`ASTConfig.cropped_length`).
-
-        Raises:
-            EngineError: The device has too little memory, or cannot do this attention in this format.
-        """
-        attn, format_ = self.model.attn_implementation, str(self.dtype).removeprefix("torch.")
-        failing = what_cannot_run(self.device, attn, format_, len(windows))
-        with failing, torch.inference_mode(), self._exact():
-            windows = windows.to(self.device)
+    def _forward(self, windows: Tensor) -> Tensor:
+        with torch.inference_mode():
+            windows = windows.to(self._place)
             if self._extractor.do_normalize:
                 windows = self._extractor.normalize(windows)
-            logits: Tensor = self.model(windows.to(self.dtype), return_dict=True, cropped=True).logits
-            return logits.float().cpu()
+            logits: Tensor = self.model(windows.to(self._format), return_dict=True, cropped=True).logits
+            return logits.float()
+
+    def _release_memory(self) -> None:
+        if self._place.type == "cuda":
+            torch.cuda.empty_cache()
 
     @contextmanager
     def _exact(self) -> Iterator[None]:
         """In float32, keep cuDNN's convolution from rounding to TF32, which it does by default."""
-        if self.device.type != "cuda" or self.dtype != torch.float32:
+        if self._place.type != "cuda" or self._format != torch.float32:
             yield
             return
         convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]

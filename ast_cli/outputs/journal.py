@@ -31,7 +31,7 @@ SYNC_SECONDS = 1.0  # after which at the latest a line is on the disk, come what
 FILE_KEY = b'{"file": '  # how the line of an outcome begins
 JOURNAL_KEY = b'{"journal": '  # and that of a run
 # Settings that change nothing but the rounding, and so may differ from run to run.
-OF_NO_MATTER = ("ast_tag", "torch", "device", "attn", "batch_size")
+OF_NO_MATTER = ("ast_tag", "torch", "engine", "device", "attn", "batch_size")
 # What a damaged line may raise.
 UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 

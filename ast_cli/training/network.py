@@ -77,7 +77,7 @@ class TrainedNetwork(nn.Module):
             tokens = torch.cat([tokens[:, :2], patches], dim=1)
             columns = columns.gather(1, kept)
         for layer in backbone.layers:
-            tokens, _ = layer(tokens, None, self.classifier.attn_implementation == "eager")
+            tokens, _ = layer(tokens, None, self.classifier.attn_implementation)
         tokens = backbone.layernorm(tokens)
         logits = self.classifier.classifier((tokens[:, 0] + tokens[:, 1]) / 2)
         loss = targets_loss(config, logits.float(), batch.targets)

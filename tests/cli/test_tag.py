@@ -238,9 +238,10 @@ def test_json_is_one_document_that_says_how_it_was_made(here: Path, known: str) 
         "settings": {
             "ast_tag": __version__,
             "torch": torch.__version__,
+            "engine": "torch",
             "device": "cpu",
             "dtype": "float32",
-            "attn": "sdpa",
+            "attn": "heads",
             "batch_size": 8,
             "top_k": 2,
             "threshold": None,
@@ -497,7 +498,7 @@ def test_quiet_says_only_what_failed(here: Path, known: str) -> None:
 def test_verbose_says_what_runs_where_and_stdout_holds_results_only(here: Path, known: str) -> None:
     done = ast_tag("clip.wav", "-m", known, "-v", "--device", "cpu", "--dtype", "float32")
     [runs] = done.errors
-    assert runs == f"{known}: sigmoid scores, sdpa attention, float32 on cpu"
+    assert runs == f"{known}: sigmoid scores, heads attention, float32 on cpu"
     assert done.closing.startswith("1 input: 1 tagged, 0 failed, 0 skipped · 1.0 s of audio")
     assert done.out == plain("clip.wav")
 

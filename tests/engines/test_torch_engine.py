@@ -43,14 +43,14 @@ def by_the_network() -> Tensor:
         return model((windows() + 4.2677393) / (2 * 4.5689974)).logits
 
 
-@pytest.mark.parametrize("attn", ["eager", "sdpa", "math", "flash"])
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "heads", "math", "flash"])
 def test_every_attention_of_the_cpu_gives_the_logits_of_the_network(attn: str) -> None:
     found = engine(attn=attn).logits(windows())
     torch.testing.assert_close(found, by_the_network(), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.filterwarnings("ignore:record_property is incompatible with junit_family")
-@pytest.mark.parametrize("attn", ["eager", "sdpa", "math", "flash"])
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "heads", "math", "flash"])
 @pytest.mark.parametrize(
     ("dtype", "bound"),
     # Twice what was seen: 8 or 11 bits, through two layers.
@@ -75,16 +75,61 @@ def test_an_attention_that_the_cpu_lacks_is_an_error_with_a_remedy(attn: str, dt
         engine(dtype, attn).logits(windows())
 
 
-def test_too_little_memory_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    tested = engine()
+class LittleMemory:
+    """Stands before a network's forward pass: refuses batches of more than `most` windows."""
 
-    def out_of_memory(*_: object, **__: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+    def __init__(self, tested: TorchEngine, most: int) -> None:
+        self.tried: list[int] = []
+        self._forward, self._most = tested._forward, most
 
-    monkeypatch.setattr(tested.model, "forward", out_of_memory)
-    with pytest.raises(EngineError, match="too little memory for 3 windows at once") as caught:
+    def __call__(self, windows: Tensor) -> Tensor:
+        self.tried.append(len(windows))
+        if len(windows) > self._most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return self._forward(windows)
+
+
+def with_memory_for(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[TorchEngine, LittleMemory, list[str]]:
+    """An engine that runs whole batches, as on a GPU, of at most so many windows."""
+    notices: list[str] = []
+    tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, notices.append)
+    little = LittleMemory(tested, most)
+    monkeypatch.setattr(tested, "_streams", None)
+    monkeypatch.setattr(tested, "_forward", little)
+    return tested, little, notices
+
+
+def test_too_large_a_batch_is_run_in_smaller_ones_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = engine().logits(windows(7))
+    tested, little, notices = with_memory_for(3, monkeypatch)
+    for _ in range(2):
+        torch.testing.assert_close(tested.logits(windows(7)), expected, rtol=0, atol=TOLERANCE)
+    assert little.tried == [7, 3, 3, 1, 3, 3, 1]
+    assert notices == ["cpu has too little memory for 7 windows at once: going on with 3"]
+
+
+def test_smaller_and_smaller_batches_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested, little, notices = with_memory_for(1, monkeypatch)
+    assert len(tested.logits(windows(8))) == 8
+    assert little.tried == [8, 4, 2, *[1] * 8]
+    assert len(notices) == 3
+
+
+def test_too_little_memory_for_one_window_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested, _, _ = with_memory_for(0, monkeypatch)
+    with pytest.raises(EngineError, match="cpu has too little memory for one window at once") as caught:
         tested.logits(windows(3))
     assert "--batch-size" in caught.value.remedy
+
+
+def test_without_a_listener_a_notice_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = engine()
+    monkeypatch.setattr(tested, "_streams", None)
+    monkeypatch.setattr(tested, "_forward", LittleMemory(tested, 2))
+    with pytest.warns(UserWarning, match="too little memory for 3 windows at once: going on with 1"):
+        tested.logits(windows(3))
 
 
 def test_any_other_error_is_passed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,8 +159,9 @@ def test_windows_are_normalised_by_the_extractors_numbers_and_stay_as_they_are()
     ):
         tested = TorchEngine(random_model(), extractor, CPU, torch.float32)
         with tested.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
-            tested.logits(batch)
-        torch.testing.assert_close(seen[-1], (batch - mean) / (2 * deviation), rtol=0, atol=1e-6)
+            for window in batch:
+                tested.logits(window[None])
+        torch.testing.assert_close(torch.cat(seen[-3:]), (batch - mean) / (2 * deviation), rtol=0, atol=1e-6)
     assert torch.equal(batch, windows())
 
 
@@ -123,8 +169,8 @@ def test_windows_are_normalised_before_they_are_rounded() -> None:
     tested = engine(torch.bfloat16)
     seen: list[Tensor] = []
     with tested.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
-        tested.logits(windows())
-    assert torch.equal(seen[0], EXTRACTOR.normalize(windows()).bfloat16())
+        tested.logits(windows(1))
+    assert torch.equal(seen[0], EXTRACTOR.normalize(windows(1)).bfloat16())
 
 
 def test_the_network_is_ready_to_run_and_not_to_train(checkpoint: Path) -> None:

@@ -1,0 +1,89 @@
+"""What every engine is: windows [B, T, M] in, logits [B, C] out, in smaller batches where memory is short."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ast_cli.config import ASTConfig
+from ast_cli.errors import TooLittleMemoryError
+
+# Logits [B, C] on their way; called, it waits for them.
+Pending = Callable[[], Tensor]
+
+
+class Engine(ABC):
+    """Runs one network.
+
+    Attributes:
+        config: Of the network.
+        name: One of `settings.EngineName`.
+        device: Where it runs, as torch names it.
+        dtype: Its number format.
+        attn: Its way of attention.
+        ahead: Batches that may be on their way before the first one's logits are wanted.
+        on_notice: Called with what a user should know about how it runs.
+    """
+
+    name: str
+    ahead: int = 0
+
+    def __init__(
+        self, config: ASTConfig, device: str, dtype: str, attn: str, on_notice: Callable[[str], None] | None
+    ) -> None:
+        self.config = config
+        self.device = device
+        self.dtype = dtype
+        self.attn = attn
+        self.on_notice = on_notice or _warn
+        self._most_at_once: int | None = None
+
+    @property
+    def description(self) -> str:
+        """How it runs, in a few words."""
+        by = "" if self.name == "torch" else f" by {self.name}"
+        return f"{self.attn} attention, {self.dtype} on {self.device}{by}"
+
+    def logits(self, windows: Tensor) -> Tensor:
+        """Run unnormalised windows [B, T, M]; returns logits [B, C], float32 on the CPU.
+
+        T may be less than the network's: then fewer tokens are computed (`ASTConfig.cropped_length`). Where
+        the memory is too little for all windows at once, they are run in smaller batches from then on.
+
+        Raises:
+            EngineError: The device has too little memory even for one window, or cannot do this.
+        """
+        while True:
+            at_once = min(self._most_at_once or len(windows), len(windows))
+            try:
+                return torch.cat([self._run(part) for part in torch.split(windows, at_once)])
+            except TooLittleMemoryError:
+                if at_once == 1:
+                    raise
+            # Out here, nothing holds what the failed batch had allocated any more.
+            self._release_memory()
+            self._most_at_once = at_once // 2
+            self.on_notice(
+                f"{self.device} has too little memory for {at_once} windows at once: going on with "
+                f"{self._most_at_once}"
+            )
+
+    def start(self, windows: Tensor) -> Pending:
+        """The same, without waiting for the logits where the engine can do that (`ahead`)."""
+        logits = self.logits(windows)
+        return lambda: logits
+
+    @abstractmethod
+    def _run(self, windows: Tensor) -> Tensor:
+        """Logits of windows that are run at once; raises TooLittleMemoryError."""
+
+    def _release_memory(self) -> None:  # noqa: B027 — most hold nothing
+        """Give back what is held for later."""
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, stacklevel=2)
