@@ -22,14 +22,11 @@ from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
 from ast_cli.audio.discover import discover
 from ast_cli.batches import Batches, Piece
 from ast_cli.checkpoint import Checkpoint
-from ast_cli.config import require_fit
-from ast_cli.engines.devices import resolve_attention, resolve_device, resolve_dtype
 from ast_cli.engines.engine import Engine
-from ast_cli.engines.torch_engine import TorchEngine
+from ast_cli.engines.opening import Way, open_engine
 from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.labels import LabelSet
-from ast_cli.model import ASTForAudioClassification
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.readahead import read_ahead
 from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
@@ -39,6 +36,7 @@ from ast_cli.settings import (
     Aggregation,
     Attention,
     Dtype,
+    EngineName,
     EventSettings,
     Scores,
     Short,
@@ -111,6 +109,8 @@ class Tagger:
         device: str = "auto",
         dtype: Dtype = "auto",
         attn_implementation: Attention = "auto",
+        engine: EngineName = "torch",
+        compile: bool = False,  # noqa: A002 — torch's own word
         scores: Scores = "auto",
         offline: bool = False,
         on_notice: Callable[[str], None] | None = None,
@@ -124,6 +124,8 @@ class Tagger:
             dtype: `auto`, `float32`, `bfloat16` or `float16`.
             attn_implementation: `auto` is the fastest on the device; `sdpa`, `eager`, `heads`, or one SDPA
                 backend: `flash`, `efficient`, `cudnn`, `math`.
+            engine: `torch`, or `openvino` (the extra of this name), which is for the CPU.
+            compile: Whether torch compiles the network: some minutes at the start, faster afterwards on CUDA.
             scores: `auto` follows the checkpoint; or `sigmoid`, `softmax`, `logits`.
             offline: Never touch the network.
             on_notice: Called with what should be known about how it runs, as that the memory is too little
@@ -131,24 +133,22 @@ class Tagger:
 
         Raises:
             CheckpointError: A checkpoint cannot be found or read, or several do not fit together.
-            EngineError: The device is not there.
+            EngineError: The engine or device is not there.
             UsageError: An argument has no such value.
         """
         require_choice("scores", scores, get_args(Scores))
-        place, number_format = resolve_device(device), resolve_dtype(dtype)
-        attn = resolve_attention(attn_implementation, place)
+        way = Way(engine, device, dtype, attn_implementation, compile)
+        way.check()  # before anything is fetched
         sources = [source] if isinstance(source, str | Path) else list(source)
         if not sources:
             raise UsageError("no model was named")
         checkpoints, engines, extractors = [], [], []
         for one in sources:
             checkpoint = Checkpoint.open(one, revision, offline=offline)
-            extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
-            model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
-            require_fit(model.config, extractor)
+            opened, extractor = open_engine(checkpoint, way, on_notice)
             checkpoints.append(checkpoint)
             extractors.append(extractor)
-            engines.append(TorchEngine(model, extractor, place, number_format, on_notice))
+            engines.append(opened)
         _refuse_ensemble(checkpoints, engines, extractors)
         config = engines[0].config
         return cls(

@@ -12,9 +12,11 @@ import torch
 from ast_cli.errors import EngineError, TooLittleMemoryError, UsageError
 from ast_cli.settings import Attention, require_choice
 
+CPU = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NO_MEMORY = "DefaultCPUAllocator"  # how torch names the cause on the CPU
 # How torch says on CUDA and on the CPU that no backend that may be used can do this attention.
+NO_COMPILER = "No working C++ compiler found"
 NO_KERNEL = ("No available kernel", "No viable backend")
 
 
@@ -48,14 +50,16 @@ def resolve_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
-def resolve_dtype(name: str = "auto") -> torch.dtype:
-    """The number format that `auto`, `float32`, `bfloat16` or `float16` stands for.
+def resolve_dtype(name: str = "auto", device: torch.device = CPU) -> torch.dtype:
+    """The number format that `auto`, `float32`, `bfloat16` or `float16` stands for on a device.
+
+    `auto` is float16 on CUDA, where it is several times as fast, and moves no score by 0.005; else float32.
 
     Raises:
         UsageError: No such format.
     """
     if name == "auto":
-        return torch.float32
+        return torch.float16 if device.type == "cuda" else torch.float32
     require_choice("number format", name, ("auto", *DTYPES))
     return DTYPES[name]
 
@@ -93,6 +97,10 @@ def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -
         if any(words in str(error) for words in NO_KERNEL):
             raise EngineError(
                 f"{device} has no {attn} attention for {dtype}", "Use --attn sdpa, which picks one"
+            ) from error
+        if NO_COMPILER in str(error):
+            raise EngineError(
+                "torch finds no C++ compiler, which it compiles networks with", "Leave out --compile"
             ) from error
         raise
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine
@@ -14,6 +15,7 @@ from ast_cli.engines.streams import Streams
 from ast_cli.errors import EngineError
 from ast_cli.features import ASTFeatureExtractor
 from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification
+from ast_cli.model_outputs import ASTClassifierOutput
 
 
 class TorchEngine(Engine):
@@ -25,6 +27,7 @@ class TorchEngine(Engine):
         device: See `devices.resolve_device`.
         dtype: See `devices.resolve_dtype`.
         on_notice: See `Engine`.
+        compiled: Whether torch compiles the network when it first runs; on CUDA, into one graph of kernels.
     """
 
     name = "torch"
@@ -36,6 +39,8 @@ class TorchEngine(Engine):
         device: torch.device,
         dtype: torch.dtype,
         on_notice: Callable[[str], None] | None = None,
+        *,
+        compiled: bool = False,
     ) -> None:
         number_format = str(dtype).removeprefix("torch.")
         super().__init__(model.config, str(device), number_format, model.attn_implementation, on_notice)
@@ -47,8 +52,15 @@ class TorchEngine(Engine):
                 f"{device} has no room for the model", "Close what else runs there, or use --device cpu"
             ) from error
         self._extractor = extractor
-        # Which backend SDPA may use is one setting for all threads.
-        side_by_side = device.type == "cpu" and model.attn_implementation not in SDPA_BACKENDS
+        self._network: Callable[..., ASTClassifierOutput] = self.model
+        self._largest_batch = 0 if compiled else None
+        if compiled:
+            mode = "reduce-overhead" if device.type == "cuda" else "default"
+            self._network = torch.compile(self.model, mode=mode, dynamic=False)
+        # Which backend SDPA may use is one setting for all threads; compiling is for one thread.
+        side_by_side = (
+            device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
+        )
         self._streams = Streams() if side_by_side else None
 
     def _run(self, windows: Tensor) -> Tensor:
@@ -62,7 +74,11 @@ class TorchEngine(Engine):
             windows = windows.to(self._place)
             if self._extractor.do_normalize:
                 windows = self._extractor.normalize(windows)
-            logits: Tensor = self.model(windows.to(self._format), return_dict=True, cropped=True).logits
+            count = len(windows)
+            if self._largest_batch is not None:  # each size of batch would be compiled anew
+                self._largest_batch = max(self._largest_batch, count)
+                windows = F.pad(windows, (0, 0, 0, 0, 0, self._largest_batch - count))
+            logits = self._network(windows.to(self._format), return_dict=True, cropped=True).logits[:count]
             return logits.float()
 
     def _release_memory(self) -> None:

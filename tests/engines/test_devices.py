@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ast_cli.engines.devices import resolve_device, resolve_dtype
+from ast_cli.engines.devices import resolve_attention, resolve_device, resolve_dtype
 from ast_cli.errors import EngineError, UsageError
 
 CPU = torch.device("cpu")
@@ -70,9 +70,22 @@ def test_number_formats_have_their_names() -> None:
     }
     assert {name: resolve_dtype(name) for name in expected} == expected
     assert resolve_dtype() == torch.float32
+    assert resolve_dtype("auto", torch.device("mps")) == torch.float32
+    assert resolve_dtype("auto", torch.device("cuda")) == torch.float16
 
 
 @pytest.mark.parametrize("name", ["float64", "int8", "half", "Float32", ""])
 def test_other_number_formats_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="float32, bfloat16, float16"):
         resolve_dtype(name)
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", "heads"), ("cuda", "sdpa"), ("mps", "sdpa")])
+def test_auto_attention_is_the_fastest_of_the_device(device: str, expected: str) -> None:
+    assert resolve_attention("auto", torch.device(device)) == expected
+    assert resolve_attention("eager", torch.device(device)) == "eager"
+
+
+def test_other_attentions_are_refused() -> None:
+    with pytest.raises(UsageError, match="auto, sdpa, eager, heads, flash"):
+        resolve_attention("fast", CPU)

@@ -132,6 +132,43 @@ def test_without_a_listener_a_notice_is_a_warning(monkeypatch: pytest.MonkeyPatc
         tested.logits(windows(3))
 
 
+def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_of_batch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+
+    def compile_(model: ASTForAudioClassification, **_: object) -> Callable[..., object]:
+        def run(windows: Tensor, **arguments: object) -> object:
+            sizes.append(len(windows))
+            return model(windows, **arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    expected = engine().logits(windows(5))
+    tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, compiled=True)
+    torch.testing.assert_close(tested.logits(windows(5)), expected, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(tested.logits(windows(5)[:2]), expected[:2], rtol=0, atol=TOLERANCE)
+    assert sizes == [5, 5]
+
+
+@pytest.mark.slow
+def test_torch_compiles_the_network() -> None:
+    tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, compiled=True)
+    torch.testing.assert_close(tested.logits(windows(5)), engine().logits(windows(5)), rtol=0, atol=TOLERANCE)
+
+
+def test_a_compiler_that_is_missing_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = engine()
+
+    def no_compiler(*_: object, **__: object) -> None:
+        raise RuntimeError("InductorError: InvalidCxxCompiler: No working C++ compiler found in ('g++',)")
+
+    monkeypatch.setattr(tested, "_forward", no_compiler)
+    with pytest.raises(EngineError, match=r"no C\+\+ compiler.*--compile"):
+        tested.logits(windows())
+
+
 def test_any_other_error_is_passed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     tested = engine()
 
