@@ -68,6 +68,7 @@ def _convolution_is_faster(rows: Tensor) -> bool:
         and rows.numel() >= FEWEST_ROWS * rows.shape[-1]
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)
     )

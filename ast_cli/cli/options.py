@@ -10,7 +10,7 @@ import typer
 
 from ast_cli.errors import UsageError
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import Attention, Dtype
+from ast_cli.settings import Attention, Dtype, EngineName
 
 MODEL = "Model"
 RUN = "Where and how it runs"
@@ -44,7 +44,24 @@ DeviceOption = Annotated[
     typer.Option(metavar="DEVICE", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
 ]
 DtypeOption = Annotated[
-    Dtype, typer.Option(rich_help_panel=RUN, help="Number format of the network; auto is float32.")
+    Dtype,
+    typer.Option(
+        rich_help_panel=RUN,
+        help="Number format of the network; auto is float32, on CUDA float16. int8 is for openvino.",
+    ),
+]
+EngineOption = Annotated[
+    EngineName,
+    typer.Option(
+        rich_help_panel=RUN,
+        help="What runs the network; openvino is faster on the CPU and comes with the extra of this name.",
+    ),
+]
+CompileOption = Annotated[
+    bool,
+    typer.Option(
+        "--compile", rich_help_panel=RUN, help="Let torch compile the network first; for long runs on CUDA."
+    ),
 ]
 AttnOption = Annotated[
     Attention,

@@ -178,6 +178,8 @@ def tag(
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     attn: options.AttnOption = "auto",
+    engine: options.EngineOption = "torch",
+    compile_: options.CompileOption = False,
     workers: options.WorkersOption = None,
     fail_fast: Annotated[
         bool,
@@ -243,6 +245,8 @@ def tag(
             device=device,
             dtype=dtype,
             attn_implementation=attn,
+            engine=engine,
+            compile=compile_,
             scores=scores,
             offline=offline,
             on_notice=screen.warn,

@@ -60,6 +60,8 @@ def resolve_dtype(name: str = "auto", device: torch.device = CPU) -> torch.dtype
     """
     if name == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
+    if name == "int8":
+        raise UsageError("torch does not run the network in int8", "Use --engine openvino")
     require_choice("number format", name, ("auto", *DTYPES))
     return DTYPES[name]
 

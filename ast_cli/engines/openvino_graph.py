@@ -1,0 +1,145 @@
+"""A checkpoint -> OpenVINO's graph of its network, converted once and kept in the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ast_cli import __version__
+from ast_cli.checkpoint import Checkpoint
+from ast_cli.config import ASTConfig
+from ast_cli.errors import EngineError
+from ast_cli.model import ASTForAudioClassification
+
+GRAPH = "graph.xml"
+INT8_LARGEST = 127
+
+
+def require_openvino() -> Any:
+    """The module; raises EngineError where it is not installed."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError("OpenVINO is not installed", "pip install 'ast-cli[openvino]'") from error
+    return openvino
+
+
+def load_graph(
+    core: Any, checkpoint: Checkpoint, config: ASTConfig, *, int8: bool, notice: Callable[[str], None]
+) -> Any:
+    """The graph of the checkpoint's network for one window [1, T, M], from the cache folder if it is there.
+
+    Args:
+        core: OpenVINO's.
+        checkpoint: Which network.
+        config: The checkpoint's.
+        int8: Whether the weights of linear layers are rounded to 8 bits.
+        notice: Called if the network has to be converted, or the graph cannot be kept.
+    """
+    folder = graphs_folder() / _key(checkpoint, int8=int8)
+    if (folder / GRAPH).exists():
+        with suppress(RuntimeError):  # damaged: made anew
+            return core.read_model(folder / GRAPH)
+        shutil.rmtree(folder, ignore_errors=True)
+    notice(f"{checkpoint.files.id} is converted for OpenVINO, once")
+    graph = _convert(ASTForAudioClassification.from_pretrained(checkpoint), config)
+    if int8:
+        _round_weights(graph)
+    try:
+        _keep(graph, folder)
+    except (OSError, RuntimeError) as error:
+        notice(f"the converted network cannot be kept in {folder.parent}: {error}")
+        return graph
+    return core.read_model(folder / GRAPH)  # whose weights are mapped from the file, not held
+
+
+def graphs_folder() -> Path:
+    """Where converted networks are kept: beside the Hub's cache."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "ast-tag" / "openvino"
+
+
+def _key(checkpoint: Checkpoint, *, int8: bool) -> str:
+    """What a graph depends on, as the name of a folder."""
+    openvino = require_openvino()
+    files = [file.resolve() for file in (checkpoint.files.weights, checkpoint.files.config) if file]
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    text = json.dumps([__version__, openvino.__version__, torch.__version__, stamps, int8])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class _Logits(nn.Module):
+    """The network as a function of windows alone."""
+
+    def __init__(self, network: ASTForAudioClassification) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, windows: Tensor) -> Tensor:
+        logits: Tensor = self.network(windows, return_dict=True).logits
+        return logits
+
+
+def _convert(network: ASTForAudioClassification, config: ASTConfig) -> Any:
+    # Not `openvino.convert_model`: it reports to its makers that it was called.
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    shape = [1, config.max_length, config.num_mel_bins]
+    windows = torch.zeros(shape)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that shapes are fixed, which is wanted
+        traced = torch.jit.trace(_Logits(network).eval(), windows, check_trace=False)  # type: ignore[no-untyped-call]
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        decoder = TorchScriptPythonDecoder(traced, example_input=windows)  # must live until it is converted
+        graph = frontend.convert(frontend.load(decoder))
+    graph.reshape(shape)
+    return graph
+
+
+def _round_weights(graph: Any) -> None:
+    """Round the weights [O, I] of linear layers to 8 bits, with a scale for each output."""
+    from openvino import opset13
+
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "MatMul":
+            continue
+        weights = node.input_value(1).get_node()
+        if weights.get_type_name() != "Constant" or len(weights.get_output_shape(0)) != 2:
+            continue
+        values = weights.get_data().astype(np.float32)
+        inputs = 1 if node.get_attributes()["transpose_b"] else 0
+        scale = np.maximum(np.abs(values).max(axis=inputs, keepdims=True), np.finfo(np.float32).tiny)
+        scale = (scale / INT8_LARGEST).astype(np.float32)
+        rounded = opset13.constant(np.round(values / scale).astype(np.int8))
+        restored = opset13.multiply(opset13.convert(rounded, np.float32), opset13.constant(scale))
+        node.input(1).replace_source_output(restored.output(0))
+
+
+def _keep(graph: Any, folder: Path) -> None:
+    """Write the graph as a whole or not at all, whoever else does the same now."""
+    import openvino
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
+    try:
+        openvino.save_model(graph, part / GRAPH, compress_to_fp16=False)
+        with suppress(FileExistsError):
+            part.rename(folder)
+    except OSError:
+        if not (folder / GRAPH).exists():
+            raise
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,197 @@
+"""OpenVINO against the plain network: formats, one window and many; what is kept, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from ast_cli import FileResult, Tagger
+from ast_cli.checkpoint import Checkpoint
+from ast_cli.engines import openvino_graph
+from ast_cli.engines.opening import Way, open_engine
+from ast_cli.engines.openvino_engine import CAPABILITIES, OpenVINOEngine
+from ast_cli.errors import EngineError, UsageError
+from ast_cli.features import ASTFeatureExtractor
+from ast_cli.model import ASTForAudioClassification
+from tests.checkpoints import random_config, save_random_checkpoint
+from tests.engines.test_torch_engine import EXTRACTOR, windows
+
+openvino = pytest.importorskip("openvino")
+
+FORMATS = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+LOGITS = 1e-4
+# Twice what was seen: 8 or 11 bits, or 8-bit whole numbers, through two layers.
+SCORES = {"bfloat16": 0.02, "float16": 0.002, "int8": 0.06}
+
+
+@pytest.fixture(autouse=True)
+def graphs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where converted networks are kept in this test."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "hf"))
+    return tmp_path / "hf" / "ast-tag" / "openvino"
+
+
+def engine(checkpoint: Path, dtype: str = "auto", notices: list[str] | None = None) -> OpenVINOEngine:
+    notices = [] if notices is None else notices
+    opened, _ = open_engine(Checkpoint.open(checkpoint), Way("openvino", dtype=dtype), notices.append)
+    assert isinstance(opened, OpenVINOEngine)
+    return opened
+
+
+def by_the_network(checkpoint: Path, batch: Tensor) -> Tensor:
+    model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation="eager")
+    with torch.inference_mode():
+        return model((batch + 4.2677393) / (2 * 4.5689974)).logits
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_logits_are_those_of_the_network(checkpoint: Path, count: int) -> None:
+    found = engine(checkpoint).logits(windows(count))
+    assert (found.dtype, found.shape) == (torch.float32, (count, 527))
+    torch.testing.assert_close(found, by_the_network(checkpoint, windows(count)), rtol=0, atol=LOGITS)
+
+
+@pytest.mark.parametrize("dtype", SCORES)
+def test_scores_in_other_formats_stay_close(checkpoint: Path, dtype: str) -> None:
+    if CAPABILITIES[dtype] not in FORMATS:
+        pytest.skip(f"this processor does not compute in {dtype}")
+    found = engine(checkpoint, dtype).logits(windows(4)).sigmoid()
+    deviation = (found - by_the_network(checkpoint, windows(4)).sigmoid()).abs().max().item()
+    assert 0 < deviation <= SCORES[dtype]
+
+
+def test_batches_of_any_size_after_each_other(checkpoint: Path) -> None:
+    tested, expected = engine(checkpoint), by_the_network(checkpoint, windows(5))
+    for count in (1, 5, 1, 3):
+        torch.testing.assert_close(tested.logits(windows(5)[:count]), expected[:count], rtol=0, atol=LOGITS)
+
+
+def test_the_extractors_numbers_are_used(tmp_path: Path) -> None:
+    save_random_checkpoint(tmp_path)
+    ASTFeatureExtractor(max_length=128, mean=-6.0, std=5.0).save_pretrained(tmp_path)
+    expected = by_the_network(tmp_path, (windows() + 6.0) / 10.0 * (2 * 4.5689974) - 4.2677393)
+    torch.testing.assert_close(engine(tmp_path).logits(windows()), expected, rtol=0, atol=LOGITS)
+
+
+# What is kept
+
+
+def test_a_network_is_converted_once(checkpoint: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    notices: list[str] = []
+    first = engine(checkpoint, notices=notices).logits(windows())
+    assert notices == [f"{checkpoint} is converted for OpenVINO, once"]
+    assert [sorted(file.name for file in folder.iterdir()) for folder in graphs.iterdir()] == [
+        ["graph.bin", "graph.xml"]
+    ]
+    # From now on the network itself is not even read.
+    monkeypatch.setattr(openvino_graph, "ASTForAudioClassification", None)
+    assert torch.equal(engine(checkpoint, notices=notices).logits(windows()), first)
+    assert len(notices) == 1
+
+
+def test_weights_that_changed_are_converted_anew(tmp_path: Path) -> None:
+    save_random_checkpoint(tmp_path, seed=0)
+    before = engine(tmp_path).logits(windows())
+    save_random_checkpoint(tmp_path, random_config(), seed=1)
+    after = engine(tmp_path).logits(windows())
+    assert not torch.allclose(before, after, atol=0.1)
+    torch.testing.assert_close(after, by_the_network(tmp_path, windows()), rtol=0, atol=LOGITS)
+
+
+def test_eight_bit_weights_are_a_graph_of_their_own_and_a_quarter_of_the_size(
+    checkpoint: Path, graphs: Path
+) -> None:
+    for dtype in ("float32", "int8"):
+        engine(checkpoint, dtype)
+    small, large = sorted(file.stat().st_size for file in graphs.glob("*/graph.bin"))
+    assert small < large / 2
+
+
+def test_a_damaged_graph_is_made_anew(checkpoint: Path, graphs: Path) -> None:
+    expected = engine(checkpoint).logits(windows())
+    [kept] = graphs.glob("*/graph.xml")
+    kept.write_text("<net")
+    notices: list[str] = []
+    assert torch.equal(engine(checkpoint, notices=notices).logits(windows()), expected)
+    assert len(notices) == 1
+
+
+def test_a_cache_that_cannot_be_written_costs_only_the_keeping(checkpoint: Path, graphs: Path) -> None:
+    graphs.parent.parent.write_text("no folder")
+    notices: list[str] = []
+    tested = engine(checkpoint, notices=notices)
+    torch.testing.assert_close(
+        tested.logits(windows()), by_the_network(checkpoint, windows()), rtol=0, atol=LOGITS
+    )
+    assert "cannot be kept" in notices[1]
+
+
+# Tagging
+
+
+def test_tagging_equals_torchs(checkpoint: Path) -> None:
+    waveform = 0.1 * torch.randn(2, 80_000, generator=torch.Generator().manual_seed(0))
+
+    def scores(**options: object) -> dict[int, float]:
+        result = Tagger.from_pretrained(checkpoint, **options).tag_waveform(waveform, 16_000, top_k=0)
+        assert isinstance(result, FileResult)
+        return {tag.index: tag.score for tag in result.tags}
+
+    found = scores(engine="openvino", on_notice=lambda _: None)
+    assert found == pytest.approx(scores(), abs=1e-5)
+
+
+def test_the_engine_is_named_where_results_tell_what_made_them(checkpoint: Path) -> None:
+    tagger = Tagger.from_pretrained(checkpoint, engine="openvino", on_notice=lambda _: None)
+    made_with = {"engine": "openvino", "device": "cpu", "dtype": "float32"}
+    assert made_with.items() <= tagger.run_info().settings.items()
+    assert tagger.description.endswith("float32 on cpu by openvino")
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        (Way("openvino", device="cuda"), "no device cuda"),
+        (Way("openvino", attn="eager"), "no attention eager"),
+        (Way("openvino", compile=True), "--compile is torch's"),
+        (Way("openvino", dtype="float64"), "no such number format: float64"),
+        (Way("onnx"), "no such engine: onnx. Choose one of torch, openvino"),
+        (Way("torch", device="cpu", dtype="int8"), "int8. Use --engine openvino"),
+    ],
+)
+def test_ways_that_contradict_themselves_are_refused(checkpoint: Path, way: Way, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        open_engine(Checkpoint.open(checkpoint), way)
+
+
+def test_a_format_that_the_processor_lacks_is_an_error_with_a_remedy(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CAPABILITIES, "bfloat16", "NONE")
+    with pytest.raises(EngineError, match=r"does not compute in bfloat16\. Use --dtype float32"):
+        engine(checkpoint, "bfloat16")
+
+
+def test_without_openvino_it_is_an_error_with_a_remedy(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(EngineError, match=r"OpenVINO is not installed\. pip install 'ast-cli\[openvino\]'"):
+        Tagger.from_pretrained(checkpoint, engine="openvino")
+
+
+def test_windows_that_are_cropped_are_refused(checkpoint: Path) -> None:
+    with pytest.raises(UsageError, match=r"whole windows of 128 frames, not of 64\. Use --short pad"):
+        engine(checkpoint).logits(windows()[:, :64])
+
+
+def test_its_extractor_is_the_checkpoints(checkpoint: Path) -> None:
+    _, extractor = open_engine(Checkpoint.open(checkpoint), Way("openvino"), lambda _: None)
+    assert extractor == EXTRACTOR
