@@ -584,7 +584,7 @@ def test_what_goes_wrong_is_told_in_one_line_with_its_exit_code(
         "clip.wav --scores best",
         "clip.wav --aggregate median",
         "clip.wav --attn [/red]",
-        "clip.wav --dtype int8",
+        "clip.wav --dtype int4",
         "clip.wav --threshold high",
     ],
 )

@@ -74,7 +74,7 @@ def test_number_formats_have_their_names() -> None:
     assert resolve_dtype("auto", torch.device("cuda")) == torch.float16
 
 
-@pytest.mark.parametrize("name", ["float64", "int8", "half", "Float32", ""])
+@pytest.mark.parametrize("name", ["float64", "int4", "half", "Float32", ""])
 def test_other_number_formats_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="float32, bfloat16, float16"):
         resolve_dtype(name)
