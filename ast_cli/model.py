@@ -118,6 +118,8 @@ class ASTPreTrainedModel(nn.Module):
                 module._attn_implementation = name
 
     def _init_weights(self) -> None:
+        if next(self.parameters()).is_meta:
+            return  # there is nothing to draw, for which torch would import its compiler
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.normal_(module.weight, std=self.config.initializer_range)
