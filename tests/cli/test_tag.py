@@ -700,6 +700,24 @@ def test_a_reader_that_has_read_enough_is_no_failure(here: Path, known: str) -> 
     assert (process.returncode, err) == (ExitCode.OK, b"")
 
 
+@pytest.mark.parametrize("format_", ["json", "parquet"])
+def test_a_reader_that_has_gone_before_the_run_begins_is_no_failure_either(format_: str, here: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = in_a_process("clip.wav", "-m", "tiny", "-f", format_, stdout=writer)
+    os.close(writer)
+    assert (done.code, done.err) == (ExitCode.OK, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+@pytest.mark.parametrize("format_", ["json", "parquet"])
+def test_a_full_stdout_is_told_in_one_line_before_the_run_begins_too(format_: str, here: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = in_a_process("clip.wav", "-m", "tiny", "-f", format_, stdout=full)
+    assert (done.code, done.closing) == (ExitCode.CANNOT_RUN, "")
+    assert done.one_line() == "ast-tag: cannot write to standard output: No space left on device"
+
+
 def test_after_an_interruption_what_was_done_is_kept(here: Path, known: str) -> None:
     journal = Path("out.json.journal")
     may_interrupt = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
