@@ -103,5 +103,11 @@ def test_pulling_without_a_network_says_what_to_do(hub_cache: Path) -> None:
     assert "someone/tagger" in done.one_line()
 
 
+def test_pulling_what_is_built_in_says_where_it_is(hub_cache: Path) -> None:
+    done = ast_tag("models", "pull", "tiny")
+    assert (done.code, done.err) == (ExitCode.OK, "")
+    assert (Path(done.out.strip()) / "model.safetensors").is_file()
+
+
 def test_an_unknown_subcommand_is_wrong_usage() -> None:
     assert ast_tag("models", "push").code == ExitCode.USAGE
