@@ -21,9 +21,11 @@ from typing import Any
 import pandas
 import pytest
 import torch
+from rich.console import Console
 
 from ast_cli import Tagger, __version__
 from ast_cli.cli.app import main
+from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.journal import read_journal
 from ast_cli.results import display_name
@@ -686,6 +688,20 @@ def test_on_a_terminal_the_labels_are_drawn(here: Path, known: str) -> None:
     assert "clip.wav  1.0 s" in lines
     assert f"   0.500  {'█' * 10}{' ' * 10}  Music" in lines
     assert any(line.startswith("ast-tag: missing.wav: not-found") for line in lines)
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_numbers_of_the_progress_line_are_never_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=width)
+    monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: console)
+    screen = TagScreen(quiet=False, verbose=False)
+    with screen.progress(lambda: range(200_000)):
+        screen.heard(60.0)
+    shown = file.getvalue()
+    assert "1:00.0 of audio" in shown
+    assert "-:--:--" in shown
+    assert "…" not in shown
 
 
 def test_a_reader_that_has_read_enough_is_no_failure(here: Path, known: str) -> None:
