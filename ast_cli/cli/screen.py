@@ -26,6 +26,12 @@ def stderr() -> Console:
 
 
 class _MessageConsole(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:  # such as of a full disk
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         self.quiet = True  # nobody reads the messages any more; the results are none the worse for it
 

@@ -737,6 +737,19 @@ def test_a_full_stdout_is_told_in_one_line_before_the_run_begins_too(format_: st
     assert done.one_line() == "ast-tag: cannot write to standard output: No space left on device"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [(("clip.wav",), ExitCode.OK), (("notes.wav", "clip.wav"), ExitCode.SOME_FAILED)],
+)
+def test_a_stderr_that_is_full_stops_nothing(
+    files: tuple[str, ...], code: ExitCode, here: Path, known: str
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = in_a_process(*files, "-k1", "-m", known, stderr=full)
+    assert (done.code, done.out) == (code, plain("clip.wav", top_k=1))
+
+
 def test_after_an_interruption_what_was_done_is_kept(here: Path, known: str) -> None:
     journal = Path("out.json.journal")
     may_interrupt = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
