@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ast_cli.errors import CheckpointError
 from ast_cli.labels import did_you_mean
-from ast_cli.published import PUBLISHED_IDS
+from ast_cli.published import BUILT_IN_IDS, PUBLISHED_IDS
 
 HTTP_CLIENTS = ("httpx2", "httpx", "requests")
 # Files worth a progress bar.
@@ -88,6 +88,7 @@ def no_such_model(source: str) -> CheckpointError:
     """The error for a name that is neither here nor can be an id on the Hub."""
     # A name without its owner is the likeliest slip: `ast-finetuned-audioset-10-10-0.4593`.
     owned = did_you_mean(f"MIT/{source}" if "/" not in source else source, PUBLISHED_IDS)
+    owned = owned or did_you_mean(source, BUILT_IN_IDS)
     return CheckpointError(
         f"no such model: {source}",
         owned

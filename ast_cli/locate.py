@@ -104,15 +104,17 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
 def pull_checkpoint(source: str, revision: str | None = None) -> CheckpointFiles:
     """Fetch a checkpoint from the Hub, or only what has changed since the last time.
 
-    Where nobody answers, what the cache holds of it serves if it is all there.
+    Where nobody answers, what the cache holds of it serves if it is all there. What is built in is here.
 
     Args:
-        source: A Hub id.
+        source: A Hub id, or a built-in name.
         revision: Hub branch, tag or commit; the default branch if None.
 
     Raises:
         CheckpointError: It does not exist, is incomplete, or cannot be fetched.
     """
+    if source in BUILT_IN_IDS:
+        return find_checkpoint(source, revision)
     files = _on_hub(source, revision, refresh=True)
     _ = files.weights
     return files

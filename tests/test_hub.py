@@ -530,6 +530,19 @@ def test_a_name_without_its_owner_is_completed() -> None:
 
 
 @pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("Tiny", "tiny"),
+        ("tinny", "tiny"),
+        ("ast-finetuned-speech-commands", "MIT/ast-finetuned-speech-commands-v2"),
+    ],
+)
+def test_a_slip_in_a_name_is_answered_with_the_one_that_is_meant(slip: str, meant: str) -> None:
+    with pytest.raises(CheckpointError, match=f"no such model: {slip}. Did you mean {meant}"):
+        find_checkpoint(slip)
+
+
+@pytest.mark.parametrize(
     "source",
     [
         "nothing",

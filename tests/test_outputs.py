@@ -428,7 +428,7 @@ def test_a_folder_that_may_not_be_looked_into_is_an_error_of_ours(monkeypatch: p
 
     monkeypatch.setattr(Path, "stat", refuse)  # root may look anywhere
     monkeypatch.setattr(Path, "is_dir", refuse)
-    with pytest.raises(OutputError, match=r"out\.csv: Permission denied"):
+    with pytest.raises(OutputError, match=r"out\.csv: Permission denied\. Choose another place"):
         write_to(Path("private/out.csv"))
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import FORMATS_HELP, OUTPUT, format_of
+from ast_cli.cli.tag import FORMATS_HELP, OUTPUT, events_of, format_of
 from ast_cli.errors import UsageError
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.settings import Aggregation, EventSettings, LabelSettings
@@ -105,7 +105,7 @@ def export(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         rollup=rollup,
-        events=EventSettings(hysteresis, min_duration, max_gap) if events or writer.of_events else None,
+        events=events_of(hysteresis, min_duration, max_gap, wanted=events or writer.of_events),
     )
     replay = Replay(stored, labels, settings, aggregate=aggregate, timeline=timeline)
     outcomes = replay.outcomes()

@@ -265,7 +265,7 @@ class _Session:
         waited = f"; {clock(unheard)} more waited for the model" if unheard > self._listener.window else ""
         return (
             f"heard {clock(self._seconds)}{waited}: {events:,} {'event' if events == 1 else 'events'}"
-            f"{': ' if often else ''}{', '.join(often)}{more}"
+            f"{': ' if often else ''}{' · '.join(often)}{more}"
         )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.console import JustifyMethod
 from rich.table import Table
 
 from ast_cli.cli import options
@@ -14,6 +16,8 @@ from ast_cli.published import BUILT_IN_IDS, BUILT_IN_MODELS, DEFAULT_MODEL, PUBL
 
 COLUMNS = ("model", "stride", "patches", "labels", "T", "published", "cached")
 NUMBERS = ("stride", "patches", "labels", "T")
+FOR_NARROW = ("model", "labels", "published", "cached")  # 80 characters
+GAP = 2
 
 app = typer.Typer(help="List the built-in and the published checkpoints, or fetch one.")
 
@@ -40,20 +44,27 @@ def models(ctx: typer.Context) -> None:
         if not console.is_terminal:
             console.file.writelines("\t".join(row) + "\n" for row in (COLUMNS, *rows))
             return
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for column in COLUMNS:
-            # A name that is cut cannot be copied: rather let the table be wider than the terminal.
-            table.add_column(
-                column, justify="right" if column in NUMBERS else "left", no_wrap=True, overflow="ignore"
-            )
-        for row in rows:
-            table.add_row(*row, style="bold" if row[0] == DEFAULT_MODEL else None)
-        console.print(table)
+        console.print(_table(rows, console.width), crop=False)
         console.print(
             "\nThe figures are the authors' own, on AudioSet's evaluation set and Speech Commands' test set; "
             "tiny knows synthetic sound only and is for trying the tool.",
             style="dim",
         )
+
+
+def _table(rows: Sequence[Sequence[str]], width: int) -> Table:
+    """All columns if the terminal has room for them, else those to choose a checkpoint by."""
+    widths = [max(map(len, cells)) for cells in zip(COLUMNS, *rows, strict=True)]
+    fits = sum(widths) + GAP * (len(widths) - 1) <= width
+    shown = [place for place, column in enumerate(COLUMNS) if fits or column in FOR_NARROW]
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
+    for place in shown:
+        # A name that is cut cannot be copied: rather let the table be wider than the terminal.
+        justify: JustifyMethod = "right" if COLUMNS[place] in NUMBERS else "left"
+        table.add_column(COLUMNS[place], justify=justify, no_wrap=True, min_width=widths[place])
+    for row in rows:
+        table.add_row(*(row[place] for place in shown), style="bold" if row[0] == DEFAULT_MODEL else None)
+    return table
 
 
 @app.command("pull")

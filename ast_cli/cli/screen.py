@@ -17,6 +17,8 @@ from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, Outcome, display_name
 
+ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
+
 
 def stderr() -> Console:
     """A console on the stderr of this moment, so that tests can put another in its place."""
@@ -24,6 +26,12 @@ def stderr() -> Console:
 
 
 class _MessageConsole(Console):
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:  # such as of a full disk
+            self.on_broken_pipe()
+
     def on_broken_pipe(self) -> None:
         self.quiet = True  # nobody reads the messages any more; the results are none the worse for it
 
@@ -78,9 +86,9 @@ class TagScreen:
         if self._quiet or not self._console.is_terminal:
             yield
             return
+        bar = (TextColumn("[progress.description]{task.description}"), BarColumn())
         self._progress = Progress(
-            TextColumn("[progress.description]{task.description}"),
-            BarColumn(),
+            *(bar if self._console.width >= ROOM_FOR_BAR else ()),
             MofNCompleteColumn(),
             TextColumn("{task.fields[heard]}"),
             TimeRemainingColumn(),

@@ -213,7 +213,7 @@ def tag(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         rollup=rollup,
-        events=EventSettings(hysteresis, min_duration, max_gap) if events or writer.of_events else None,
+        events=events_of(hysteresis, min_duration, max_gap, wanted=events or writer.of_events),
         aggregate=aggregate,
         channel=channel_of(channel),
         window=window,
@@ -342,6 +342,19 @@ def _tell_changed(screen: TagScreen, changed: Sequence[str]) -> None:
         few = ", ".join(map(display_name, changed[:FEW]))
         more = " …" if len(changed) > FEW else ""
         screen.warn(f"{len(changed):,} had changed since, and were tagged again: {few}{more}")
+
+
+def events_of(
+    hysteresis: float, min_duration: float, max_gap: float, *, wanted: bool
+) -> EventSettings | None:
+    """What the options of events say; None where there are none, for which nothing may be said either."""
+    settings = EventSettings(hysteresis, min_duration, max_gap)
+    if settings != EVENTS and not wanted:
+        raise UsageError(
+            "--hysteresis, --min-duration and --max-gap tell of events, which are not asked for",
+            "Add --events, or a --format of events",
+        )
+    return settings if wanted else None
 
 
 def channel_of(text: str) -> int | None:

@@ -41,13 +41,13 @@ class TrainingScreen:
         counts = training.counts
         missing = [*training.missing, *(name for name in validation.missing if name not in training.missing)]
         for what, names in (
-            ("files are missing", missing),
-            ("classes have no clip to learn from", _having(training, counts, 0)),
-            ("classes have a single clip", _having(training, counts, 1)),
+            ("files that are missing", missing),
+            ("classes with no clip to learn from", _having(training, counts, 0)),
+            ("classes with a single clip", _having(training, counts, 1)),
         ):
             if names:
                 shown = ", ".join(names[:FEW]) + (" and more" if len(names) > FEW else "")
-                self.warn(f"{len(names)} {what}: {shown}")
+                self.warn(f"{what}: {len(names):,}, namely {shown}")
 
     @contextmanager
     def progress(self) -> Iterator[None]:
@@ -74,7 +74,7 @@ class TrainingScreen:
         row = outcome.validation
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in row["validation"].items())
         early = ", stopped early" if outcome.stopped_early else ""
-        failed = f"; {len(outcome.failed)} clips could not be read" if outcome.failed else ""
+        failed = f"; clips that could not be read: {len(outcome.failed):,}" if outcome.failed else ""
         self.say(
             f"{outcome.clips} clips in {clock(outcome.seconds)}{early}; kept epoch {row['epoch']}: "
             f"{metrics}{failed}"

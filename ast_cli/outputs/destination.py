@@ -79,8 +79,9 @@ class StreamDestination(Destination):
         self._writer: Writer | None = None
 
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
-        self._writer = make_writer(self.format, self._stream, run_info)
-        self._writer.begin()
+        writer = make_writer(self.format, self._stream, run_info)
+        writer.begin()
+        self._writer = writer  # one that could not begin has nothing to end
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         assert self._writer is not None

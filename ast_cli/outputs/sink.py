@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -14,6 +15,7 @@ from typing import TextIO
 from ast_cli.errors import OutputError
 
 STDOUT = "-"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -93,11 +95,12 @@ def output_errors(path: Path) -> Iterator[None]:
         ours = (None, *map(str, (path, part_of(path), *path.parents)))
         if error.filename not in ours and not str(error.filename).startswith(str(path)):
             raise  # not about our file
-        missing = isinstance(error, FileNotFoundError)
-        remedy = "Make its folder first" if missing else "Free some space"
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}", f"{remedy}, or choose another place"
-        ) from error
+        remedy = "Choose another place"
+        if isinstance(error, FileNotFoundError):
+            remedy = "Make its folder first, or choose another place"
+        elif error.errno in FULL:
+            remedy = "Free some space, or choose another place"
+        raise OutputError(f"cannot write {path}: {error.strerror}", remedy) from error
 
 
 @contextmanager

@@ -250,6 +250,12 @@ def test_few_labels_of_windows_make_events_with_a_warning_where_they_end_too_hig
     assert "may lack labels or events" in low.one_line()
 
 
+def test_an_option_of_events_is_refused_where_there_are_none() -> None:
+    done = ast_tag("export", "many.jsonl", "-f", "csv", "--min-duration", "3")
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+    assert done.one_line().endswith("which are not asked for. Add --events, or a --format of events")
+
+
 def test_events_that_were_kept_can_be_chosen_from_but_not_be_found_anew() -> None:
     own = export("events.json", "-f", "csv", "--events")
     assert own.errors == []

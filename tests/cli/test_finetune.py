@@ -523,8 +523,8 @@ def test_a_class_with_a_single_clip_is_trained_on_and_said(tones: Path, nano: st
         "\n".join(["file,labels", *rows, f"{tones}/noise/0.wav,noise", f"{tones}/gone.wav,low", ""])
     )
     told = finetune(data, "-m", nano, "--out", tmp_path / "out", *QUICK)
-    assert "ast-tag: warning: 1 classes have a single clip: noise" in told.errors
-    assert f"ast-tag: warning: 1 files are missing: {tones}/gone.wav" in told.errors
+    assert "ast-tag: warning: classes with a single clip: 1, namely noise" in told.errors
+    assert f"ast-tag: warning: files that are missing: 1, namely {tones}/gone.wav" in told.errors
     assert run_of(tmp_path / "out")["missing"] == [f"{tones}/gone.wav"]
     card = (tmp_path / "out/README.md").read_text()
     assert "| noise | 0 | nan | nan |" in card
@@ -536,7 +536,7 @@ def test_recordings_that_cannot_be_read_are_skipped_and_named(nano: str, tmp_pat
     for path in bad:
         path.write_text("no recording")
     told = finetune(tones, "-m", nano, "--out", tmp_path / "out", *QUICK, "--validation", others, code=1)
-    assert "3 clips could not be read" in told.err
+    assert "clips that could not be read: 3" in told.err
     warnings = [line for line in told.errors if "warning" in line]
     assert sorted(line.split(": ")[2] for line in warnings) == [f"skipped {path}" for path in sorted(bad)]
     run = run_of(tmp_path / "out")

@@ -48,7 +48,7 @@ def ends(end: float) -> str:
 
 
 def summary(seconds: str) -> str:
-    return f"heard {seconds}: 3 events: Speech 1, Dog 1, Music 1"
+    return f"heard {seconds}: 3 events: Speech 1 · Dog 1 · Music 1"
 
 
 def lines(text: str) -> list[dict[str, object]]:
@@ -167,7 +167,7 @@ def test_three_sounds_between_silence_are_each_told_once_where_they_are(hop: flo
         assert first["time"] == pytest.approx(begin, abs=hop)
         assert last["start"] == pytest.approx(begin, abs=hop)
         assert last["end"] == pytest.approx(end, abs=hop)
-    assert done.errors[-1].endswith("3 events: Busy signal 1, Speech 1, Whistling 1")
+    assert done.errors[-1].endswith("3 events: Busy signal 1 · Speech 1 · Whistling 1")
 
 
 # While it goes on

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,27 @@ def test_the_table_holds_the_published_facts(hub_cache: Path) -> None:
     assert {row[0]: " ".join(row[1:-1]) for row in rows} == FACTS
 
 
+@pytest.mark.parametrize(
+    ("width", "columns"),
+    [
+        (60, ["model", "labels", "published", "cached"]),
+        (80, ["model", "labels", "published", "cached"]),
+        (120, ["model", "stride", "patches", "labels", "T", "published", "cached"]),
+    ],
+)
+def test_on_a_terminal_of_any_width_no_cell_is_cut(
+    width: int, columns: list[str], hub_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    header, *rows = table()
+    expected = [[row[header.index(column)] for column in columns] for row in rows]
+    for name, value in {"TTY_COMPATIBLE": "1", "NO_COLOR": "1", "COLUMNS": str(width)}.items():
+        monkeypatch.setenv(name, value)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", ast_tag("models").out)
+    head, _, *lines = text.splitlines()[: 2 + len(rows)]
+    assert [re.split(r"  +", line.strip()) for line in (head, *lines)] == [columns, *expected]
+    assert len(head) <= max(width, 80)
+
+
 def test_of_an_empty_cache_nothing_is_cached(hub_cache: Path) -> None:
     assert {row[-1] for row in table()[1:]} == {"no"}
 
@@ -79,6 +101,12 @@ def test_pulling_without_a_network_says_what_to_do(hub_cache: Path) -> None:
     done = ast_tag("models", "pull", "someone/tagger")
     assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
     assert "someone/tagger" in done.one_line()
+
+
+def test_pulling_what_is_built_in_says_where_it_is(hub_cache: Path) -> None:
+    done = ast_tag("models", "pull", "tiny")
+    assert (done.code, done.err) == (ExitCode.OK, "")
+    assert (Path(done.out.strip()) / "model.safetensors").is_file()
 
 
 def test_an_unknown_subcommand_is_wrong_usage() -> None:

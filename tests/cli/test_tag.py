@@ -21,9 +21,11 @@ from typing import Any
 import pandas
 import pytest
 import torch
+from rich.console import Console
 
 from ast_cli import Tagger, __version__
 from ast_cli.cli.app import main
+from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.journal import read_journal
 from ast_cli.results import display_name
@@ -531,6 +533,9 @@ def test_fail_fast_stops_at_the_first_failure_and_keeps_the_rest(here: Path, kno
         ("clip.wav -m MODEL -o out", ExitCode.USAGE, "--format"),
         ("clip.wav -m MODEL -f json --out=", ExitCode.USAGE, "--out is empty"),
         ("clip.wav -m MODEL -f json -o s.npz --keep-scores", ExitCode.USAGE, "results.jsonl"),
+        ("clip.wav -m MODEL --min-duration 3", ExitCode.USAGE, "Add --events"),
+        ("clip.wav -m MODEL --hysteresis 0.7 --timeline -f json", ExitCode.USAGE, "Add --events"),
+        ("clip.wav -m MODEL --max-gap -1", ExitCode.USAGE, "0 s or more"),
         ("clip.wav -m MODEL --channel foo", ExitCode.USAGE, "mix"),
         ("clip.wav -m MODEL --channel 0", ExitCode.USAGE, "mix"),
         ("clip.wav -m MODEL --channel -1", ExitCode.USAGE, "mix"),
@@ -689,6 +694,20 @@ def test_on_a_terminal_the_labels_are_drawn(here: Path, known: str) -> None:
     assert any(line.startswith("ast-tag: missing.wav: not-found") for line in lines)
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_numbers_of_the_progress_line_are_never_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=width)
+    monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: console)
+    screen = TagScreen(quiet=False, verbose=False)
+    with screen.progress(lambda: range(200_000)):
+        screen.heard(60.0)
+    shown = file.getvalue()
+    assert "1:00.0 of audio" in shown
+    assert "-:--:--" in shown
+    assert "…" not in shown
+
+
 def test_a_reader_that_has_read_enough_is_no_failure(here: Path, known: str) -> None:
     with start("--files-from", "-", "-b1", "--workers", "1", "-m", known) as process:
         assert process.stdin
@@ -699,6 +718,37 @@ def test_a_reader_that_has_read_enough_is_no_failure(here: Path, known: str) -> 
         process.stdout.close()
         _, err = process.communicate(b"clip.wav\n" * 9, timeout=120)
     assert (process.returncode, err) == (ExitCode.OK, b"")
+
+
+@pytest.mark.parametrize("format_", ["json", "parquet"])
+def test_a_reader_that_has_gone_before_the_run_begins_is_no_failure_either(format_: str, here: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = in_a_process("clip.wav", "-m", "tiny", "-f", format_, stdout=writer)
+    os.close(writer)
+    assert (done.code, done.err) == (ExitCode.OK, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+@pytest.mark.parametrize("format_", ["json", "parquet"])
+def test_a_full_stdout_is_told_in_one_line_before_the_run_begins_too(format_: str, here: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = in_a_process("clip.wav", "-m", "tiny", "-f", format_, stdout=full)
+    assert (done.code, done.closing) == (ExitCode.CANNOT_RUN, "")
+    assert done.one_line() == "ast-tag: cannot write to standard output: No space left on device"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [(("clip.wav",), ExitCode.OK), (("notes.wav", "clip.wav"), ExitCode.SOME_FAILED)],
+)
+def test_a_stderr_that_is_full_stops_nothing(
+    files: tuple[str, ...], code: ExitCode, here: Path, known: str
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = in_a_process(*files, "-k1", "-m", known, stderr=full)
+    assert (done.code, done.out) == (code, plain("clip.wav", top_k=1))
 
 
 def test_after_an_interruption_what_was_done_is_kept(here: Path, known: str) -> None:
