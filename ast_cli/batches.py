@@ -1,17 +1,16 @@
 """Windows of many recordings -> full batches -> outcomes, in the order of the recordings.
 
 A batch is never closed because a recording ended. Knows nothing of audio or of the network: what scores a
-batch is handed in.
+batch is handed in. It may take its time: then the next batches are made while it is at it.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,6 +21,8 @@ from ast_cli.results import Facts, FileFailure, FileResult, Outcome
 
 MOST_IN_FLIGHT = 256  # recordings behind one whose batch does not fill
 
+# Scores [B, C] on their way; called, it waits for them.
+PendingScores = Callable[[], NDArray[np.float32]]
 # What `windows.file_windows` yields of a recording.
 Piece = Window | Facts | Outcome
 
@@ -54,20 +55,24 @@ class Batches:
     """Collects windows until a batch is full; windows of different lengths do not fit into one.
 
     Args:
-        score: Scores [B, C] of windows [B, T, M].
+        start: Starts to score B windows [T, M]; what it returns, waits for their scores [B, C].
         batch_size: B.
         on_heard: Called with the seconds of audio that were newly scored, after every batch.
+        ahead: Batches that are started before the first one is waited for.
     """
 
     def __init__(
         self,
-        score: Callable[[Tensor], NDArray[np.float32]],
+        start: Callable[[Sequence[Tensor]], PendingScores],
         batch_size: int,
         on_heard: Callable[[float], None] | None = None,
+        ahead: int = 0,
     ) -> None:
-        self._score = score
+        self._start = start
         self._batch_size = batch_size
         self._on_heard = on_heard
+        self._ahead = ahead
+        self._running: deque[tuple[list[tuple[_InFlight, Window]], PendingScores]] = deque()
         self._by_length: dict[int, list[tuple[_InFlight, Window]]] = {}
         self._in_flight: deque[_InFlight] = deque()
 
@@ -101,10 +106,11 @@ class Batches:
         """Score what waits, though no batch is full."""
         for length in [*self._by_length]:
             self._run(length)
+        self._collect(0)
         yield from self._finished()
 
     def _add(self, owner: _InFlight, window: Window) -> bool:
-        """Take a window; whether that filled a batch, which then was scored."""
+        """Take a window; whether that filled a batch, which then was started."""
         owner.waiting += 1
         length = len(window.frames)
         batch = self._by_length.setdefault(length, [])
@@ -116,19 +122,28 @@ class Batches:
 
     def _run(self, length: int) -> None:
         batch = self._by_length.pop(length)
-        scores = self._score(torch.stack([window.frames for _, window in batch]))
-        for (owner, window), row in zip(batch, scores, strict=True):
-            owner.add(window, row)
-        if self._on_heard is not None:
-            self._on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
+        self._running.append((batch, self._start([window.frames for _, window in batch])))
+        self._collect(self._ahead)
+
+    def _collect(self, left: int) -> None:
+        """Wait for scores until at most so many batches are on their way."""
+        while len(self._running) > left:
+            batch, pending = self._running.popleft()
+            for (owner, window), row in zip(batch, pending(), strict=True):
+                owner.add(window, row)
+            if self._on_heard is not None:
+                self._on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
 
     def _run_for(self, owner: _InFlight) -> bool:
-        """Score the batch that a recording waits in; whether there is one."""
-        for length, batch in self._by_length.items():
-            if any(one is owner for one, _ in batch):
-                self._run(length)
-                return True
-        return False
+        """Score the batches that a recording waits in; whether there are any."""
+        lengths = [
+            length for length, batch in self._by_length.items() if any(one is owner for one, _ in batch)
+        ]
+        for length in lengths:
+            self._run(length)
+        started = bool(self._running)
+        self._collect(0)
+        return bool(lengths) or started
 
     def _forget(self, owner: _InFlight) -> None:
         for length, batch in [*self._by_length.items()]:

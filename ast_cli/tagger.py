@@ -20,7 +20,7 @@ from ast_cli import __version__
 from ast_cli.aggregate import Aggregate, to_scores
 from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
 from ast_cli.audio.discover import discover
-from ast_cli.batches import Batches, Piece
+from ast_cli.batches import Batches, PendingScores, Piece
 from ast_cli.checkpoint import Checkpoint
 from ast_cli.engines.engine import Engine
 from ast_cli.engines.opening import Way, open_engine
@@ -280,7 +280,7 @@ class Tagger:
             found,
             plan,
             workers or default_workers(),
-            Batches(self._scores, batch_size, on_heard),
+            Batches(self._start, batch_size, on_heard, min(engine.ahead for engine in self.engines)),
             max(WINDOWS_AHEAD, batch_size),
         )
 
@@ -298,7 +298,7 @@ class Tagger:
             UsageError: The settings ask for a window or hop that cannot be.
         """
         for piece in recording_windows(recording, self.extractor, settings, self._cropped_length):
-            yield piece if isinstance(piece, Facts) else (piece, self._scores(piece.frames[None])[0])
+            yield piece if isinstance(piece, Facts) else (piece, self._start([piece.frames])()[0])
 
     def _plan(self, options: TagOptions) -> tuple[TagSettings, Selection]:
         settings = TagSettings(**options)
@@ -330,7 +330,7 @@ class Tagger:
         settings, selection = plan
         pieces = recording_windows(recording, self.extractor, settings, self._cropped_length)
         aggregate = Aggregate(name, selection, settings, self.scores)
-        [outcome] = Batches(self._scores, DEFAULT_BATCH_SIZE).outcomes([(aggregate, pieces)])
+        [outcome] = Batches(self._start, DEFAULT_BATCH_SIZE).outcomes([(aggregate, pieces)])
         if isinstance(outcome, FileFailure):  # its scores are not finite
             raise InputError(outcome.error, outcome.message)
         return outcome
@@ -339,11 +339,16 @@ class Tagger:
         """The shortest window in which every network has patches over so many frames."""
         return max(engine.config.cropped_length(frames) for engine in self.engines)
 
-    def _scores(self, windows: Tensor) -> NDArray[np.float32]:
-        """[B, T, M] -> [B, C]; the mean over all checkpoints."""
-        each = [to_scores(engine.logits(windows), self.scores) for engine in self.engines]
-        mean: NDArray[np.float32] = torch.stack(each).mean(dim=0).numpy()
-        return mean
+    def _start(self, windows: Sequence[Tensor]) -> PendingScores:
+        """B windows [T, M] -> their scores [B, C] on their way; the mean over all checkpoints."""
+        pending = [engine.start(windows) for engine in self.engines]
+
+        def scores() -> NDArray[np.float32]:
+            each = [to_scores(logits(), self.scores) for logits in pending]
+            mean: NDArray[np.float32] = torch.stack(each).mean(dim=0).numpy()
+            return mean
+
+        return scores
 
 
 def default_workers() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -72,9 +72,9 @@ class Engine(ABC):
                 f"{self._most_at_once}"
             )
 
-    def start(self, windows: Tensor) -> Pending:
-        """The same, without waiting for the logits where the engine can do that (`ahead`)."""
-        logits = self.logits(windows)
+    def start(self, windows: Sequence[Tensor]) -> Pending:
+        """The same for windows [T, M], without waiting for the logits where an engine can (`ahead`)."""
+        logits = self.logits(torch.stack([*windows]))
         return lambda: logits
 
     @abstractmethod

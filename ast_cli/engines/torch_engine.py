@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_cli.engines.devices import what_cannot_run
-from ast_cli.engines.engine import Engine
+from ast_cli.engines.engine import Engine, Pending
 from ast_cli.engines.streams import Streams
-from ast_cli.errors import EngineError
+from ast_cli.errors import EngineError, TooLittleMemoryError
 from ast_cli.features import ASTFeatureExtractor
 from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification
 from ast_cli.model_outputs import ASTClassifierOutput
+
+BATCHES_AHEAD = 2  # on CUDA: one that runs, and one that waits for it to end
 
 
 class TorchEngine(Engine):
@@ -62,6 +64,44 @@ class TorchEngine(Engine):
             device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
         )
         self._streams = Streams() if side_by_side else None
+        self._copies: torch.cuda.Stream | None = None
+        self.ahead = BATCHES_AHEAD if device.type == "cuda" else 0
+
+    def start(self, windows: Sequence[Tensor]) -> Pending:
+        """See `Engine.start`: on CUDA, copying and computing go on while the next batch is made."""
+        if self._place.type != "cuda":
+            return super().start(windows)
+        count, most = len(windows), self._most_at_once
+        if most is not None and count > most:
+            return super().start(windows)
+        # Pinned memory is copied without the CPU; torch keeps it until that is done.
+        staged = torch.stack([*windows], out=torch.empty(count, *windows[0].shape, pin_memory=True))
+        try:
+            with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
+                logits = self._forward(self._copy(staged))
+                back = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
+                done = torch.cuda.current_stream(self._place).record_event()
+        except TooLittleMemoryError:
+            return super().start(windows)  # in smaller batches
+
+        def wait() -> Tensor:
+            done.synchronize()
+            return back
+
+        return wait
+
+    def _copy(self, staged: Tensor) -> Tensor:
+        """Copy pinned memory to the device while that still computes the batch before."""
+        if self._copies is None:
+            self._copies = torch.cuda.Stream(self._place)  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self._copies):
+            copied = staged.to(self._place, non_blocking=True)
+        computing = torch.cuda.current_stream(self._place)
+        computing.wait_stream(self._copies)
+        copied.record_stream(
+            computing
+        )  # its memory is not given to the next copy before it was computed with
+        return copied
 
     def _run(self, windows: Tensor) -> Tensor:
         with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), self._exact():
@@ -71,7 +111,7 @@ class TorchEngine(Engine):
 
     def _forward(self, windows: Tensor) -> Tensor:
         with torch.inference_mode():
-            windows = windows.to(self._place)
+            windows = windows.to(self._place, non_blocking=True)
             if self._extractor.do_normalize:
                 windows = self._extractor.normalize(windows)
             count = len(windows)
