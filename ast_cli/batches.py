@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ast_cli.aggregate import Aggregate
 from ast_cli.errors import InputError
@@ -55,7 +54,7 @@ class Batches:
     """Collects windows until a batch is full; windows of different lengths do not fit into one.
 
     Args:
-        start: Starts to score B windows [T, M]; what it returns, waits for their scores [B, C].
+        start: Starts to score B windows; what it returns, waits for their scores [B, C].
         batch_size: B.
         on_heard: Called with the seconds of audio that were newly scored, after every batch.
         ahead: Batches that are started before the first one is waited for.
@@ -63,7 +62,7 @@ class Batches:
 
     def __init__(
         self,
-        start: Callable[[Sequence[Tensor]], PendingScores],
+        start: Callable[[Sequence[Window]], PendingScores],
         batch_size: int,
         on_heard: Callable[[float], None] | None = None,
         ahead: int = 0,
@@ -112,7 +111,7 @@ class Batches:
     def _add(self, owner: _InFlight, window: Window) -> bool:
         """Take a window; whether that filled a batch, which then was started."""
         owner.waiting += 1
-        length = len(window.frames)
+        length = len(window.content)
         batch = self._by_length.setdefault(length, [])
         batch.append((owner, window))
         if len(batch) < self._batch_size:
@@ -122,7 +121,7 @@ class Batches:
 
     def _run(self, length: int) -> None:
         batch = self._by_length.pop(length)
-        self._running.append((batch, self._start([window.frames for _, window in batch])))
+        self._running.append((batch, self._start([window for _, window in batch])))
         self._collect(self._ahead)
 
     def _collect(self, left: int) -> None:

@@ -64,6 +64,10 @@ class ASTFeatureExtractor(FeatureConfig):
         """Number of whole frames in a waveform; a last, incomplete one is not counted."""
         return max(0, 1 + (samples - self.frame_length) // self.frame_shift)
 
+    def num_samples(self, frames: int) -> int:
+        """Samples of a waveform of so many frames, at least one."""
+        return self.frame_length + (frames - 1) * self.frame_shift
+
     def __call__(
         self,
         raw_speech: ArrayLike | Tensor | Sequence[ArrayLike],
@@ -96,7 +100,7 @@ class ASTFeatureExtractor(FeatureConfig):
             )
         require_choice("return_tensors", str(return_tensors), ("None", "pt", "np"))
         # What lies beyond the window is cut away before it costs anything.
-        longest = (self.max_length - 1) * self.frame_shift + self.frame_length
+        longest = self.num_samples(self.max_length)
         windows = [self.pad(self.fbank(waveform[:longest])) for waveform in _waveforms(raw_speech)]
         batch = torch.stack(windows)
         if self.do_normalize:
@@ -150,6 +154,30 @@ class ASTFeatureExtractor(FeatureConfig):
         missing = length - frames.shape[0]
         return F.pad(frames[:length], (0, 0, 0, max(0, missing)), value=0.0)
 
+    def pad_waveform(self, samples: Tensor, length: int | None = None) -> Tensor:
+        """Pad with zeros or cut a waveform [S] to the samples of T frames, of which it may fill fewer.
+
+        Args:
+            samples: Mono, at `sampling_rate`.
+            length: T; `max_length` if None.
+        """
+        most = self.num_samples(length or self.max_length)
+        return F.pad(samples[:most], (0, max(0, most - len(samples))))
+
+    def padded_fbank(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """What `pad` makes of the frames of each waveform, from waveforms that `pad_waveform` made.
+
+        Args:
+            waveforms: [B, S].
+            lengths: [B], the frames that each of them fills.
+
+        Returns:
+            [B, T, M], unnormalised, on the device of the waveforms.
+        """
+        frames = self.fbank(waveforms)
+        filled = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]  # [B, T]
+        return torch.where(filled[..., None], frames, 0.0)
+
     def repeat(self, frames: Tensor) -> Tensor:
         """Repeat frames [F, M] until they fill a window [T, M]."""
         times = -(-self.max_length // frames.shape[0])
@@ -168,13 +196,62 @@ class Window:
         start: Index of its first frame in the recording.
         length: Number of its frames that are the recording's; the rest of `frames` is padding.
         new: Number of its frames that no earlier window held.
-        frames: [T, M], unnormalised; fewer than the network's T where it was cropped.
+        content: Frames [T, M], unnormalised; fewer than the network's T where it was cropped. Or the waveform
+            [S] of as many frames, where these are extracted on the engine's device.
     """
 
     start: int
     length: int
     new: int
-    frames: Tensor
+    content: Tensor
+
+
+class _FrameTrack:
+    """What is still needed of a recording: its frames, extracted as the samples come."""
+
+    def __init__(self, extractor: ASTFeatureExtractor) -> None:
+        self._extractor = extractor
+        self._samples = torch.empty(0)  # not yet in a frame, or needed again by the next one
+        self._frames = torch.empty(0, extractor.num_mel_bins)
+
+    def push(self, samples: Tensor) -> None:
+        self._samples = torch.cat([self._samples, samples])
+        if count := self._extractor.num_frames(len(self._samples)):
+            frames = self._extractor.fbank(self._samples)
+            self._samples = self._samples[count * self._extractor.frame_shift :]
+            self._frames = torch.cat([self._frames, frames])
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._frames)
+
+    def cut(self, start: int, length: int) -> Tensor:
+        return self._frames[start : start + length]
+
+    def drop(self, frames: int) -> None:
+        self._frames = self._frames[frames:]
+
+
+class _WaveformTrack:
+    """The same in samples, of which somebody else makes the frames."""
+
+    def __init__(self, extractor: ASTFeatureExtractor) -> None:
+        self._extractor = extractor
+        self._samples = torch.empty(0)
+
+    def push(self, samples: Tensor) -> None:
+        self._samples = torch.cat([self._samples, samples])
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return self._extractor.num_frames(len(self._samples))
+
+    def cut(self, start: int, length: int) -> Tensor:
+        first = start * self._extractor.frame_shift
+        return self._samples[first : first + self._extractor.num_samples(min(length, len(self) - start))]
+
+    def drop(self, frames: int) -> None:
+        self._samples = self._samples[frames * self._extractor.frame_shift :]
 
 
 class WindowStream:
@@ -187,7 +264,9 @@ class WindowStream:
         extractor: The recipe.
         length: Frames in a window, at most the extractor's `max_length` (the default).
         hop: Frames from one window to the next, at most `length` (the default), lest frames be skipped.
-        fit: Makes the network's input [T, M] of a window's frames; pads them if None.
+        fit: Makes the network's input [T, M] of a window's frames; pads them if None. Where waveforms are
+            cut, [S] of the window's samples.
+        waveforms: Whether windows hold waveforms rather than frames.
 
     Raises:
         UsageError: A length or hop that cannot be.
@@ -199,9 +278,10 @@ class WindowStream:
         length: int | None = None,
         hop: int | None = None,
         fit: Callable[[Tensor], Tensor] | None = None,
+        *,
+        waveforms: bool = False,
     ) -> None:
-        self._extractor = extractor
-        self._fit = fit or extractor.pad
+        self._fit = fit or (extractor.pad_waveform if waveforms else extractor.pad)
         self._length = length or extractor.max_length
         self._hop = hop or self._length
         if not 0 < self._hop <= self._length <= extractor.max_length:
@@ -210,28 +290,21 @@ class WindowStream:
                 f"{extractor.max_length}",
                 "The hop may be as long as the window at most, and the window as long as the network's",
             )
-        self._samples = torch.empty(0)  # not yet in a frame, or needed again by the next one
-        self._frames = torch.empty(0, extractor.num_mel_bins)  # from frame `_first` on
+        self._track = _WaveformTrack(extractor) if waveforms else _FrameTrack(extractor)  # from `_first` on
         self._first = 0
         self._next = 0  # start of the next window
         self._heard = 0  # frames that a window has held so far
 
     def push(self, samples: Tensor) -> list[Window]:
         """Hand in the next samples [S], mono at the model's rate; returns the windows that are complete."""
-        self._samples = torch.cat([self._samples, samples])
-        count = self._extractor.num_frames(len(self._samples))
-        if count == 0:
-            return []
-        frames = self._extractor.fbank(self._samples)
-        self._samples = self._samples[count * self._extractor.frame_shift :]
-        self._frames = torch.cat([self._frames, frames])
+        self._track.push(samples)
         windows = []
         while self.total_frames >= self._next + self._length:
             windows.append(self._cut(self._next))
             self._next += self._hop
         # The last window may have to reach back a whole length from the end, wherever that will be.
         needless = max(0, min(self._next, self.total_frames - self._length) - self._first)
-        self._frames = self._frames[needless:]
+        self._track.drop(needless)
         self._first += needless
         return windows
 
@@ -244,13 +317,13 @@ class WindowStream:
     @property
     def total_frames(self) -> int:
         """Number of frames so far."""
-        return self._first + len(self._frames)
+        return self._first + len(self._track)
 
     def _cut(self, start: int) -> Window:
-        frames = self._frames[start - self._first : start - self._first + self._length]
-        new = start + len(frames) - self._heard
+        length = min(self._length, self.total_frames - start)
+        new = start + length - self._heard
         self._heard += new
-        return Window(start, len(frames), new, self._fit(frames))
+        return Window(start, length, new, self._fit(self._track.cut(start - self._first, length)))
 
 
 def _fft_length(frame_length: int) -> int:

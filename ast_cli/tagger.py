@@ -297,8 +297,12 @@ class Tagger:
             InputError: It cannot be read to its end, or is shorter than one frame.
             UsageError: The settings ask for a window or hop that cannot be.
         """
-        for piece in recording_windows(recording, self.extractor, settings, self._cropped_length):
-            yield piece if isinstance(piece, Facts) else (piece, self._start([piece.frames])()[0])
+        as_waveforms = self._as_waveforms(settings)
+        pieces = recording_windows(
+            recording, self.extractor, settings, self._cropped_length, waveforms=as_waveforms
+        )
+        for piece in pieces:
+            yield piece if isinstance(piece, Facts) else (piece, self._start([piece])()[0])
 
     def _plan(self, options: TagOptions) -> tuple[TagSettings, Selection]:
         settings = TagSettings(**options)
@@ -315,8 +319,10 @@ class Tagger:
     ) -> Iterator[Outcome]:
         settings, selection = plan
 
+        as_waveforms = self._as_waveforms(settings)
+
         def windows(one: str | Outcome) -> Iterator[Piece]:
-            return file_windows(one, self.extractor, settings, self._cropped_length)
+            return file_windows(one, self.extractor, settings, self._cropped_length, waveforms=as_waveforms)
 
         def aggregate(one: str | Outcome) -> Aggregate:
             return Aggregate(one if isinstance(one, str) else one.file, selection, settings, self.scores)
@@ -328,19 +334,26 @@ class Tagger:
     def _only(self, name: str, recording: Recording, plan: tuple[TagSettings, Selection]) -> FileResult:
         """The outcome of one recording; its failure is raised where it happens."""
         settings, selection = plan
-        pieces = recording_windows(recording, self.extractor, settings, self._cropped_length)
+        as_waveforms = self._as_waveforms(settings)
+        pieces = recording_windows(
+            recording, self.extractor, settings, self._cropped_length, waveforms=as_waveforms
+        )
         aggregate = Aggregate(name, selection, settings, self.scores)
         [outcome] = Batches(self._start, DEFAULT_BATCH_SIZE).outcomes([(aggregate, pieces)])
         if isinstance(outcome, FileFailure):  # its scores are not finite
             raise InputError(outcome.error, outcome.message)
         return outcome
 
+    def _as_waveforms(self, settings: TagSettings) -> bool:
+        """Whether the engines extract the frames themselves; what repeats frames must have them before."""
+        return settings.short != "repeat" and all(engine.takes_waveforms for engine in self.engines)
+
     def _cropped_length(self, frames: int) -> int:
         """The shortest window in which every network has patches over so many frames."""
         return max(engine.config.cropped_length(frames) for engine in self.engines)
 
-    def _start(self, windows: Sequence[Tensor]) -> PendingScores:
-        """B windows [T, M] -> their scores [B, C] on their way; the mean over all checkpoints."""
+    def _start(self, windows: Sequence[Window]) -> PendingScores:
+        """B windows -> their scores [B, C] on their way; the mean over all checkpoints."""
         pending = [engine.start(windows) for engine in self.engines]
 
         def scores() -> NDArray[np.float32]:

@@ -32,6 +32,8 @@ def file_windows(
     extractor: ASTFeatureExtractor,
     settings: TagSettings,
     cropped: Callable[[int], int] | None = None,
+    *,
+    waveforms: bool = False,
 ) -> Iterator[Window | Facts | Outcome]:
     """The windows of what was found, in order of time; last of all its facts or its failure.
 
@@ -42,7 +44,7 @@ def file_windows(
         return
     try:
         with open_recording(found) as recording:
-            yield from recording_windows(recording, extractor, settings, cropped)
+            yield from recording_windows(recording, extractor, settings, cropped, waveforms=waveforms)
     except InputError as error:
         yield FileFailure.of(found, error)
     except Exception as error:  # a fault of ours or of a decoder must not cost the other recordings
@@ -55,6 +57,8 @@ def recording_windows(
     extractor: ASTFeatureExtractor,
     settings: TagSettings,
     cropped: Callable[[int], int] | None = None,
+    *,
+    waveforms: bool = False,
 ) -> Iterator[Window | Facts]:
     """The windows of an open recording, in order of time; last of all its facts.
 
@@ -63,14 +67,16 @@ def recording_windows(
         extractor: Makes the frames.
         settings: How long windows are, and what becomes of short ones.
         cropped: Says how many frames the network needs at least for so many; wanted for `short="crop"`.
+        waveforms: Whether windows hold waveforms rather than frames; not with `short="repeat"`, which repeats
+            frames.
 
     Raises:
         InputError: It cannot be read to its end, or is shorter than one frame.
         UsageError: The settings ask for a window or hop that cannot be.
     """
     resampler = StreamResampler(recording.sample_rate, extractor.sampling_rate)
-    fit = fitting(extractor, settings.short, cropped)
-    stream = WindowStream(extractor, *window_and_hop(extractor, settings), fit=fit)
+    fit = fitting(extractor, settings.short, cropped, waveforms=waveforms)
+    stream = WindowStream(extractor, *window_and_hop(extractor, settings), fit=fit, waveforms=waveforms)
     samples = 0
     for mono in recording.mono(settings.channel):
         samples += len(mono)
@@ -94,15 +100,25 @@ def recording_windows(
 
 
 def fitting(
-    extractor: ASTFeatureExtractor, short: Short, cropped: Callable[[int], int] | None
+    extractor: ASTFeatureExtractor,
+    short: Short,
+    cropped: Callable[[int], int] | None,
+    *,
+    waveforms: bool = False,
 ) -> Callable[[Tensor], Tensor]:
-    """What makes the network's input [T, M] of the frames [F, M] of a window, F at most T."""
+    """What makes the network's input [T, M] of the frames [F, M] of a window, F at most T.
+
+    For waveforms, [S] of the samples of F frames.
+    """
     if short == "repeat":
+        assert not waveforms
         return extractor.repeat
+    pad = extractor.pad_waveform if waveforms else extractor.pad
     if short == "crop":
         assert cropped is not None
-        return lambda frames: extractor.pad(frames, cropped(len(frames)))
-    return extractor.pad
+        frames_of = extractor.num_frames if waveforms else int
+        return lambda content: pad(content, cropped(frames_of(len(content))))
+    return pad
 
 
 def window_and_hop(extractor: ASTFeatureExtractor, settings: TagSettings) -> tuple[int, int]:

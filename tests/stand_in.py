@@ -12,7 +12,7 @@ from tests.checkpoints import random_config, save_random_checkpoint
 CLASSES = 128  # one for each mel bin
 
 
-def loudest(engine: TorchEngine, windows: Tensor) -> Tensor:
+def loudest(engine: TorchEngine, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
     """Logits [B, C] of windows [B, T, M]: how loud each mel bin gets, whatever the batch."""
     return windows.amax(dim=1) / 4
 

@@ -10,7 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ast_cli import FileFailure, FileResult
 from ast_cli.aggregate import Aggregate
@@ -30,10 +29,10 @@ class Scorer:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def start(self, windows: Sequence[Tensor]):
+    def start(self, windows: Sequence[Window]):
         number = sum(event.startswith("start") for event in self.seen)
         self.seen.append(f"start {number} of {len(windows)}")
-        rows = torch.stack([*windows])[:, 0, :3].numpy()
+        rows = torch.stack([window.content for window in windows])[:, 0, :3].numpy()
 
         def wait() -> NDArray[np.float32]:
             self.seen.append(f"wait {number}")

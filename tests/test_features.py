@@ -84,7 +84,7 @@ def test_pushing_in_pieces_gives_the_windows_of_the_whole(
     found = windows_of(pieces, *length_and_hop)
     assert [(w.start, w.length, w.new) for w in found] == [(w.start, w.length, w.new) for w in expected]
     for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(ours.frames, theirs.frames, rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(ours.content, theirs.content, rtol=0, atol=TOLERANCE)
 
 
 @repeatable
@@ -96,7 +96,7 @@ def test_a_window_equals_the_frames_of_its_samples_alone(
     for window in windows_of([whole], *length_and_hop):
         first = window.start * SHIFT
         alone = EXTRACTOR.fbank(whole[first : first + samples_for(window.length)])
-        torch.testing.assert_close(window.frames[: window.length], alone, rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(window.content[: window.length], alone, rtol=0, atol=TOLERANCE)
 
 
 @repeatable
@@ -140,9 +140,9 @@ def test_what_a_window_does_not_hold_is_padding_up_to_max_length(
     samples: int, length_and_hop: tuple[int, int]
 ) -> None:
     for window in windows_of([waveform(samples)], *length_and_hop):
-        assert window.frames.shape == (MOST, 16)
-        assert (window.frames[: window.length] != 0).all()
-        assert (window.frames[window.length :] == 0).all()
+        assert window.content.shape == (MOST, 16)
+        assert (window.content[: window.length] != 0).all()
+        assert (window.content[window.length :] == 0).all()
 
 
 def test_a_hop_of_a_window_tiles_and_the_last_one_reaches_back() -> None:
@@ -185,18 +185,19 @@ def test_the_stream_counts_its_frames() -> None:
     assert stream.total_frames == 50
 
 
-def test_the_stream_holds_no_more_than_a_window_and_a_piece() -> None:
-    stream = WindowStream(EXTRACTOR, length=10, hop=5)
+@pytest.mark.parametrize("waveforms", [False, True])
+def test_the_stream_holds_no_more_than_a_window_and_a_piece(waveforms: bool) -> None:
+    stream = WindowStream(EXTRACTOR, length=10, hop=5, waveforms=waveforms)
     for piece in waveform(200_000).split(1600):
         list(stream.push(piece))
-        assert len(stream._frames) <= 10 + 10
-        assert len(stream._samples) < FRAME
+        assert len(stream._track) <= 10 + 10
+        assert len(stream._track._samples) < FRAME + (20 * SHIFT if waveforms else 0)
 
 
 def test_silence_is_padded_like_sound() -> None:
     [window] = windows_of([torch.zeros(samples_for(3))])
-    np.testing.assert_allclose(window.frames[:3], np.log(1.1920929e-07), rtol=1e-6)
-    assert (window.frames[3:] == 0).all()
+    np.testing.assert_allclose(window.content[:3], np.log(1.1920929e-07), rtol=1e-6)
+    assert (window.content[3:] == 0).all()
 
 
 def test_a_short_window_is_filled_with_zeros_as_in_transformers_whatever_padding_value_says() -> None:
@@ -212,7 +213,7 @@ def test_the_first_window_of_a_long_waveform_equals_the_truncated_input() -> Non
     extractor = ASTFeatureExtractor()
     long = waveform(samples_for(1024) + 50_000)
     [first] = WindowStream(extractor).push(long)
-    window = extractor.normalize(first.frames)
+    window = extractor.normalize(first.content)
     truncated = extractor(long, sampling_rate=16_000, return_tensors="pt").input_values[0]
     torch.testing.assert_close(window, truncated, rtol=0, atol=TOLERANCE)
     by_hand = torchaudio.compliance.kaldi.fbank(
@@ -228,7 +229,7 @@ def test_a_short_waveform_gives_the_padded_input() -> None:
     assert list(stream.push(short)) == []
     [window] = stream.finish()
     padded = extractor(short, sampling_rate=16_000, return_tensors="pt").input_values[0]
-    torch.testing.assert_close(extractor.normalize(window.frames), padded, rtol=0, atol=TOLERANCE)
+    torch.testing.assert_close(extractor.normalize(window.content), padded, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("length", "hop"), [(10, 20), (MOST + 1, None), (-1, None), (None, -3)])
@@ -252,3 +253,51 @@ def test_a_tensor_that_wants_a_gradient_is_taken_as_it_is() -> None:
 def test_tensors_of_another_framework_are_refused() -> None:
     with pytest.raises(UsageError, match="no such return_tensors: tf"):
         ASTFeatureExtractor()(waveform(16_000), 16_000, return_tensors="tf")
+
+
+# Waveforms, of which the engine's device makes the frames
+
+
+@repeatable
+@given(
+    samples=st.integers(400, 40_000),
+    length=st.integers(1, MOST),
+    hop=st.integers(1, MOST),
+    cuts=st.lists(st.integers(0, 40_000), max_size=5),
+)
+def test_windows_of_waveforms_are_the_windows_of_frames(
+    samples: int, length: int, hop: int, cuts: list[int]
+) -> None:
+    extractor = ASTFeatureExtractor(max_length=MOST, num_mel_bins=16)
+    waveform = torch.randn(samples, generator=torch.Generator().manual_seed(samples))
+    bounds = [0, *sorted(min(cut, samples) for cut in cuts), samples]
+    pieces = [waveform[start:end] for start, end in itertools.pairwise(bounds)]
+
+    def windows(*, waveforms: bool) -> list[Window]:
+        stream = WindowStream(extractor, length, min(hop, length), waveforms=waveforms)
+        return [window for piece in pieces for window in stream.push(piece)] + stream.finish()
+
+    found, expected = windows(waveforms=True), windows(waveforms=False)
+    assert [(one.start, one.length, one.new) for one in found] == [
+        (one.start, one.length, one.new) for one in expected
+    ]
+    for one, other in zip(found, expected, strict=True):
+        assert one.content.shape == (extractor.num_samples(MOST),)
+        frames = extractor.padded_fbank(one.content[None], torch.tensor([one.length]))[0]
+        torch.testing.assert_close(frames, other.content, rtol=0, atol=1e-4)
+
+
+def test_a_batch_of_waveforms_is_padded_each_by_its_own_length() -> None:
+    extractor = ASTFeatureExtractor(max_length=20)
+    waveforms = [torch.randn(extractor.num_samples(length)) for length in (1, 7, 20)]
+    batch = torch.stack([extractor.pad_waveform(waveform) for waveform in waveforms])
+    found = extractor.padded_fbank(batch, torch.tensor([1, 7, 20]))
+    expected = torch.stack([extractor.pad(extractor.fbank(waveform)) for waveform in waveforms])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 998, 1024])
+def test_samples_and_frames_of_a_waveform_agree(frames: int) -> None:
+    extractor = ASTFeatureExtractor()
+    samples = extractor.num_samples(frames)
+    assert (extractor.num_frames(samples), extractor.num_frames(samples - 1)) == (frames, frames - 1)

@@ -215,7 +215,7 @@ def test_windows_hold_every_frame_and_count_each_once(
         assert last.length == min(length, frames)
         assert last.start <= hop * len(others)
     assert all(window.length == length for window in others)
-    assert all(len(window.frames) == 40 for window in windows)
+    assert all(len(window.content) == 40 for window in windows)
 
 
 @settings(deadline=None, max_examples=50)
@@ -227,7 +227,7 @@ def test_windows_do_not_depend_on_how_the_recording_was_handed_in(samples: int, 
         (one.start, one.length, one.new) for one in whole
     ]
     for one, other in zip(in_pieces, whole, strict=True):
-        torch.testing.assert_close(one.frames, other.frames, rtol=0, atol=1e-4)
+        torch.testing.assert_close(one.content, other.content, rtol=0, atol=1e-4)
 
 
 # The laws of the mean

@@ -167,9 +167,9 @@ def test_cropped_windows_of_many_lengths_share_batches_with_their_like_and_keep_
     sizes: list[int] = []
     logits = tagger.engines[0].logits
 
-    def counting(windows: torch.Tensor) -> torch.Tensor:
+    def counting(windows: torch.Tensor, lengths: torch.Tensor | None) -> torch.Tensor:
         sizes.append(len(windows))
-        return logits(windows)
+        return logits(windows, lengths)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tagger.engines[0], "logits", counting)

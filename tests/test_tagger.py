@@ -239,7 +239,7 @@ def test_windows_of_different_recordings_share_full_batches(
 ) -> None:
     sizes: list[int] = []
     run = tagger.engines[0]._run
-    monkeypatch.setattr(tagger.engines[0], "_run", lambda windows: sizes.append(len(windows)) or run(windows))
+    monkeypatch.setattr(tagger.engines[0], "_run", lambda *batch: sizes.append(len(batch[0])) or run(*batch))
     list(tagger.tag_many(mixed, batch_size=4))
     total = sum(len(spans(soundfile.info(path).frames)) for path in mixed)
     assert sizes == [4] * (total // 4) + ([total % 4] if total % 4 else [])
@@ -375,7 +375,7 @@ def test_only_failures_are_delivered_too(tagger: Tagger, tmp_path: Path) -> None
 def test_an_error_of_the_network_ends_the_threads(
     tagger: Tagger, mixed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: torch.Tensor) -> torch.Tensor:
+    def fail(*_: object) -> torch.Tensor:
         raise ZeroDivisionError
 
     monkeypatch.setattr(tagger.engines[0], "logits", fail)
@@ -818,3 +818,31 @@ def test_a_fault_of_the_tool_costs_one_recording_and_not_the_others(
 def test_what_is_wrong_with_a_recording_is_said_with_its_name(tagger: Tagger) -> None:
     with pytest.raises(InputError, match=r"^nope\.wav: "):
         tagger.tag("nope.wav")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"hop": 0.3}, {"short": "crop"}, {"short": "repeat"}, {"window": 0.7}]
+)
+def test_an_engine_that_extracts_frames_itself_gives_the_same_scores(
+    checkpoint: Path, mixed: list[str], monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
+) -> None:
+    """As engines on CUDA do, where the host would be too slow."""
+
+    def scores(tagger: Tagger) -> list[list[float]]:
+        outcomes = tagger.tag_many(mixed, batch_size=4, top_k=0, **options)
+        return [[tag.score for tag in sorted(one.tags, key=lambda tag: tag.index)] for one in outcomes]
+
+    tagger = Tagger.from_pretrained(checkpoint)
+    expected = scores(tagger)
+    [engine] = tagger.engines
+    given: set[bool] = set()
+    forward = engine._forward
+
+    def watched(windows: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        given.add(lengths is not None)
+        return forward(windows, lengths)
+
+    monkeypatch.setattr(engine, "takes_waveforms", True)
+    monkeypatch.setattr(engine, "_forward", watched)
+    np.testing.assert_allclose(scores(tagger), expected, rtol=0, atol=1e-5)
+    assert given == {options.get("short") != "repeat"}

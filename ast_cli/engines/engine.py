@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ast_cli.config import ASTConfig
 from ast_cli.errors import TooLittleMemoryError
+from ast_cli.features import Window
 
 # Logits [B, C] on their way; called, it waits for them.
 Pending = Callable[[], Tensor]
@@ -25,11 +26,13 @@ class Engine(ABC):
         device: Where it runs, as torch names it.
         dtype: Its number format.
         attn: Its way of attention.
+        takes_waveforms: Whether it extracts the frames of waveforms itself, and faster than a thread does.
         ahead: Batches that may be on their way before the first one's logits are wanted.
         on_notice: Called with what a user should know about how it runs.
     """
 
     name: str
+    takes_waveforms: bool = False
     ahead: int = 0
 
     def __init__(
@@ -48,8 +51,10 @@ class Engine(ABC):
         by = "" if self.name == "torch" else f" by {self.name}"
         return f"{self.attn} attention, {self.dtype} on {self.device}{by}"
 
-    def logits(self, windows: Tensor) -> Tensor:
+    def logits(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Run unnormalised windows [B, T, M]; returns logits [B, C], float32 on the CPU.
+
+        With `lengths` [B], they are waveforms [B, S] that fill so many frames each (`takes_waveforms`).
 
         T may be less than the network's: then fewer tokens are computed (`ASTConfig.cropped_length`). Where
         the memory is too little for all windows at once, they are run in smaller batches from then on.
@@ -60,7 +65,9 @@ class Engine(ABC):
         while True:
             at_once = min(self._most_at_once or len(windows), len(windows))
             try:
-                return torch.cat([self._run(part) for part in torch.split(windows, at_once)])
+                parts = torch.split(windows, at_once)
+                filled = [None] * len(parts) if lengths is None else torch.split(lengths, at_once)
+                return torch.cat([self._run(*part) for part in zip(parts, filled, strict=True)])
             except TooLittleMemoryError:
                 if at_once == 1:
                     raise
@@ -72,17 +79,24 @@ class Engine(ABC):
                 f"{self._most_at_once}"
             )
 
-    def start(self, windows: Sequence[Tensor]) -> Pending:
-        """The same for windows [T, M], without waiting for the logits where an engine can (`ahead`)."""
-        logits = self.logits(torch.stack([*windows]))
+    def start(self, windows: Sequence[Window]) -> Pending:
+        """The same without waiting for the logits, where an engine can do that (`ahead`)."""
+        contents = torch.stack([window.content for window in windows])
+        logits = self.logits(contents, lengths_of(windows))
         return lambda: logits
 
     @abstractmethod
-    def _run(self, windows: Tensor) -> Tensor:
+    def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         """Logits of windows that are run at once; raises TooLittleMemoryError."""
 
     def _release_memory(self) -> None:  # noqa: B027 — most hold nothing
         """Give back what is held for later."""
+
+
+def lengths_of(windows: Sequence[Window]) -> Tensor | None:
+    """[B]: the frames that each waveform fills; None where windows are frames."""
+    is_waveform = windows[0].content.ndim == 1
+    return torch.tensor([window.length for window in windows]) if is_waveform else None
 
 
 def _warn(message: str) -> None:

@@ -64,7 +64,7 @@ class OpenVINOEngine(Engine):
         self._graph = load_graph(self._core, checkpoint, config, int8=dtype == "int8", notice=self.on_notice)
         self._queues: dict[int, Any] = {}
 
-    def _run(self, windows: Tensor) -> Tensor:
+    def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         frames = self.config.max_length
         if windows.shape[1] != frames:
             raise UsageError(

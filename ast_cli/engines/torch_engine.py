@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_cli.engines.devices import what_cannot_run
-from ast_cli.engines.engine import Engine, Pending
+from ast_cli.engines.engine import Engine, Pending, lengths_of
 from ast_cli.engines.streams import Streams
 from ast_cli.errors import EngineError, TooLittleMemoryError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification
 from ast_cli.model_outputs import ASTClassifierOutput
 
@@ -64,10 +64,11 @@ class TorchEngine(Engine):
             device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
         )
         self._streams = Streams() if side_by_side else None
+        self.takes_waveforms = device.type == "cuda"
         self._copies: torch.cuda.Stream | None = None
         self.ahead = BATCHES_AHEAD if device.type == "cuda" else 0
 
-    def start(self, windows: Sequence[Tensor]) -> Pending:
+    def start(self, windows: Sequence[Window]) -> Pending:
         """See `Engine.start`: on CUDA, copying and computing go on while the next batch is made."""
         if self._place.type != "cuda":
             return super().start(windows)
@@ -75,10 +76,12 @@ class TorchEngine(Engine):
         if most is not None and count > most:
             return super().start(windows)
         # Pinned memory is copied without the CPU; torch keeps it until that is done.
-        staged = torch.stack([*windows], out=torch.empty(count, *windows[0].shape, pin_memory=True))
+        contents = [window.content for window in windows]
+        staged = torch.stack(contents, out=torch.empty(count, *contents[0].shape, pin_memory=True))
+        lengths = lengths_of(windows)
         try:
             with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
-                logits = self._forward(self._copy(staged))
+                logits = self._forward(self._copy(staged), lengths)
                 back = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
                 done = torch.cuda.current_stream(self._place).record_event()
         except TooLittleMemoryError:
@@ -103,15 +106,18 @@ class TorchEngine(Engine):
         )  # its memory is not given to the next copy before it was computed with
         return copied
 
-    def _run(self, windows: Tensor) -> Tensor:
+    def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), self._exact():
-            if self._streams is not None:
+            if self._streams is not None and lengths is None:
                 return self._streams.map(self._forward, windows)
-            return self._forward(windows).cpu()
+            return self._forward(windows, lengths).cpu()
 
-    def _forward(self, windows: Tensor) -> Tensor:
+    def _forward(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
         with torch.inference_mode():
             windows = windows.to(self._place, non_blocking=True)
+            if lengths is not None:
+                lengths = lengths.to(self._place, non_blocking=True)
+                windows = self._extractor.padded_fbank(windows, lengths)
             if self._extractor.do_normalize:
                 windows = self._extractor.normalize(windows)
             count = len(windows)

@@ -137,6 +137,6 @@ def _measure_clip(
                 duration = item.duration
             elif not (with_padding and number):
                 # A window reaches back over frames that the one before held: `new` of its last are its own.
-                frames = item.frames if with_padding else item.frames[: item.length][-item.new :]
+                frames = item.content if with_padding else item.content[: item.length][-item.new :]
                 moments.add(frames)
     return duration

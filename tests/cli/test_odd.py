@@ -38,10 +38,10 @@ def at_first_window(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], o
         scored = TorchEngine.logits
         waiting = [what]
 
-        def logits(self: TorchEngine, windows: Tensor) -> Tensor:
+        def logits(self: TorchEngine, *batch: Tensor | None) -> Tensor:
             if waiting:
                 waiting.pop()()
-            return scored(self, windows)
+            return scored(self, *batch)
 
         monkeypatch.setattr(TorchEngine, "logits", logits)
 
@@ -77,6 +77,7 @@ def test_a_folder_that_may_not_be_written_is_told_before_anything_runs(out: str)
         folder = Path(name)
         soundfile.write(folder / "x.wav", np.zeros(1600), 16_000)
         folder.chmod(0o555)
+        ast_tag("no-such-file.wav")  # imports what may not be readable without privileges
         with without_privileges():
             done = ast_tag(folder / "x.wav", "-m", "no-such-model", "-o", f"{folder}/{out}", "-f", "csv")
         folder.chmod(0o755)

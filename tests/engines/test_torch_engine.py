@@ -82,11 +82,11 @@ class LittleMemory:
         self.tried: list[int] = []
         self._forward, self._most = tested._forward, most
 
-    def __call__(self, windows: Tensor) -> Tensor:
+    def __call__(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
         self.tried.append(len(windows))
         if len(windows) > self._most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-        return self._forward(windows)
+        return self._forward(windows, lengths)
 
 
 def with_memory_for(
