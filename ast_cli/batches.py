@@ -18,6 +18,7 @@ from ast_cli.errors import InputError
 from ast_cli.features import FRAMES_PER_SECOND, Window
 from ast_cli.results import Facts, FileFailure, FileResult, Outcome
 
+LONG_RUN = 64  # windows after which it pays to find a better batch size
 MOST_IN_FLIGHT = 256  # recordings behind one whose batch does not fill
 
 # Scores [B, C] on their way; called, it waits for them.
@@ -58,6 +59,7 @@ class Batches:
         batch_size: B.
         on_heard: Called with the seconds of audio that were newly scored, after every batch.
         ahead: Batches that are started before the first one is waited for.
+        long_run: Called once, after `LONG_RUN` windows; what it returns is B from then on.
     """
 
     def __init__(
@@ -66,11 +68,14 @@ class Batches:
         batch_size: int,
         on_heard: Callable[[float], None] | None = None,
         ahead: int = 0,
+        long_run: Callable[[], int] | None = None,
     ) -> None:
         self._start = start
         self._batch_size = batch_size
         self._on_heard = on_heard
         self._ahead = ahead
+        self._long_run = long_run
+        self._started = 0  # windows
         self._running: deque[tuple[list[tuple[_InFlight, Window]], PendingScores]] = deque()
         self._by_length: dict[int, list[tuple[_InFlight, Window]]] = {}
         self._in_flight: deque[_InFlight] = deque()
@@ -123,6 +128,11 @@ class Batches:
         batch = self._by_length.pop(length)
         self._running.append((batch, self._start([window for _, window in batch])))
         self._collect(self._ahead)
+        self._started += len(batch)
+        if self._long_run is not None and self._started >= LONG_RUN:
+            self._collect(0)
+            self._batch_size = self._long_run()
+            self._long_run = None
 
     def _collect(self, left: int) -> None:
         """Wait for scores until at most so many batches are on their way."""

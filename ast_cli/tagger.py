@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
-MOST_WORKERS = 8
+MOST_WORKERS = 16
 WINDOWS_AHEAD = 8  # per recording: 4 MB
 IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
 
@@ -244,7 +244,7 @@ class Tagger:
         self,
         paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
         *,
-        batch_size: int = DEFAULT_BATCH_SIZE,
+        batch_size: int | None = None,
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
         known: Callable[[str], Outcome | None] | None = None,
@@ -256,7 +256,7 @@ class Tagger:
         Args:
             paths: Files and folders, or a single one; `-` is standard input. Taken as they are needed, so
                 that there may be any number.
-            batch_size: Windows in a forward pass.
+            batch_size: Windows in a forward pass; None for what the engine does best with.
             workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
             on_heard: Called with the seconds of audio that were newly scored, after every batch.
             known: Called with each path, on another thread; what it returns, if anything, is handed on in
@@ -271,7 +271,7 @@ class Tagger:
         plan = self._plan(options)
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
-        if batch_size < 1 or (workers is not None and workers < 1):
+        if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
         found: Iterable[str | Outcome] = discover(paths, leave_out)
         if known is not None:
@@ -280,8 +280,8 @@ class Tagger:
             found,
             plan,
             workers or default_workers(),
-            Batches(self._start, batch_size, on_heard, min(engine.ahead for engine in self.engines)),
-            max(WINDOWS_AHEAD, batch_size),
+            self._batches(batch_size, on_heard),
+            max(WINDOWS_AHEAD, batch_size or 0),
         )
 
     def each_window(
@@ -330,6 +330,13 @@ class Tagger:
         recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
         with closing(recordings):
             yield from batches.outcomes(next_ and (aggregate(next_[0]), next_[1]) for next_ in recordings)
+
+    def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches:
+        ahead = min(engine.ahead for engine in self.engines)
+        if batch_size is not None:
+            return Batches(self._start, batch_size, on_heard, ahead)
+        first = self.engines[0]  # the others are of its size
+        return Batches(self._start, first.batch_size, on_heard, ahead, first.find_batch_size)
 
     def _only(self, name: str, recording: Recording, plan: tuple[TagSettings, Selection]) -> FileResult:
         """The outcome of one recording; its failure is raised where it happens."""

@@ -93,6 +93,16 @@ def test_when_the_next_recording_takes_its_time_nothing_is_left_on_its_way() -> 
     assert [outcome.file for outcome in outcomes] == ["b"]
 
 
+def test_a_long_run_is_asked_once_for_a_better_batch_size() -> None:
+    scorer, asked = Scorer(), []
+    batches = Batches(scorer.start, 8, ahead=2, long_run=lambda: asked.append(len(scorer.seen)) or 16)
+    outcomes = [*batches.outcomes([recording(str(number), [0.5] * 10) for number in range(10)])]
+    assert [outcome.file for outcome in outcomes] == [str(number) for number in range(10)]
+    sizes = [int(event.split()[-1]) for event in scorer.seen if event.startswith("start")]
+    assert sizes == [*[8] * 8, 16, 16, 4]
+    assert asked == [16]  # events: each batch was waited for, so that nothing runs beside the measuring
+
+
 @given(
     st.lists(
         st.tuples(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=7), st.booleans()), max_size=12

@@ -22,7 +22,7 @@ from ast_cli.outputs.sink import STDOUT, open_sink
 from ast_cli.outputs.text import one_line
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import RunInfo, display_name
-from ast_cli.settings import DEFAULT_BATCH_SIZE, require_choice
+from ast_cli.settings import require_choice
 from ast_cli.training.datasets import Dataset, read_dataset
 from ast_cli.training.extra import require_extra
 
@@ -136,7 +136,7 @@ def evaluate(
     model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
-    batch_size: options.BatchSizeOption = DEFAULT_BATCH_SIZE,
+    batch_size: options.BatchSizeOption = None,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     attn: options.AttnOption = "auto",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +12,16 @@ import typer
 from ast_cli.errors import UsageError
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import Attention, Dtype, EngineName
+
+
+def batch_size_of(text: str) -> int | None:
+    """What --batch-size says; None for auto."""
+    if text == "auto":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise typer.BadParameter(f"{text} is neither auto nor a number from 1")
+    return int(text)
+
 
 MODEL = "Model"
 RUN = "Where and how it runs"
@@ -161,12 +172,20 @@ ClassesOption = Annotated[
     ),
 ]
 BatchSizeOption = Annotated[
-    int,
-    typer.Option("--batch-size", "-b", min=1, rich_help_panel=RUN, help="Windows per forward pass."),
+    int | None,
+    typer.Option(
+        "--batch-size",
+        "-b",
+        metavar="auto|N",
+        parser=batch_size_of,
+        rich_help_panel=RUN,
+        show_default="auto",
+        help="Windows per forward pass; auto is 8, or what a long run on CUDA does best with.",
+    ),
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=RUN, help="Decoding threads.", show_default="one a core, at most 8"),
+    typer.Option(min=1, rich_help_panel=RUN, help="Decoding threads.", show_default="one a core, at most 16"),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=MESSAGES, help="Only failures on stderr.")

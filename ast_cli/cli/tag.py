@@ -22,7 +22,7 @@ from ast_cli.labels import did_you_mean
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import display_name
-from ast_cli.settings import DEFAULT_BATCH_SIZE, Aggregation, EventSettings, Scores, Short, TagSettings
+from ast_cli.settings import Aggregation, EventSettings, Scores, Short, TagSettings
 
 if TYPE_CHECKING:
     from ast_cli.outputs.writer import Writer
@@ -174,7 +174,7 @@ def tag(
     model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
-    batch_size: options.BatchSizeOption = DEFAULT_BATCH_SIZE,
+    batch_size: options.BatchSizeOption = None,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     attn: options.AttnOption = "auto",
@@ -270,7 +270,7 @@ def tag(
             **asked,
         )
         destination.begin(
-            partial(tagger.run_info, batch_size=batch_size, **asdict(settings)),
+            partial(tagger.run_info, batch_size=batch_size or "auto", **asdict(settings)),
             [tagger.labels[index] for index in range(len(tagger.labels))],
         )
         # A list can be read only once, so that its length is not known before its end.

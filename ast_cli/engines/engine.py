@@ -12,6 +12,7 @@ from torch import Tensor
 from ast_cli.config import ASTConfig
 from ast_cli.errors import TooLittleMemoryError
 from ast_cli.features import Window
+from ast_cli.settings import DEFAULT_BATCH_SIZE
 
 # Logits [B, C] on their way; called, it waits for them.
 Pending = Callable[[], Tensor]
@@ -44,6 +45,15 @@ class Engine(ABC):
         self.attn = attn
         self.on_notice = on_notice or _warn
         self._most_at_once: int | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Windows in a batch unless somebody says how many."""
+        return max(DEFAULT_BATCH_SIZE, torch.get_num_threads())
+
+    def find_batch_size(self) -> int:
+        """The batch size for a long run, which may take a second to be found."""
+        return self.batch_size
 
     @property
     def description(self) -> str:

@@ -11,12 +11,16 @@ from torch.nn import functional as F
 
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine, Pending, lengths_of
+from ast_cli.engines.knee import knee
 from ast_cli.engines.streams import Streams
 from ast_cli.errors import EngineError, TooLittleMemoryError
 from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification
 from ast_cli.model_outputs import ASTClassifierOutput
+from ast_cli.settings import DEFAULT_BATCH_SIZE
 
+COMPILED_BATCH_SIZE = 32  # other sizes would be compiled anew, and none is known to be better
+TIMED_BATCHES = 2
 BATCHES_AHEAD = 2  # on CUDA: one that runs, and one that waits for it to end
 
 
@@ -92,6 +96,34 @@ class TorchEngine(Engine):
             return back
 
         return wait
+
+    @property
+    def batch_size(self) -> int:
+        """See `Engine.batch_size`."""
+        if self._place.type == "cpu":
+            return super().batch_size
+        return COMPILED_BATCH_SIZE if self._largest_batch is not None else DEFAULT_BATCH_SIZE
+
+    def find_batch_size(self) -> int:
+        """See `Engine.find_batch_size`: on CUDA, it is measured."""
+        if self._place.type != "cuda" or self._largest_batch is not None:
+            return self.batch_size
+        size = knee(self._seconds)
+        self._release_memory()
+        return size
+
+    def _seconds(self, count: int) -> float:
+        """What a batch of so many windows takes on CUDA."""
+        windows = torch.zeros(count, self.config.max_length, self.config.num_mel_bins, device=self._place)
+        with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
+            self._forward(windows)
+            begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            begin.record()
+            for _ in range(TIMED_BATCHES):
+                self._forward(windows)
+            end.record()
+            end.synchronize()
+        return float(begin.elapsed_time(end)) / TIMED_BATCHES
 
     def _copy(self, staged: Tensor) -> Tensor:
         """Copy pinned memory to the device while that still computes the batch before."""

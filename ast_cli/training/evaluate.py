@@ -21,7 +21,6 @@ from ast_cli.labels import LabelSet
 from ast_cli.outputs.documents import failure_document
 from ast_cli.outputs.text import inert
 from ast_cli.results import FileFailure, FileResult, RunInfo, display_name
-from ast_cli.settings import DEFAULT_BATCH_SIZE
 from ast_cli.training.clips import open_clip
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
 from ast_cli.training.metrics import (
@@ -142,7 +141,7 @@ def score_clips(
     tagger: Tagger,
     dataset: Dataset,
     *,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     workers: int | None = None,
     on_heard: Callable[[float], None] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
@@ -152,7 +151,7 @@ def score_clips(
     Args:
         tagger: One model or an ensemble.
         dataset: Read with `labels` of this tagger.
-        batch_size: Windows in a forward pass.
+        batch_size: Windows in a forward pass; None for what the engine does best with.
         workers: Decoding threads; None for one a core.
         on_heard: Called with the seconds of audio that were newly scored.
         on_outcome: Called with each clip's result or failure, as they come.
@@ -197,7 +196,7 @@ def score_folds(
     dataset: Dataset,
     *,
     folds: bool = False,
-    batch_size: int = DEFAULT_BATCH_SIZE,
+    batch_size: int | None = None,
     workers: int | None = None,
     on_heard: Callable[[float], None] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
@@ -233,7 +232,7 @@ def score_folds(
             on_outcome=on_outcome,
         )
         parts.append(scored)
-        runs.append(tagger.run_info(batch_size=batch_size))
+        runs.append(tagger.run_info(batch_size=batch_size or "auto"))
     every_model = tuple(model for run in runs for model in run.models)
     return ScoredClips.together(parts), dataclasses.replace(runs[0], models=every_model)
 

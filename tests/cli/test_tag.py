@@ -244,7 +244,7 @@ def test_json_is_one_document_that_says_how_it_was_made(here: Path, known: str) 
             "device": "cpu",
             "dtype": "float32",
             "attn": "heads",
-            "batch_size": 8,
+            "batch_size": "auto",
             "top_k": 2,
             "threshold": None,
             "include": [],
