@@ -20,13 +20,12 @@ from ast_cli.audio.discover import discover
 from ast_cli.bench.document import Document, Flow, Run
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
-from ast_cli.bench.network import attentions, nothing
+from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
 from ast_cli.bench.peer import load_extractor, load_network, require_transformers
 from ast_cli.bench.request import TRANSFORMERS, Request
 from ast_cli.bench.stages import window_seconds
 from ast_cli.bench.timing import Spread, Stopwatch
 from ast_cli.checkpoint import Checkpoint
-from ast_cli.engines.devices import resolve_device, resolve_dtype
 from ast_cli.engines.opening import Way, open_engine
 from ast_cli.errors import UsageError
 from ast_cli.features import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
@@ -113,21 +112,21 @@ class PlainPipeline(Flowing):
 
     engine = TRANSFORMERS
 
-    def __init__(self, checkpoint: Checkpoint, request: Request, batch_size: int) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, batch_size: int
+    ) -> None:
         super().__init__(batch_size)
         from transformers import pipeline
 
-        place = resolve_device(request.device)
-        dtype = resolve_dtype(request.dtype, place)
-        network = load_network(checkpoint, place, dtype)
+        network = load_network(checkpoint, device, dtype)
         extractor = load_extractor(checkpoint)
         self._pipeline: Callable[..., Any] = pipeline(
-            "audio-classification", model=network, feature_extractor=extractor, device=place, dtype=dtype
+            "audio-classification", model=network, feature_extractor=extractor, device=device, dtype=dtype
         )
         self._rate: int = extractor.sampling_rate
         self._samples = round(extractor.max_length / FRAMES_PER_SECOND * self._rate)  # in a window
         self._labels: int = network.config.num_labels
-        self.device, self.dtype = str(place), str(dtype).removeprefix("torch.")
+        self.device, self.dtype = str(device), str(dtype).removeprefix("torch.")
         self.attn = str(network.config._attn_implementation)
 
     def warm_up(self) -> None:
@@ -208,17 +207,14 @@ def bench_folder(
         require_transformers()
     Way(request.engine, request.device, request.dtype, "auto", request.compile).check()
     paths = _recordings(request.folder)
-    device = resolve_device(request.device)
+    device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)
     machine = Machine.describe(device)
     asked = attentions(request, device) if request.attn else ("auto",)
-    entries = []
-    for size in request.batch_sizes:
-        for attn in asked:
-            own = Checkpoint(checkpoint.files)  # its own copy of the weights: see `Memory`
-            entries.append(_Entry(partial(OurFlow, own, request, attn, size)))
-        if request.peer:
-            entries.append(_Entry(partial(PlainPipeline, checkpoint, request, size)))
+    ways: list[Callable[[int], Flowing]] = [partial(OurFlow, checkpoint, request, attn) for attn in asked]
+    if request.peer:
+        ways.append(partial(PlainPipeline, checkpoint, device, peer_dtype(request, device, on_notice)))
+    entries = [_Entry(partial(way, size)) for size in request.batch_sizes for way in ways]
     _measure(entries, paths, request.repeats, device, on_step)
     window = window_seconds(ASTFeatureExtractor.from_pretrained(checkpoint))
     runs = [_run(entry, window) for entry in entries]

@@ -68,6 +68,19 @@ class Contender:
         return True
 
 
+def device_of(request: Request) -> torch.device:
+    """Where networks run; OpenVINO's, on the CPU."""
+    return resolve_device("cpu" if request.engine == "openvino" else request.device)
+
+
+def peer_dtype(request: Request, device: torch.device, on_notice: Callable[[str], None]) -> torch.dtype:
+    """The number format of `transformers`: ours, or the one nearest to it that it has."""
+    if request.dtype == "int8":
+        on_notice("transformers has no int8 network of this kind: it runs in float32")
+        return torch.float32
+    return resolve_dtype(request.dtype, device)
+
+
 def attentions(request: Request, device: torch.device) -> tuple[str, ...]:
     """The attentions to time: those asked for, or all that matter on the device."""
     if request.engine != "torch":
@@ -98,14 +111,12 @@ def bench_network(
     if request.peer:
         require_transformers()
     Way(request.engine, request.device, request.dtype, "auto", request.compile).check()
-    device = resolve_device(request.device)
+    device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)
     machine = Machine.describe(device)  # before anything adds to its load
 
     on_step("the reference: eager attention in float32")
-    reference, extractor = open_engine(
-        Checkpoint(checkpoint.files), replace(REFERENCE, device=request.device), on_notice
-    )
+    reference, extractor = open_engine(checkpoint, replace(REFERENCE, device=str(device)), on_notice)
     config = reference.config
     sample = sample_windows(extractor)
     true_scores = _scores(reference, sample, 1)
@@ -158,11 +169,10 @@ def _contenders(
     way = Way(request.engine, request.device, request.dtype, "auto", request.compile)
 
     def open_way(attn: str) -> Engine:
-        # Its own copy of the weights, so that each way can be told its memory.
-        return open_engine(Checkpoint(checkpoint.files), replace(way, attn=attn), on_notice)[0]
+        return open_engine(checkpoint, replace(way, attn=attn), on_notice)[0]
 
     def open_peer() -> Engine:
-        return TransformersEngine(checkpoint, device, resolve_dtype(request.dtype, device), on_notice)
+        return TransformersEngine(checkpoint, device, peer_dtype(request, device, on_notice), on_notice)
 
     ours = [Contender(name, partial(open_way, name), request.compile) for name in attentions(request, device)]
     return ours if request.peer is None else [*ours, Contender(request.peer, open_peer)]

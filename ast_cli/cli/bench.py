@@ -14,7 +14,7 @@ from ast_cli.cli.bench_screen import show, steps
 from ast_cli.cli.screen import TagScreen, stderr, stdout
 from ast_cli.errors import UsageError
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention, EngineName
+from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention
 
 LIST = ",".join(map(str, BATCH_SIZES))
 OUTPUT = "Output"
@@ -51,12 +51,8 @@ def bench(
     ] = None,
     dtype: options.DtypeOption = "auto",
     device: options.DeviceOption = "auto",
-    engine: Annotated[
-        EngineName, typer.Option(rich_help_panel=options.RUN, help="What runs the network.")
-    ] = "torch",
-    compile_: Annotated[
-        bool, typer.Option("--compile", rich_help_panel=options.RUN, help="Have torch compile the network.")
-    ] = False,
+    engine: options.EngineOption = "torch",
+    compile_: options.CompileOption = False,
     peer: Annotated[
         Literal["transformers"] | None,
         typer.Option(

@@ -130,3 +130,33 @@ def test_weights_that_transformers_would_not_read_are_not_timed(checkpoint: Path
         (tmp_path / name).write_bytes(file.read_bytes())
     with pytest.raises(CheckpointError, match=r"epoch-3\.safetensors"):
         bench_network(quick(tmp_path / "epoch-3.safetensors", peer="transformers"))
+
+
+# By OpenVINO
+
+
+@pytest.fixture
+def openvino(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is installed; what it converts is kept for this test only."""
+    pytest.importorskip("openvino")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HOME", str(tmp_path / "hf"))
+
+
+@pytest.mark.usefixtures("openvino")
+def test_openvino_is_one_way_whatever_attention_is_asked_for(checkpoint: Path) -> None:
+    request = quick(checkpoint, engine="openvino", attn=("eager", "heads"), peer="transformers")
+    document = bench_network(request)
+    assert [run.name for run in document.runs] == ["openvino", "openvino", "transformers", "transformers"]
+    assert document.runs[0].deviation is not None
+    assert document.runs[0].deviation < 1e-5
+    assert [(one.name, one.against) for one in document.speedup] == [("openvino", "transformers")] * 2
+
+
+@pytest.mark.usefixtures("openvino")
+def test_in_int8_the_peer_runs_in_float32(checkpoint: Path) -> None:
+    told: list[str] = []
+    request = quick(checkpoint, engine="openvino", dtype="int8", peer="transformers")
+    document = bench_network(request, on_notice=told.append)
+    assert [run.dtype for run in document.runs] == ["int8", "int8", "float32", "float32"]
+    assert document.runs[0].roofline is None  # torch multiplies no whole numbers of 8 bits
+    assert "transformers has no int8 network of this kind: it runs in float32" in told
