@@ -27,7 +27,7 @@ ORDER = """
     aggregate · audio · engines
     batches · clips · stored · windows
     tagger
-    live · training
+    bench · live · training
     doctor · verify
     cli
     __main__
@@ -42,6 +42,8 @@ KNOW_ONLY = {
     "results": "errors",
     "outputs": "errors results settings",
     "audio": "errors results",
+    "bench": "aggregate audio checkpoint config engines errors features kernels locate published results "
+    "selection settings tagger",
     "aggregate": "errors events results selection settings",
     "batches": "aggregate errors features results",
     "events": "labels results settings",

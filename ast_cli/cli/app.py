@@ -14,7 +14,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ast_cli.cli import clips, doctor, evaluate, export, finetune, labels, listen, models, stats, tag, verify
+from ast_cli.cli import (
+    bench,
+    clips,
+    doctor,
+    evaluate,
+    export,
+    finetune,
+    labels,
+    listen,
+    models,
+    stats,
+    tag,
+    verify,
+)
 from ast_cli.cli.screen import error_line
 from ast_cli.errors import AstCliError, ExitCode
 from ast_cli.outputs.sink import abandon_stdout
@@ -93,6 +106,7 @@ app.command("labels")(labels.labels)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)
+app.command("bench")(bench.bench)
 app.command("stats", no_args_is_help=True)(stats.stats)
 app.command("finetune", no_args_is_help=True)(finetune.finetune)
 app.command("eval", no_args_is_help=True)(evaluate.evaluate)

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from ast_cli import FileFailure, FileResult, Tagger
+from ast_cli.bench.network import bench_network
+from ast_cli.bench.request import Request
 from ast_cli.engines.devices import resolve_device
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import EngineError
 from ast_cli.features import ASTFeatureExtractor
-from tests.checkpoints import random_config, random_model
+from tests.checkpoints import random_config, random_model, save_random_checkpoint
 
 pytestmark = [
     pytest.mark.cuda,
@@ -231,3 +233,19 @@ def test_an_ensemble_on_cuda_equals_one_on_the_cpu(checkpoint: Path, paths: list
     expected = Tagger.from_pretrained(pair, device="cpu").tag(paths[0], top_k=0)
     found = Tagger.from_pretrained(pair, device=CUDA).tag(paths[0], top_k=0)
     np.testing.assert_allclose(all_scores(found), all_scores(expected), rtol=0, atol=LOGITS)
+
+
+def test_the_benchmark_measures_the_device(tmp_path: Path) -> None:
+    save_random_checkpoint(tmp_path)
+    request = Request(str(tmp_path), device=CUDA, batch_sizes=(1, 2), repeats=2)
+    document = bench_network(request)
+    assert [run.name for run in document.runs] == ["eager", "eager", "sdpa", "sdpa"]
+    assert document.machine.gpu == torch.cuda.get_device_name()
+    assert document.gemm is not None
+    assert document.gemm.way == "torch"
+    for run in document.runs:
+        assert (run.dtype, run.device) == ("float16", CUDA)
+        assert run.peak_memory_mb is not None
+        assert 0 < run.peak_memory_mb < 1000  # of the device, not of this process
+        assert run.deviation is not None
+        assert run.deviation < SCORES[torch.float16]

@@ -1,0 +1,94 @@
+"""What is to be timed, as a user says it. Knows no torch, so that a slip is told at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from ast_cli.errors import UsageError
+from ast_cli.published import DEFAULT_MODEL
+from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention, require_choice
+
+BATCH_SIZES = (1, 2, 4, 8)
+REPEATS = 5
+MOST_WINDOWS = 4096  # in a batch
+TRANSFORMERS = "transformers"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be timed.
+
+    Attributes:
+        model: What `--model` takes.
+        revision: Hub branch, tag or commit; the default branch if None.
+        offline: Whether the network may not be touched.
+        attn: Names of `settings.Attention`; the ways that matter on the device if empty.
+        batch_sizes: Windows in a forward pass, one run each; if empty, `BATCH_SIZES`, or `DEFAULT_BATCH_SIZE`
+            on a folder.
+        dtype: One of `settings.Dtype`.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        engine: One of `settings.EngineName`.
+        compile: Whether torch compiles the network.
+        peer: `transformers` to time that too.
+        repeats: How often everything is timed.
+        folder: The recordings on which the whole flow is timed; None to time the network and the stages.
+    """
+
+    model: str = DEFAULT_MODEL
+    revision: str | None = None
+    offline: bool = False
+    attn: tuple[str, ...] = ()
+    batch_sizes: tuple[int, ...] = ()
+    dtype: str = "auto"
+    device: str = "auto"
+    engine: str = "torch"
+    compile: bool = False
+    peer: str | None = None
+    repeats: int = REPEATS
+    folder: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.batch_sizes:
+            default = BATCH_SIZES if self.folder is None else (DEFAULT_BATCH_SIZE,)
+            object.__setattr__(self, "batch_sizes", default)
+        for name in self.attn:
+            require_choice("attention", name, get_args(Attention))
+        if self.repeats < 1:
+            raise UsageError(f"repeats must be at least 1, not {self.repeats}")
+
+    @property
+    def command(self) -> list[str]:
+        """The command line that asks for this, with every default written out."""
+        words = ["ast-tag", "bench", *([] if self.folder is None else [self.folder])]
+        for option, value in (
+            ("model", self.model),
+            ("revision", self.revision),
+            ("batch-size", ",".join(map(str, self.batch_sizes))),
+            ("dtype", self.dtype),
+            ("device", self.device),
+            ("engine", self.engine),
+            ("peer", self.peer),
+            ("repeats", self.repeats),
+            *(("attn", name) for name in self.attn),
+        ):
+            words += [] if value is None else [f"--{option}", str(value)]
+        return words + [f"--{flag}" for flag in ("compile", "offline") if getattr(self, flag)]
+
+
+def batch_sizes_of(text: str) -> tuple[int, ...]:
+    """What --batch-size says: `1,2,4` -> 1, 2 and 4, in rising order, each once.
+
+    Raises:
+        UsageError: It is no such list.
+    """
+    sizes = set()
+    for word in text.split(","):
+        number = word.strip()
+        if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= MOST_WINDOWS):
+            raise UsageError(
+                f"--batch-size {text}: {number!r} is no number from 1 to {MOST_WINDOWS:,}",
+                "Write 8, or several with commas: 1,2,4,8",
+            )
+        sizes.add(int(number))
+    return tuple(sorted(sizes))

@@ -1,0 +1,93 @@
+"""What the stages around the network cost for one window: decode, resample, fbank, aggregate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ast_cli.aggregate import Aggregate, to_scores
+from ast_cli.audio.decode import open_recording
+from ast_cli.audio.resample import StreamResampler
+from ast_cli.bench.clips import RATE, write_clip
+from ast_cli.bench.timing import Spread, Stopwatch, take_turns
+from ast_cli.config import ASTConfig
+from ast_cli.features import FRAME_SHIFT_SECONDS, ASTFeatureExtractor
+from ast_cli.results import Facts
+from ast_cli.selection import Selection
+from ast_cli.settings import TagSettings
+
+STAGES = ("decode", "resample", "fbank", "model", "aggregate")
+CLIPS = 4  # of which scores are compared
+FILE = "clip.wav"
+
+
+def window_seconds(extractor: ASTFeatureExtractor) -> float:
+    """Seconds of audio in a window: 10.24 for most networks."""
+    return extractor.max_length * FRAME_SHIFT_SECONDS
+
+
+def sample_windows(extractor: ASTFeatureExtractor, count: int = CLIPS) -> Tensor:
+    """Unnormalised windows [B, T, M] of clips that differ, each a window long."""
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / FILE
+        windows = []
+        for seed in range(count):
+            write_clip(clip, window_seconds(extractor), seed)
+            waveform = _resample(_decode(clip), extractor)
+            windows.append(extractor.pad(extractor.fbank(waveform)))
+    return torch.stack(windows)
+
+
+def time_stages(config: ASTConfig, extractor: ASTFeatureExtractor, repeats: int) -> dict[str, Spread]:
+    """Milliseconds that each stage but the model takes for one window, on one thread of the flow.
+
+    Args:
+        config: Of the network, for its classes.
+        extractor: Makes the frames.
+        repeats: How often each stage is timed; once more, before, it warms up.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / FILE
+        write_clip(clip, window_seconds(extractor))
+        decoded = _decode(clip)
+        waveform = _resample(decoded, extractor)
+        runs: dict[str, Callable[[], object]] = {
+            "decode": lambda: _decode(clip),
+            "resample": lambda: _resample(decoded, extractor),
+            "fbank": lambda: extractor.pad(extractor.fbank(waveform)),
+            "aggregate": _aggregation(config, extractor),
+        }
+        for run in runs.values():
+            run()
+        seconds = take_turns([*runs.values()], repeats, Stopwatch(torch.device("cpu")))
+    return {name: Spread.of(taken).times(1e3) for name, taken in zip(runs, seconds, strict=True)}
+
+
+def _decode(clip: Path) -> Tensor:
+    with open_recording(str(clip)) as recording:
+        return torch.cat([*recording.mono()])
+
+
+def _resample(waveform: Tensor, extractor: ASTFeatureExtractor) -> Tensor:
+    resampler = StreamResampler(RATE, extractor.sampling_rate)
+    return torch.cat([resampler.push(waveform), resampler.finish()])
+
+
+def _aggregation(config: ASTConfig, extractor: ASTFeatureExtractor) -> Callable[[], object]:
+    settings = TagSettings()
+    selection = Selection(config.labels, settings)
+    logits = torch.randn(1, config.num_labels, generator=torch.Generator().manual_seed(0))
+    frames = extractor.max_length
+    facts = Facts(window_seconds(extractor), frames, RATE, 2)
+
+    def aggregate() -> object:
+        scores = to_scores(logits, config.scores).numpy()[0]
+        recording = Aggregate(FILE, selection, settings, config.scores)
+        recording.add(0, frames, frames, scores)
+        return recording.result(facts)
+
+    return aggregate
