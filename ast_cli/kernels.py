@@ -20,10 +20,15 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear`, with the same parameters and the same results up to rounding."""
+    """`torch.nn.Linear`, with the same parameters and the same results up to rounding.
+
+    Of half-precision weights, float32 inputs are rounded to their format.
+    """
 
     def forward(self, rows: Tensor) -> Tensor:
         """[..., I] -> [..., O]."""
+        if self.weight.dtype != torch.float32:
+            rows = rows.to(self.weight.dtype)
         if not _convolution_is_faster(rows):
             return F.linear(rows, self.weight, self.bias)
         flat = rows.reshape(-1, rows.shape[-1])

@@ -179,6 +179,16 @@ class ASTForAudioClassification(ASTPreTrainedModel):
         output = ASTClassifierOutput(loss, logits, hidden.hidden_states, hidden.attentions)
         return output if _either(return_dict, self.config.return_dict) else output.to_tuple()
 
+    def round_blocks(self, dtype: torch.dtype) -> None:
+        """Convert the linear layers of the blocks, which are nearly all of the cost, to half precision.
+
+        What they add up to, the norms, the embeddings and the classifier stay in float32: of the error of a
+        network that is rounded as a whole, that leaves half.
+        """
+        for module in self.audio_spectrogram_transformer.layers.modules():
+            if isinstance(module, Linear):
+                module.to(dtype)
+
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         problem = self.config.problem_type
         if problem is None:

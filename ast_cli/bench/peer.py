@@ -53,7 +53,7 @@ class TransformersEngine(Engine):
             on_notice,
         )
 
-    def _run(self, windows: Tensor) -> Tensor:
+    def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), torch.inference_mode():
             windows = windows.to(self._place)
             if self._extractor.do_normalize:

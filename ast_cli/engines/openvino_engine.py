@@ -19,9 +19,8 @@ from ast_cli.engines.openvino_graph import load_graph, require_openvino
 from ast_cli.errors import EngineError, UsageError
 from ast_cli.features import ASTFeatureExtractor
 
-# What the processor must be able to do, by OpenVINO's names, and in what numbers it computes what is left.
+# What the processor must be able to do, by OpenVINO's names.
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16", "int8": "f32"}
 # Inputs of a linear layer that share one scale in int8; more are less exact, and fewer slower.
 INT8_GROUP = 64
 
@@ -61,7 +60,7 @@ class OpenVINOEngine(Engine):
                 f"this processor does not compute in {dtype}",
                 "Use --dtype float32, or --dtype int8, which is less exact",
             )
-        self._graph = load_graph(self._core, checkpoint, config, int8=dtype == "int8", notice=self.on_notice)
+        self._graph = load_graph(self._core, checkpoint, config, dtype, self.on_notice)
         self._queues: dict[int, Any] = {}
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
@@ -94,7 +93,7 @@ class OpenVINOEngine(Engine):
         if streams not in self._queues:
             self._queues.clear()  # each holds the weights
             settings = {
-                "INFERENCE_PRECISION_HINT": PRECISIONS[self.dtype],
+                "INFERENCE_PRECISION_HINT": "f32",  # what the graph says, it says of itself
                 "DYNAMIC_QUANTIZATION_GROUP_SIZE": INT8_GROUP if self.dtype == "int8" else 0,
                 "INFERENCE_NUM_THREADS": threads,
                 "NUM_STREAMS": streams,

@@ -23,6 +23,7 @@ from ast_cli.errors import EngineError
 from ast_cli.model import ASTForAudioClassification
 
 GRAPH = "graph.xml"
+HALF_PRECISION = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 INT8_LARGEST = 127
 
 
@@ -36,7 +37,7 @@ def require_openvino() -> Any:
 
 
 def load_graph(
-    core: Any, checkpoint: Checkpoint, config: ASTConfig, *, int8: bool, notice: Callable[[str], None]
+    core: Any, checkpoint: Checkpoint, config: ASTConfig, dtype: str, notice: Callable[[str], None]
 ) -> Any:
     """The graph of the checkpoint's network for one window [1, T, M], from the cache folder if it is there.
 
@@ -44,17 +45,21 @@ def load_graph(
         core: OpenVINO's.
         checkpoint: Which network.
         config: The checkpoint's.
-        int8: Whether the weights of linear layers are rounded to 8 bits.
+        dtype: `float32`; `bfloat16` or `float16` as `ASTForAudioClassification.round_blocks` does it; or
+            `int8`, to which the weights of the blocks' linear layers are rounded.
         notice: Called if the network has to be converted, or the graph cannot be kept.
     """
-    folder = graphs_folder() / _key(checkpoint, int8=int8)
+    folder = graphs_folder() / _key(checkpoint, dtype)
     if (folder / GRAPH).exists():
         with suppress(RuntimeError):  # damaged: made anew
             return core.read_model(folder / GRAPH)
         shutil.rmtree(folder, ignore_errors=True)
     notice(f"{checkpoint.files.id} is converted for OpenVINO, once")
-    graph = _convert(ASTForAudioClassification.from_pretrained(checkpoint), config)
-    if int8:
+    network = ASTForAudioClassification.from_pretrained(checkpoint)
+    if dtype in HALF_PRECISION:
+        network.round_blocks(HALF_PRECISION[dtype])
+    graph = _convert(network, config)
+    if dtype == "int8":
         _round_weights(graph)
     try:
         _keep(graph, folder)
@@ -71,12 +76,12 @@ def graphs_folder() -> Path:
     return Path(constants.HF_HOME) / "ast-tag" / "openvino"
 
 
-def _key(checkpoint: Checkpoint, *, int8: bool) -> str:
+def _key(checkpoint: Checkpoint, dtype: str) -> str:
     """What a graph depends on, as the name of a folder."""
     openvino = require_openvino()
     files = [file.resolve() for file in (checkpoint.files.weights, checkpoint.files.config) if file]
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    text = json.dumps([__version__, openvino.__version__, torch.__version__, stamps, int8])
+    text = json.dumps([__version__, openvino.__version__, torch.__version__, stamps, dtype])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -110,11 +115,11 @@ def _convert(network: ASTForAudioClassification, config: ASTConfig) -> Any:
 
 
 def _round_weights(graph: Any) -> None:
-    """Round the weights [O, I] of linear layers to 8 bits, with a scale for each output."""
+    """Round the weights [O, I] of the blocks' linear layers to 8 bits, with a scale for each output."""
     from openvino import opset13
 
     for node in graph.get_ordered_ops():
-        if node.get_type_name() != "MatMul":
+        if node.get_type_name() != "MatMul" or "classifier" in node.get_friendly_name():
             continue
         weights = node.input_value(1).get_node()
         if weights.get_type_name() != "Constant" or len(weights.get_output_shape(0)) != 2:

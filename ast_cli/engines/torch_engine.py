@@ -28,10 +28,10 @@ class TorchEngine(Engine):
     """Runs a network with torch.
 
     Args:
-        model: The network; moved to `device` and converted to `dtype`, with its choice of attention.
+        model: The network in float32, with its choice of attention; moved to `device`.
         extractor: Whose mean and standard deviation the windows are normalised with.
         device: See `devices.resolve_device`.
-        dtype: See `devices.resolve_dtype`.
+        dtype: See `devices.resolve_dtype`; half precision is that of `round_blocks`.
         on_notice: See `Engine`.
         compiled: Whether torch compiles the network when it first runs; on CUDA, into one graph of kernels.
     """
@@ -50,9 +50,11 @@ class TorchEngine(Engine):
     ) -> None:
         number_format = str(dtype).removeprefix("torch.")
         super().__init__(model.config, str(device), number_format, model.attn_implementation, on_notice)
-        self._place, self._format = device, dtype
+        self._place = device
         try:
-            self.model = model.to(device=device, dtype=dtype).eval().requires_grad_(False)
+            self.model = model.to(device=device).eval().requires_grad_(False)
+            if dtype != torch.float32:
+                self.model.round_blocks(dtype)
         except torch.OutOfMemoryError as error:
             raise EngineError(
                 f"{device} has no room for the model", "Close what else runs there, or use --device cpu"
@@ -156,7 +158,7 @@ class TorchEngine(Engine):
             if self._largest_batch is not None:  # each size of batch would be compiled anew
                 self._largest_batch = max(self._largest_batch, count)
                 windows = F.pad(windows, (0, 0, 0, 0, 0, self._largest_batch - count))
-            logits = self._network(windows.to(self._format), return_dict=True, cropped=True).logits[:count]
+            logits = self._network(windows, return_dict=True, cropped=True).logits[:count]
             return logits.float()
 
     def _release_memory(self) -> None:
@@ -165,8 +167,8 @@ class TorchEngine(Engine):
 
     @contextmanager
     def _exact(self) -> Iterator[None]:
-        """In float32, keep cuDNN's convolution from rounding to TF32, which it does by default."""
-        if self._place.type != "cuda" or self._format != torch.float32:
+        """Keep cuDNN's convolution from rounding to TF32, which it does by default."""
+        if self._place.type != "cuda":
             yield
             return
         convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]

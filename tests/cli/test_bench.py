@@ -115,9 +115,10 @@ def test_without_matplotlib_nothing_is_timed(checkpoint: Path, monkeypatch: pyte
     assert done.one_line() == "ast-tag: matplotlib is not installed. pip install 'ast-cli[plot]'"
 
 
-def test_a_narrow_terminal_breaks_between_columns(checkpoint: Path) -> None:
+def test_a_narrow_terminal_breaks_between_columns(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(checkpoint.parent)
     document = bench_network(
-        Request(str(checkpoint), device="cpu", batch_sizes=(1,), repeats=1, peer="transformers")
+        Request(f"./{checkpoint.name}", device="cpu", batch_sizes=(1,), repeats=1, peer="transformers")
     )
     screen = StringIO()
     show(Console(file=screen, width=60, force_terminal=True, color_system=None), document)

@@ -102,13 +102,18 @@ def test_weights_that_changed_are_converted_anew(tmp_path: Path) -> None:
     torch.testing.assert_close(after, by_the_network(tmp_path, windows()), rtol=0, atol=LOGITS)
 
 
-def test_eight_bit_weights_are_a_graph_of_their_own_and_a_quarter_of_the_size(
+def test_each_format_is_a_graph_of_its_own_in_which_the_blocks_weights_are_smaller(
     checkpoint: Path, graphs: Path
 ) -> None:
-    for dtype in ("float32", "int8"):
+    weights = 2 * (3 * 64 * 64 + 64 * 64 + 2 * 64 * 128)  # of two blocks
+    sizes: dict[str, int] = {}
+    for dtype in ("float32", "bfloat16", "int8"):
+        known = set(graphs.glob("*"))
         engine(checkpoint, dtype)
-    small, large = sorted(file.stat().st_size for file in graphs.glob("*/graph.bin"))
-    assert small < large / 2
+        [made] = set(graphs.glob("*")) - known
+        sizes[dtype] = (made / "graph.bin").stat().st_size
+    assert sizes["float32"] - sizes["bfloat16"] == pytest.approx(2 * weights, rel=0.05)
+    assert sizes["float32"] - sizes["int8"] == pytest.approx(3 * weights, rel=0.05)
 
 
 def test_a_damaged_graph_is_made_anew(checkpoint: Path, graphs: Path) -> None:

@@ -202,20 +202,42 @@ def test_windows_are_normalised_by_the_extractors_numbers_and_stay_as_they_are()
     assert torch.equal(batch, windows())
 
 
-def test_windows_are_normalised_before_they_are_rounded() -> None:
-    tested = engine(torch.bfloat16)
-    seen: list[Tensor] = []
-    with tested.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0])):
-        tested.logits(windows(1))
-    assert torch.equal(seen[0], EXTRACTOR.normalize(windows(1)).bfloat16())
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_only_the_linear_layers_of_the_blocks_are_of_half_precision(dtype: torch.dtype) -> None:
+    tested = engine(dtype)
+    halved = {name for name, weight in tested.model.named_parameters() if weight.dtype == dtype}
+    assert halved == {
+        f"audio_spectrogram_transformer.layers.{layer}.{linear}.{kind}"
+        for layer in (0, 1)
+        for linear in ("attention.qkv", "attention.output", "mlp.fc1", "mlp.fc2")
+        for kind in ("weight", "bias")
+    }
+    sums: list[torch.dtype] = []
+    for layer in tested.model.audio_spectrogram_transformer.layers:
+        layer.register_forward_hook(lambda _, __, outputs: sums.append(outputs[0].dtype))
+    tested.logits(windows(1))
+    assert sums == [torch.float32, torch.float32]
+
+
+@pytest.mark.parametrize("attn", ["eager", "sdpa", "heads"])
+def test_that_halves_the_error_of_a_network_that_is_rounded_as_a_whole(attn: str) -> None:
+    whole = random_model()
+    whole.attn_implementation = attn
+    with torch.inference_mode():
+        rounded = whole.bfloat16()(EXTRACTOR.normalize(windows(16)).bfloat16()).logits.float()
+    expected = engine(attn="eager").logits(windows(16))
+    error, of_the_whole = (
+        (logits - expected).square().mean().sqrt().item()
+        for logits in (engine(torch.bfloat16, attn).logits(windows(16)), rounded)
+    )
+    assert 0 < error < 0.6 * of_the_whole
 
 
 def test_the_network_is_ready_to_run_and_not_to_train(checkpoint: Path) -> None:
     model = ASTForAudioClassification.from_pretrained(checkpoint).train()
     tested = TorchEngine(model, EXTRACTOR, CPU, torch.float16)
     assert not any(module.training for module in tested.model.modules())
-    for weight in tested.model.parameters():
-        assert (weight.dtype, weight.requires_grad) == (torch.float16, False)
+    assert not any(weight.requires_grad for weight in tested.model.parameters())
     logits = tested.logits(windows())
     assert (logits.dtype, logits.device, logits.shape) == (torch.float32, CPU, (3, 527))
     assert logits.isfinite().all()
