@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ast_cli import __version__
 from ast_cli.errors import AstCliError
-from ast_cli.locate import cached_models
+from ast_cli.locate import cached_models, converted_folder
 from ast_cli.published import PUBLISHED_MODELS
 
 REINSTALL = "Install the matching pair: pip install 'torch>=2.11,<2.12' 'torchaudio>=2.11,<2.12'"
@@ -46,6 +46,9 @@ def examine() -> Iterator[Finding]:
     yield _try("device", _device, "Use --device cpu, or check the driver (`nvidia-smi`)")
     yield _try("soundfile", _soundfile, "pip install --force-reinstall soundfile")
     yield _try("PyAV", _av, "For m4a, mp4, webm and wma: pip install 'ast-cli[av]'", needed=False)
+    yield _try(
+        "OpenVINO", _openvino, "Only for `--engine openvino`: pip install 'ast-cli[openvino]'", needed=False
+    )
     yield _try(
         "pyarrow", _pyarrow, "Only for `--format parquet`: pip install 'ast-cli[parquet]'", needed=False
     )
@@ -115,6 +118,14 @@ def _av() -> str:
     return f"{av.__version__}: {', '.join(codecs)} and {len(av.codecs_available) - len(codecs)} more codecs"
 
 
+def _openvino() -> str:
+    import openvino
+
+    can = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    formats = [name for name in can if name in ("FP32", "BF16", "FP16", "INT8")]
+    return f"{openvino.__version__.partition('-')[0]}: {', '.join(formats)}"
+
+
 def _pyarrow() -> str:
     import pyarrow
 
@@ -135,6 +146,10 @@ def _cache() -> Finding:
     cached = len(list(cached_models()))
     free = shutil.disk_usage(there).free
     holds = f"{cached} of {len(PUBLISHED_MODELS)} published models"
+    graphs = [file.stat().st_size for file in converted_folder().glob("*/graph.bin")]
+    if graphs:
+        size = sum(graphs) // 1_000_000
+        holds += f"; {len(graphs)} converted for OpenVINO, {size:,} MB, in {converted_folder()}"
     found = f"{folder}, {free // 1_000_000:,} MB free, {holds}; Hub at {constants.ENDPOINT}"
     if not os.access(there, os.W_OK):
         return Finding(

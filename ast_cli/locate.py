@@ -120,6 +120,13 @@ def pull_checkpoint(source: str, revision: str | None = None) -> CheckpointFiles
     return files
 
 
+def converted_folder() -> Path:
+    """Where networks that were converted for OpenVINO are kept: beside the Hub's cache."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HOME) / "ast-tag" / "openvino"
+
+
 def cached_models() -> Iterator[PublishedModel]:
     """The published checkpoints whose default branch is in the cache, complete."""
     for model in PUBLISHED_MODELS:

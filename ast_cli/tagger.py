@@ -322,14 +322,21 @@ class Tagger:
         as_waveforms = self._as_waveforms(settings)
 
         def windows(one: str | Outcome) -> Iterator[Piece]:
-            return file_windows(one, self.extractor, settings, self._cropped_length, waveforms=as_waveforms)
+            torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
+            yield from file_windows(
+                one, self.extractor, settings, self._cropped_length, waveforms=as_waveforms
+            )
 
         def aggregate(one: str | Outcome) -> Aggregate:
             return Aggregate(one if isinstance(one, str) else one.file, selection, settings, self.scores)
 
+        threads = torch.get_num_threads()
         recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
-        with closing(recordings):
-            yield from batches.outcomes(next_ and (aggregate(next_[0]), next_[1]) for next_ in recordings)
+        try:
+            with closing(recordings):
+                yield from batches.outcomes(next_ and (aggregate(next_[0]), next_[1]) for next_ in recordings)
+        finally:
+            torch.set_num_threads(threads)  # which threads that are started later begin with
 
     def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches:
         ahead = min(engine.ahead for engine in self.engines)

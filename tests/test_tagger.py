@@ -21,6 +21,7 @@ import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
 from ast_cli.audio.decode import open_recording
 from ast_cli.errors import CheckpointError, ConfigError, InputError, UsageError
+from ast_cli.features import Window, WindowStream
 from ast_cli.results import Tag
 from ast_cli.selection import Selection
 from ast_cli.settings import TagSettings
@@ -243,6 +244,31 @@ def test_windows_of_different_recordings_share_full_batches(
     list(tagger.tag_many(mixed, batch_size=4))
     total = sum(len(spans(soundfile.info(path).frames)) for path in mixed)
     assert sizes == [4] * (total // 4) + ([total % 4] if total % 4 else [])
+
+
+def test_decoding_threads_compute_alone_and_nobody_elses_threads_change(
+    tagger: Tagger, mixed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    push = WindowStream.push
+
+    def watched(stream: WindowStream, samples: torch.Tensor) -> list[Window]:
+        seen.append(torch.get_num_threads())
+        return push(stream, samples)
+
+    monkeypatch.setattr(WindowStream, "push", watched)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        list(tagger.tag_many(mixed))
+        later: list[int] = []
+        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+        thread.start()
+        thread.join()
+        assert (torch.get_num_threads(), later) == (3, [3])
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
 
 
 def test_a_list_that_comes_slowly_has_its_results_at_once(

@@ -20,6 +20,7 @@ from ast_cli import __version__
 from ast_cli.checkpoint import Checkpoint
 from ast_cli.config import ASTConfig
 from ast_cli.errors import EngineError
+from ast_cli.locate import converted_folder
 from ast_cli.model import ASTForAudioClassification
 
 GRAPH = "graph.xml"
@@ -49,7 +50,7 @@ def load_graph(
             `int8`, to which the weights of the blocks' linear layers are rounded.
         notice: Called if the network has to be converted, or the graph cannot be kept.
     """
-    folder = graphs_folder() / _key(checkpoint, dtype)
+    folder = converted_folder() / _key(checkpoint, dtype)
     if (folder / GRAPH).exists():
         with suppress(RuntimeError):  # damaged: made anew
             return core.read_model(folder / GRAPH)
@@ -67,13 +68,6 @@ def load_graph(
         notice(f"the converted network cannot be kept in {folder.parent}: {error}")
         return graph
     return core.read_model(folder / GRAPH)  # whose weights are mapped from the file, not held
-
-
-def graphs_folder() -> Path:
-    """Where converted networks are kept: beside the Hub's cache."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HOME) / "ast-tag" / "openvino"
 
 
 def _key(checkpoint: Checkpoint, dtype: str) -> str:

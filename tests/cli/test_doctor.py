@@ -12,7 +12,10 @@ from ast_cli.errors import ExitCode
 from tests.cli.runner import Done, ast_tag, in_a_process
 
 MARKS = {"✓": "works", "✗": "broken", "–": "missing"}
-ALL = ["ast-tag", "torch", "torchaudio", "device", "soundfile", "PyAV", "pyarrow", "transformers", "cache"]
+ALL = [
+    *("ast-tag", "torch", "torchaudio", "device", "soundfile"),
+    *("PyAV", "OpenVINO", "pyarrow", "transformers", "cache"),
+]
 
 
 def findings(done: Done) -> dict[str, str]:
@@ -44,6 +47,7 @@ def test_a_torchaudio_that_does_not_fit_torch_is_found_with_its_remedy(tmp_path:
     ("module", "what", "remedy"),
     [
         ("av", "PyAV", "pip install 'ast-cli[av]'"),
+        ("openvino", "OpenVINO", "pip install 'ast-cli[openvino]'"),
         ("pyarrow", "pyarrow", "pip install 'ast-cli[parquet]'"),
         ("transformers", "transformers", "pip install 'ast-cli[verify]'"),
     ],
