@@ -595,3 +595,22 @@ def test_two_networks_from_one_checkpoint_share_nothing(folder: Path) -> None:
     with torch.no_grad():
         first.classifier.dense.bias.zero_()
     assert second.classifier.dense.bias.abs().max() > 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path: Path, value: float) -> None:
+    folder = save_random_checkpoint(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["classifier.dense.bias"][7] = value
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"not finite: classifier\.dense\.bias"):
+        ASTForAudioClassification.from_pretrained(folder)
+
+
+def test_weights_whose_sum_is_too_large_are_sound_each(tmp_path: Path) -> None:
+    folder = save_random_checkpoint(tmp_path)
+    tensors = load_file(folder / "model.safetensors")
+    tensors["classifier.dense.bias"][:] = 3e38
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model = ASTForAudioClassification.from_pretrained(folder)
+    assert torch.equal(model.classifier.dense.bias, tensors["classifier.dense.bias"])

@@ -589,6 +589,12 @@ def test_a_sample_that_is_not_finite_is_an_error_that_says_where(
     assert np.array_equal(mono(path, 1), samples[:, 0])  # the other channel is sound
 
 
+def test_samples_whose_sum_is_too_large_are_sound_each(tmp_path: Path) -> None:
+    samples = np.full((100, 2), 3e38, np.float32)
+    path = write(tmp_path / "x.wav", samples, subtype="FLOAT")
+    np.testing.assert_allclose(mono(path), samples[:, 0], rtol=1e-6)
+
+
 def test_infinities_that_cancel_out_are_an_error(tmp_path: Path) -> None:
     samples = noise()
     samples[100] = np.inf, -np.inf
