@@ -16,9 +16,10 @@ from ast_cli import FileFailure, FileResult, Tagger
 from ast_cli.bench.network import bench_network
 from ast_cli.bench.request import Request
 from ast_cli.engines.devices import resolve_device
+from ast_cli.engines.knee import SIZES
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import EngineError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features import ASTFeatureExtractor, Window
 from tests.checkpoints import random_config, random_model, save_random_checkpoint
 
 pytestmark = [
@@ -147,14 +148,71 @@ def little_memory() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("little_memory")
-def test_too_little_memory_is_an_error_with_a_remedy() -> None:
-    extractor = ASTFeatureExtractor(max_length=128)
-    engine = TorchEngine(random_model(), extractor, resolve_device(CUDA), torch.float32)
+def test_too_large_a_batch_is_run_in_smaller_ones() -> None:
+    extractor, notices = ASTFeatureExtractor(max_length=128), []
+    engine = TorchEngine(random_model(), extractor, resolve_device(CUDA), torch.float32, notices.append)
     total = torch.cuda.get_device_properties(0).total_memory
     count = total // 1000 // (128 * 128 * 4) + 1  # their input alone is more
-    with pytest.raises(EngineError, match=f"too little memory for {count} windows at once") as caught:
-        engine.logits(torch.zeros(1, 128, 128).expand(count, -1, -1))
-    assert "--batch-size" in caught.value.remedy
+    batch = windows("nano", 3).repeat(-(-count // 3), 1, 1)[:count]
+    expected = engine.logits(batch[:3])
+    torch.testing.assert_close(engine.logits(batch)[-3:], expected[torch.arange(count - 3, count) % 3])
+    assert notices[0].startswith(f"cuda has too little memory for {count} windows at once: going on with")
+
+
+def test_a_batch_size_for_long_runs_is_found() -> None:
+    engine = TorchEngine(
+        random_model(), ASTFeatureExtractor(max_length=128), resolve_device(CUDA), torch.float16
+    )
+    assert engine.batch_size == 8
+    assert engine.find_batch_size() in SIZES
+
+
+@pytest.mark.slow
+def test_a_compiled_network_gives_the_same_scores_in_batches_of_any_size() -> None:
+    extractor = ASTFeatureExtractor(max_length=128)
+    device = resolve_device(CUDA)
+    plain = TorchEngine(random_model(), extractor, device, torch.float16)
+    compiled = TorchEngine(random_model(), extractor, device, torch.float16, compiled=True)
+    batch = windows("nano", 9)
+    for count in (4, 9, 1, 9, 5):
+        found, expected = compiled.logits(batch[:count]), plain.logits(batch[:count])
+        assert deviation(found.sigmoid(), expected.sigmoid()) <= SCORES[torch.float16]
+
+
+# What is on its way
+
+
+def test_batches_on_their_way_keep_their_own_logits() -> None:
+    """Several are started before the first is waited for: neither copies nor results may be overwritten."""
+    engine = TorchEngine(
+        random_model(), ASTFeatureExtractor(max_length=128), resolve_device(CUDA), torch.float32
+    )
+    assert engine.takes_waveforms
+    assert engine.ahead > 0
+    batch = windows("nano", 60)
+    pieces = [
+        [Window(0, 128, 128, window) for window in batch[start : start + 6]] for start in range(0, 60, 6)
+    ]
+    for _ in range(20):
+        pending = [engine.start(piece) for piece in pieces]
+        found = torch.cat([wait() for wait in pending])
+        assert deviation(found, engine.logits(batch)) <= LOGITS
+
+
+def test_frames_extracted_on_the_device_are_those_of_the_host() -> None:
+    extractor = ASTFeatureExtractor(max_length=128)
+    engine = TorchEngine(random_model(), extractor, resolve_device(CUDA), torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    lengths = [128, 50, 1]
+    waveforms = [0.1 * torch.randn(extractor.num_samples(length), generator=generator) for length in lengths]
+    given = [
+        Window(0, length, length, extractor.pad_waveform(waveform))
+        for length, waveform in zip(lengths, waveforms, strict=True)
+    ]
+    expected = engine.logits(
+        torch.stack([extractor.pad(extractor.fbank(waveform)) for waveform in waveforms])
+    )
+    assert deviation(engine.start(given)(), expected) <= LOGITS
 
 
 # Features
@@ -206,7 +264,8 @@ def test_tagging_on_cuda_equals_tagging_on_the_cpu(
 ) -> None:
     options = {"batch_size": batch_size, "workers": workers, "top_k": 0}
     expected = list(Tagger.from_pretrained(checkpoint, device="cpu").tag_many(paths, **options))
-    found = list(Tagger.from_pretrained(checkpoint, device=CUDA).tag_many(paths, **options))
+    tagger = Tagger.from_pretrained(checkpoint, device=CUDA, dtype="float32")
+    found = list(tagger.tag_many(paths, **options))
     assert [outcome.file for outcome in found] == paths
     for one, other in zip(found, expected, strict=True):
         if isinstance(other, FileFailure):
@@ -228,10 +287,20 @@ def test_tagging_in_half_precision_stays_close_to_the_cpu(
     assert f"{dtype} on cuda" in tagger.description
 
 
+def test_auto_is_half_precision_and_moves_no_score_by_more_than_it_may(
+    checkpoint: Path, paths: list[str]
+) -> None:
+    tagger = Tagger.from_pretrained(checkpoint, device=CUDA)
+    assert "float16 on cuda" in tagger.description
+    expected = Tagger.from_pretrained(checkpoint, device="cpu").tag(paths[0], top_k=0)
+    found = tagger.tag(paths[0], top_k=0)
+    np.testing.assert_allclose(all_scores(found), all_scores(expected), rtol=0, atol=SCORES[torch.float16])
+
+
 def test_an_ensemble_on_cuda_equals_one_on_the_cpu(checkpoint: Path, paths: list[str]) -> None:
     pair = [checkpoint, checkpoint]
     expected = Tagger.from_pretrained(pair, device="cpu").tag(paths[0], top_k=0)
-    found = Tagger.from_pretrained(pair, device=CUDA).tag(paths[0], top_k=0)
+    found = Tagger.from_pretrained(pair, device=CUDA, dtype="float32").tag(paths[0], top_k=0)
     np.testing.assert_allclose(all_scores(found), all_scores(expected), rtol=0, atol=LOGITS)
 
 
