@@ -50,6 +50,15 @@ class DefaultCommandGroup(TyperGroup):
             args.insert(0, DEFAULT_COMMAND)
         return list(super().parse_args(ctx, args))
 
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command; its help shows no type beside a flag, which takes no value."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            for option in [*command.params, command.get_help_option(ctx)]:
+                if getattr(option, "is_flag", False) and option is not None and option.metavar is None:
+                    option.metavar = ""
+        return command
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command inside the error boundary."""
         with error_boundary():

@@ -77,9 +77,10 @@ CompileOption = Annotated[
 AttnOption = Annotated[
     Attention,
     typer.Option(
+        metavar="NAME",
         rich_help_panel=RUN,
-        help="Attention: auto is heads (one head at a time) on the CPU, else sdpa, which lets torch choose; "
-        "flash, efficient, cudnn and math force one of its ways.",
+        help="Attention: auto, heads, sdpa, eager; flash, efficient, cudnn or math. auto is heads, one at a "
+        "time, on the CPU, else sdpa, for which torch chooses among the last four.",
     ),
 ]
 
