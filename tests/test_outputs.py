@@ -22,7 +22,7 @@ from ast_cli.errors import OutputError, UsageError
 from ast_cli.outputs import choose_format, make_writer
 from ast_cli.outputs.rows import PlainWriter
 from ast_cli.outputs.sink import open_sink
-from ast_cli.outputs.table import BAR_WIDTH, TableWriter, bar, clock
+from ast_cli.outputs.table import BAR_WIDTH, TableWriter, bar, clock, sparkline
 from ast_cli.outputs.text import FORMULA_STARTS, inert, inert_path, one_line
 from ast_cli.results import (
     FileFailure,
@@ -255,6 +255,39 @@ def test_a_bar_is_as_long_as_its_score(score: float, drawn: str) -> None:
 @given(st.floats(-1e30, 1e30))
 def test_a_bar_always_takes_the_same_room(score: float) -> None:
     assert len(bar(score)) == BAR_WIDTH
+
+
+@pytest.mark.parametrize(
+    ("scores", "drawn"),
+    [
+        ([0.0, 0.125, 0.5, 1.0], " ▁▄█"),
+        ([-3.0, 7.0], " █"),  # logits
+        ([0.0] * 39 + [1.0], " " * 19 + "█"),  # two to a column
+        ([1.0, *[0.0] * 59], "█" + " " * 19),
+    ],
+)
+def test_a_course_over_time_is_a_line(scores: list[float], drawn: str) -> None:
+    assert sparkline(scores) == drawn
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=100))
+def test_no_course_is_wider_than_a_bar_and_none_hides_its_peak(scores: list[float]) -> None:
+    line = sparkline(scores)
+    assert len(line) == min(len(scores), BAR_WIDTH)
+    assert max(line) == sparkline([max(scores)])
+
+
+def test_the_labels_of_a_timeline_are_drawn_with_their_course() -> None:
+    windows = tuple(
+        WindowResult(float(second), second + 1.0, (Tag(1, 0, "", "Speech", score),) if score else ())
+        for second, score in enumerate((0.0, 1.0, 0.5, 0.0))
+    )
+    tags = (Tag(1, 0, "", "Speech", 0.375),)
+    stream = Terminal()
+    with TableWriter(stream, not_told) as writer:
+        writer.write(FileResult("a.wav", 4.0, 4.0, 8_000, 1, tags, windows))
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+    assert plain[:3] == ["a.wav  4.0 s", f"   0.375  {' █▄ ':<20}  Speech", "  0.0 s – 1.0 s"]
 
 
 @pytest.mark.parametrize(

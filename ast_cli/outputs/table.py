@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TextIO
 
 from rich.console import Console
@@ -13,6 +14,8 @@ from ast_cli.outputs.writer import Writer
 from ast_cli.results import Event, FileResult, RunInfo, Tag, display_name
 
 BAR_WIDTH = 20
+LEVELS = " ▁▂▃▄▅▆▇█"
+FEWEST_POINTS = 3  # windows of which a course can be seen
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -36,6 +39,8 @@ class TableWriter(Writer):
             return
         if not result.windows:
             self._tags(result.tags)
+        elif len(result.windows) >= FEWEST_POINTS:
+            self._courses(result)
         for window in result.windows:
             self._print(Text(f"  {clock(window.start)} – {clock(window.end)}", "cyan"))
             self._tags(window.tags)
@@ -60,6 +65,19 @@ class TableWriter(Writer):
             line.append(f"  {one_line(tag.label)}", "not dim")
             self._print(line)
 
+    def _courses(self, result: FileResult) -> None:
+        """The recording's labels, each with its course over the windows."""
+        scores: dict[int, list[float]] = {tag.index: [] for tag in result.tags}
+        for window in result.windows:
+            found = {tag.index: tag.score for tag in window.tags}
+            for index, course in scores.items():
+                course.append(found.get(index, 0.0))  # it is not among the window's labels
+        for tag in result.tags:
+            line = Text(f"  {tag.score:6.3f}  ", "dim")
+            line.append(sparkline(scores[tag.index]).ljust(BAR_WIDTH), "green not dim")
+            line.append(f"  {one_line(tag.label)}", "not dim")
+            self._print(line)
+
     def _print(self, line: Text) -> None:
         self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True, soft_wrap=False)
 
@@ -69,6 +87,14 @@ def bar(score: float) -> str:
     eighths = round(min(max(score, 0.0), 1.0) * BAR_WIDTH * 8)
     full, rest = divmod(eighths, 8)
     return ("█" * full + (EIGHTHS[rest] if rest else "")).ljust(BAR_WIDTH)
+
+
+def sparkline(scores: Sequence[float]) -> str:
+    """A column for each score, in eighths of a line; at most `BAR_WIDTH`, each the highest of its scores."""
+    columns = min(len(scores), BAR_WIDTH)
+    bounds = [len(scores) * column // columns for column in range(columns + 1)]
+    highest = [max(scores[start:end]) for start, end in pairwise(bounds)]
+    return "".join(LEVELS[round(min(max(score, 0.0), 1.0) * (len(LEVELS) - 1))] for score in highest)
 
 
 def clock(seconds: float) -> str:
