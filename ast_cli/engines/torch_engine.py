@@ -162,6 +162,8 @@ class TorchEngine(Engine):
             return logits.float()
 
     def _release_memory(self) -> None:
+        if self._largest_batch is not None:
+            self._largest_batch = 0  # or the smaller batches would be filled up to the size that had no room
         if self._place.type == "cuda":
             torch.cuda.empty_cache()
 

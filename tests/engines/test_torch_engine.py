@@ -152,6 +152,25 @@ def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_o
     assert sizes == [5, 5]
 
 
+def test_a_compiled_network_too_runs_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def compile_(model: ASTForAudioClassification, **_: object) -> Callable[..., object]:
+        def run(windows: Tensor, **arguments: object) -> object:
+            sizes.append(len(windows))
+            if len(windows) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            return model(windows, **arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    expected = engine().logits(windows(7))
+    tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, lambda _: None, compiled=True)
+    torch.testing.assert_close(tested.logits(windows(7)), expected, rtol=0, atol=TOLERANCE)
+    assert sizes == [7, 3, 3, 3]
+
+
 @pytest.mark.slow
 def test_torch_compiles_the_network() -> None:
     tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, compiled=True)
