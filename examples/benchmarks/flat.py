@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -56,7 +57,7 @@ def main() -> None:
         "seconds": {str(count): round(seconds[count], 3) for count in counts},
         "ms_a_clip_more": {
             f"{few} to {many}": round(1e3 * (seconds[many] - seconds[few]) / (many - few), 2)
-            for few, many in zip(counts, counts[1:], strict=False)
+            for few, many in pairwise(counts)
         },
     }
     args.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
