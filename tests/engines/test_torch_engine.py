@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import EngineError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.model import ASTForAudioClassification
 from tests.checkpoints import random_model
 
@@ -122,6 +123,29 @@ def test_too_little_memory_for_one_window_is_an_error_with_a_remedy(monkeypatch:
     with pytest.raises(EngineError, match="cpu has too little memory for one window at once") as caught:
         tested.logits(windows(3))
     assert "--batch-size" in caught.value.remedy
+
+
+def test_nothing_of_the_batch_that_had_no_room_on_cuda_is_held_while_smaller_ones_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, lambda _: None)
+    tried: list[tuple[int, object]] = []
+
+    def forward(windows: Tensor, lengths: Tensor | None = None) -> Tensor:
+        tried.append((len(windows), sys.exc_info()[0]))  # what is handled holds the frames it came through
+        if len(windows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return torch.zeros(len(windows), 527)
+
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False: empty(*shape))
+    monkeypatch.setattr(tested, "_place", torch.device("cuda"))
+    monkeypatch.setattr(tested, "_streams", None)
+    monkeypatch.setattr(tested, "_copy", lambda staged: staged)
+    monkeypatch.setattr(tested, "_forward", forward)
+    logits = tested.start([Window(0, 128, 128, window) for window in windows(4)])()
+    assert logits.shape == (4, 527)
+    assert tried == [(4, None), (4, None), (2, None), (2, None)]
 
 
 def test_without_a_listener_a_notice_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
