@@ -123,10 +123,11 @@ class TorchEngine(Engine):
         with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
             self._forward(windows)
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            begin.record()
+            stream = torch.cuda.current_stream(self._place)  # whose device need not be the current one
+            begin.record(stream)
             for _ in range(TIMED_BATCHES):
                 self._forward(windows)
-            end.record()
+            end.record(stream)
             end.synchronize()
         return float(begin.elapsed_time(end)) / TIMED_BATCHES
 

@@ -148,6 +148,27 @@ def test_nothing_of_the_batch_that_had_no_room_on_cuda_is_held_while_smaller_one
     assert tried == [(4, None), (4, None), (2, None), (2, None)]
 
 
+def test_batches_are_timed_on_the_stream_of_the_engines_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = engine()
+    recorded: list[object] = []
+
+    class Event:
+        def __init__(self, **_: object) -> None: ...
+
+        def record(self, stream: object = "of the current device") -> None:
+            recorded.append(stream)
+
+        def synchronize(self) -> None: ...
+
+        def elapsed_time(self, _: object) -> float:
+            return 6.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"of {device}")
+    assert tested._seconds(2) == 3.0
+    assert recorded == ["of cpu", "of cpu"]
+
+
 def test_without_a_listener_a_notice_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     tested = engine()
     monkeypatch.setattr(tested, "_streams", None)
