@@ -222,14 +222,25 @@ def test_torch_compiles_the_network() -> None:
     torch.testing.assert_close(tested.logits(windows(5)), engine().logits(windows(5)), rtol=0, atol=TOLERANCE)
 
 
-def test_a_compiler_that_is_missing_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("torchs", "ours"),
+    [
+        ("InvalidCxxCompiler: No working C++ compiler found in ('g++',)", r"no C\+\+ compiler"),
+        ("Failed to find C compiler. Please specify via CC environment variable", "no C compiler"),
+        ("Cannot find a working triton installation. Either the package", "no Triton"),
+        ("Found GTX which is too old to be supported by the triton GPU compiler", "this GPU is too old"),
+    ],
+)
+def test_a_compiler_that_is_missing_is_an_error_with_a_remedy(
+    torchs: str, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tested = engine()
 
     def no_compiler(*_: object, **__: object) -> None:
-        raise RuntimeError("InductorError: InvalidCxxCompiler: No working C++ compiler found in ('g++',)")
+        raise RuntimeError(f"InductorError: {torchs}")
 
     monkeypatch.setattr(tested, "_forward", no_compiler)
-    with pytest.raises(EngineError, match=r"no C\+\+ compiler.*--compile"):
+    with pytest.raises(EngineError, match=f"{ours}.*--compile"):
         tested.logits(windows())
 
 
