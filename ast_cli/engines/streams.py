@@ -18,6 +18,7 @@ from torch import Tensor
 # Names and numbers of mallopt(3).
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 KEPT_BYTES = 1 << 30
+OLD_KEPT_BYTES = 1 << 25  # the most that the C library takes for M_MMAP_THRESHOLD before glibc 2.35
 PAD_BYTES = 1 << 26
 
 
@@ -59,5 +60,7 @@ def keep_memory() -> None:
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
             library.mallopt(M_TOP_PAD, PAD_BYTES)
-            for parameter in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-                library.mallopt(parameter, KEPT_BYTES)
+            library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+            # A refusal would leave it at 128 kB: as soon as one of these is set, it does not adapt any more.
+            if not library.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES):
+                library.mallopt(M_MMAP_THRESHOLD, OLD_KEPT_BYTES)
