@@ -125,6 +125,43 @@ def test_a_damaged_graph_is_made_anew(checkpoint: Path, graphs: Path) -> None:
     assert len(notices) == 1
 
 
+def test_a_graph_is_for_whoever_may_read_the_cache(checkpoint: Path, graphs: Path, tmp_path: Path) -> None:
+    engine(checkpoint)
+    [folder] = graphs.iterdir()
+    (tmp_path / "usual").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_cache_that_lets_nobody_in_costs_only_the_keeping(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    opened, notices = Checkpoint.open(checkpoint), list[str]()
+    _ = opened.files.weights, opened.files.config
+    monkeypatch.setattr(openvino_graph.Path, "mkdir", refuse)
+    monkeypatch.setattr(openvino_graph.Path, "exists", refuse)
+    tested, _ = open_engine(opened, Way("openvino"), notices.append)
+    assert "Permission denied" in notices[1]
+    monkeypatch.undo()
+    torch.testing.assert_close(
+        tested.logits(windows()), by_the_network(checkpoint, windows()), rtol=0, atol=LOGITS
+    )
+
+
+def test_a_damaged_graph_that_cannot_be_removed_costs_only_the_keeping(
+    checkpoint: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = engine(checkpoint).logits(windows())
+    [kept] = graphs.glob("*/graph.xml")
+    kept.write_text("<net")
+    monkeypatch.setattr(openvino_graph.shutil, "rmtree", lambda *_, **__: None)
+    notices: list[str] = []
+    assert torch.equal(engine(checkpoint, notices=notices).logits(windows()), expected)
+    assert "cannot be kept" in notices[1]
+
+
 def test_a_cache_that_cannot_be_written_costs_only_the_keeping(checkpoint: Path, graphs: Path) -> None:
     graphs.parent.parent.write_text("no folder")
     notices: list[str] = []
