@@ -6,6 +6,7 @@ Windows run side by side, each on one thread; one alone runs on all threads.
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ class OpenVINOEngine(Engine):
             )
         self._graph = load_graph(self._core, checkpoint, config, dtype, self.on_notice)
         self._queues: dict[int, Any] = {}
+        self._one_at_a_time = Lock()  # a queue tells its results to one listener
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         frames = self.config.max_length
@@ -77,11 +79,12 @@ class OpenVINOEngine(Engine):
         def store(request: Any, number: int) -> None:
             logits[number] = request.get_output_tensor(0).data[0]
 
-        queue = self._queue_for(len(windows))
-        queue.set_callback(store)
-        for number, window in enumerate(windows.numpy()):
-            queue.start_async({0: window[None]}, number)
-        queue.wait_all()
+        with self._one_at_a_time:
+            queue = self._queue_for(len(windows))
+            queue.set_callback(store)
+            for number, window in enumerate(windows.numpy()):
+                queue.start_async({0: window[None]}, number)
+            queue.wait_all()
         return torch.from_numpy(logits)
 
     def _queue_for(self, windows: int) -> Any:

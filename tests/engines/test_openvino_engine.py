@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,16 @@ def test_batches_of_any_size_after_each_other(checkpoint: Path) -> None:
     tested, expected = engine(checkpoint), by_the_network(checkpoint, windows(5))
     for count in (1, 5, 1, 3):
         torch.testing.assert_close(tested.logits(windows(5)[:count]), expected[:count], rtol=0, atol=LOGITS)
+
+
+def test_several_threads_may_use_one_engine(checkpoint: Path) -> None:
+    tested = engine(checkpoint)
+    batches = [windows(3, seed) for seed in range(4)]
+    expected = [tested.logits(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            for found, right in zip(pool.map(tested.logits, batches), expected, strict=True):
+                torch.testing.assert_close(found, right, rtol=0, atol=LOGITS)
 
 
 def test_the_extractors_numbers_are_used(tmp_path: Path) -> None:
