@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,6 +26,7 @@ openvino = pytest.importorskip("openvino")
 
 FORMATS = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 LOGITS = 1e-4
+CANNOT = r"OpenVINO cannot run the network here: no such operation\. Use --engine torch"
 # Twice what was seen: 8 or 11 bits, or 8-bit whole numbers, through two layers.
 SCORES = {"bfloat16": 0.02, "float16": 0.002, "int8": 0.06}
 
@@ -230,6 +232,27 @@ def test_a_format_that_the_processor_lacks_is_an_error_with_a_remedy(
     monkeypatch.setitem(CAPABILITIES, "bfloat16", "NONE")
     with pytest.raises(EngineError, match=r"does not compute in bfloat16\. Use --dtype float32"):
         engine(checkpoint, "bfloat16")
+
+
+def no_such_operation(*_: object) -> None:
+    raise RuntimeError("Exception from src/inference/src/cpp/core.cpp:109:\n\nno such operation\n")
+
+
+def test_a_network_that_openvino_cannot_convert_is_an_error_with_a_remedy(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_graph, "_convert", no_such_operation)
+    with pytest.raises(EngineError, match=CANNOT):
+        engine(checkpoint)
+
+
+def test_a_network_that_openvino_cannot_compile_is_an_error_with_a_remedy(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = engine(checkpoint)
+    monkeypatch.setattr(tested, "_core", SimpleNamespace(compile_model=no_such_operation))
+    with pytest.raises(EngineError, match=CANNOT):
+        tested.logits(windows())
 
 
 def test_without_openvino_it_is_an_error_with_a_remedy(
