@@ -43,6 +43,7 @@ class OpenVINOEngine(Engine):
     """
 
     name = "openvino"
+    crops = False
 
     def __init__(
         self,

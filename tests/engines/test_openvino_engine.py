@@ -268,6 +268,12 @@ def test_windows_that_are_cropped_are_refused(checkpoint: Path) -> None:
         engine(checkpoint).logits(windows()[:, :64])
 
 
+def test_cropping_is_refused_before_anything_is_heard(checkpoint: Path) -> None:
+    tagger = Tagger.from_pretrained(checkpoint, engine="openvino", on_notice=lambda _: None)
+    with pytest.raises(UsageError, match=r"openvino runs whole windows only\. Use --short pad"):
+        tagger.tag_many(["no such file"], short="crop")
+
+
 def test_its_extractor_is_the_checkpoints(checkpoint: Path) -> None:
     _, extractor = open_engine(Checkpoint.open(checkpoint), Way("openvino"), lambda _: None)
     assert extractor == EXTRACTOR
