@@ -68,6 +68,38 @@ def test_the_callers_threads_stay_as_they_are_and_so_do_those_of_threads_to_come
     assert later == [threads]
 
 
+def test_threads_that_are_started_meanwhile_do_not_lower_the_number_for_good() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(8)
+    streams, used = Streams(), list[int]()
+
+    def run(window: Tensor) -> Tensor:
+        used.append(torch.get_num_threads())
+        return window
+
+    def another() -> None:
+        torch.get_num_threads()  # a thread takes its number when it first asks
+        started.set()
+        ended.wait(20)
+        streams.map(run, WINDOWS[:2])
+
+    def start_another(window: Tensor) -> Tensor:
+        if window[0, 0] == 0:
+            thread.start()
+        started.wait(20)
+        return window
+
+    started, ended, thread = threading.Event(), threading.Event(), threading.Thread(target=another)
+    try:
+        streams.map(start_another, WINDOWS[:3])
+        ended.set()
+        thread.join()
+        streams.map(run, WINDOWS[:2])
+    finally:
+        torch.set_num_threads(before)
+    assert used == [4, 4, 4, 4]
+
+
 @pytest.mark.usefixtures("threads")
 def test_an_error_is_the_callers() -> None:
     def run(window: Tensor) -> Tensor:
