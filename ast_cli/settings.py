@@ -15,7 +15,7 @@ from ast_cli.errors import UsageError
 Attention = Literal["auto", "sdpa", "eager", "heads", "flash", "efficient", "cudnn", "math"]
 EngineName = Literal["torch", "openvino"]
 Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8"]
-TrainDtype = Literal["auto", "float32", "bfloat16", "float16"]
+TorchDtype = Literal["auto", "float32", "bfloat16", "float16"]
 Scores = Literal["auto", "sigmoid", "softmax", "logits"]
 Aggregation = Literal["mean", "max"]
 Short = Literal["pad", "repeat", "crop"]

@@ -121,7 +121,7 @@ class Tagger:
             source: Hub id, folder or weights file; or a list of them.
             revision: Hub branch, tag or commit; the default branch if None.
             device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-            dtype: `auto`, `float32`, `bfloat16` or `float16`.
+            dtype: `auto`, `float32`, `bfloat16` or `float16`; for `openvino` also `int8`.
             attn_implementation: `auto` is the fastest on the device; `sdpa`, `eager`, `heads`, or one SDPA
                 backend: `flash`, `efficient`, `cudnn`, `math`.
             engine: `torch`, or `openvino` (the extra of this name), which is for the CPU.
@@ -306,7 +306,13 @@ class Tagger:
 
     def _plan(self, options: TagOptions) -> tuple[TagSettings, Selection]:
         settings = TagSettings(**options)
-        window_and_hop(self.extractor, settings)  # refused now rather than at the first recording
+        # Refused now rather than at the first recording, or at the first short one.
+        window_and_hop(self.extractor, settings)
+        if settings.short == "crop" and not all(engine.crops for engine in self.engines):
+            raise UsageError(
+                f"{self.engines[0].name} runs whole windows only",
+                "Use --short pad or repeat, or --engine torch",
+            )
         return settings, Selection(self.labels, settings)
 
     def _read_and_score(

@@ -196,6 +196,9 @@ def _measure(
         if contender.try_batch(_batch(sample, sizes[0])):  # weights are read only when they are needed
             contender.own_mb = memory.own(before, memory.mark())
     for size in sizes:
+        if request.compile and size != sizes[0]:
+            # Beyond some shapes of one function, torch runs it uncompiled; those of earlier sizes are over.
+            torch.compiler.reset()
         windows = _batch(sample, size)
         able = []
         for contender in contenders:

@@ -9,6 +9,7 @@ Shapes: B windows, N tokens, D width, I inputs, O outputs of a product.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,7 +18,9 @@ from torch import Tensor, nn
 
 from ast_cli.bench.timing import Stopwatch
 from ast_cli.config import ASTConfig
+from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.streams import Streams
+from ast_cli.errors import TooLittleMemoryError
 from ast_cli.kernels import Linear
 
 TRIES = 4  # of each product; the first of them warms up
@@ -68,21 +71,25 @@ def fastest_product(
     device: torch.device,
     dtype: torch.dtype,
     stopwatch: Stopwatch | None = None,
-) -> Product:
-    """The product of the network that runs at most operations a second, each as large as in some batch."""
+) -> Product | None:
+    """The product of the network that runs at most operations a second, each as large as in some batch.
+
+    None where there is room for none of them.
+    """
     stopwatch = stopwatch or Stopwatch(device)
     times = 1 if device.type == "cpu" else IN_A_ROW
     best: Product | None = None
     for batch_size in batch_sizes:
         for inputs, outputs in _shapes(config):
-            rows = torch.randn(batch_size, num_tokens(config), inputs).to(device, dtype)
-            operations = 2 * rows.numel() * outputs
-            for way, run in _ways(rows, inputs, outputs):
-                seconds = min(stopwatch.seconds(run, times) for _ in range(TRIES))
-                flops = operations / seconds
-                if best is None or flops > best.flops:
-                    best = Product(batch_size * num_tokens(config), inputs, outputs, way, flops)
-    assert best is not None
+            # A network may run in smaller batches where a whole one has no room, a product may not.
+            with suppress(TooLittleMemoryError), what_cannot_run(device, "", str(dtype), batch_size):
+                rows = torch.randn(batch_size, num_tokens(config), inputs).to(device, dtype)
+                operations = 2 * rows.numel() * outputs
+                for way, run in _ways(rows, inputs, outputs):
+                    seconds = min(stopwatch.seconds(run, times) for _ in range(TRIES))
+                    flops = operations / seconds
+                    if best is None or flops > best.flops:
+                        best = Product(batch_size * num_tokens(config), inputs, outputs, way, flops)
     return best
 
 

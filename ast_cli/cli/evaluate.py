@@ -138,7 +138,7 @@ def evaluate(
     offline: options.OfflineOption = False,
     batch_size: options.BatchSizeOption = None,
     device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
+    dtype: options.TorchDtypeOption = "auto",
     attn: options.AttnOption = "auto",
     workers: options.WorkersOption = None,
     quiet: options.QuietOption = False,

@@ -15,7 +15,7 @@ from ast_cli.cli import options
 from ast_cli.cli.training_screen import TrainingScreen
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import TrainDtype
+from ast_cli.settings import TorchDtype
 from ast_cli.training.extra import require_extra
 from ast_cli.training.settings import AugmentationSettings, Optimizer, Schedule, Size, TrainSettings
 
@@ -206,7 +206,7 @@ def finetune(
     ] = False,
     device: options.DeviceOption = "auto",
     dtype: Annotated[
-        TrainDtype,
+        TorchDtype,
         typer.Option(
             rich_help_panel=options.RUN,
             help="Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",

@@ -100,7 +100,7 @@ def listen(
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
     device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
+    dtype: options.TorchDtypeOption = "auto",
     attn: options.AttnOption = "auto",
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,

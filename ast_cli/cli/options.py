@@ -11,7 +11,7 @@ import typer
 
 from ast_cli.errors import UsageError
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import Attention, Dtype, EngineName
+from ast_cli.settings import Attention, Dtype, EngineName, TorchDtype
 
 
 def batch_size_of(text: str) -> int | None:
@@ -60,6 +60,10 @@ DtypeOption = Annotated[
         rich_help_panel=RUN,
         help="Number format of the network; auto is float32, on CUDA float16. int8 is for openvino.",
     ),
+]
+TorchDtypeOption = Annotated[
+    TorchDtype,
+    typer.Option(rich_help_panel=RUN, help="Number format of the network; auto is float32, on CUDA float16."),
 ]
 EngineOption = Annotated[
     EngineName,

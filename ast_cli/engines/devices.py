@@ -15,8 +15,14 @@ from ast_cli.settings import Attention, require_choice
 CPU = torch.device("cpu")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 NO_MEMORY = "DefaultCPUAllocator"  # how torch names the cause on the CPU
+# What torch says where it cannot compile, and what that means.
+NO_COMPILER = {
+    "No working C++ compiler found": "torch finds no C++ compiler, which it compiles networks with",
+    "Failed to find C compiler": "torch finds no C compiler, which it compiles networks with",
+    "Cannot find a working triton installation": "torch finds no Triton, which it compiles networks with",
+    "too old to be supported by the triton": "this GPU is too old for torch to compile networks for it",
+}
 # How torch says on CUDA and on the CPU that no backend that may be used can do this attention.
-NO_COMPILER = "No working C++ compiler found"
 NO_KERNEL = ("No available kernel", "No viable backend")
 
 
@@ -100,10 +106,9 @@ def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -
             raise EngineError(
                 f"{device} has no {attn} attention for {dtype}", "Use --attn sdpa, which picks one"
             ) from error
-        if NO_COMPILER in str(error):
-            raise EngineError(
-                "torch finds no C++ compiler, which it compiles networks with", "Leave out --compile"
-            ) from error
+        for words, cause in NO_COMPILER.items():
+            if words in str(error):
+                raise EngineError(cause, "Leave out --compile") from error
         raise
 
 

@@ -28,12 +28,14 @@ class Engine(ABC):
         dtype: Its number format.
         attn: Its way of attention.
         takes_waveforms: Whether it extracts the frames of waveforms itself, and faster than a thread does.
+        crops: Whether it runs windows that are shorter than the network's.
         ahead: Batches that may be on their way before the first one's logits are wanted.
         on_notice: Called with what a user should know about how it runs.
     """
 
     name: str
     takes_waveforms: bool = False
+    crops: bool = True
     ahead: int = 0
 
     def __init__(

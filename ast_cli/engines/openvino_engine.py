@@ -5,7 +5,9 @@ Windows run side by side, each on one thread; one alone runs on all threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -36,10 +38,12 @@ class OpenVINOEngine(Engine):
         on_notice: See `Engine`.
 
     Raises:
-        EngineError: OpenVINO is not installed, or the processor does not have the number format.
+        EngineError: OpenVINO is not installed, cannot convert the network, or the processor does not have
+            the number format.
     """
 
     name = "openvino"
+    crops = False
 
     def __init__(
         self,
@@ -60,8 +64,10 @@ class OpenVINOEngine(Engine):
                 f"this processor does not compute in {dtype}",
                 "Use --dtype float32, or --dtype int8, which is less exact",
             )
-        self._graph = load_graph(self._core, checkpoint, config, dtype, self.on_notice)
+        with _what_cannot_run():
+            self._graph = load_graph(self._core, checkpoint, config, dtype, self.on_notice)
         self._queues: dict[int, Any] = {}
+        self._one_at_a_time = Lock()  # a queue tells its results to one listener
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         frames = self.config.max_length
@@ -77,11 +83,12 @@ class OpenVINOEngine(Engine):
         def store(request: Any, number: int) -> None:
             logits[number] = request.get_output_tensor(0).data[0]
 
-        queue = self._queue_for(len(windows))
-        queue.set_callback(store)
-        for number, window in enumerate(windows.numpy()):
-            queue.start_async({0: window[None]}, number)
-        queue.wait_all()
+        with self._one_at_a_time, _what_cannot_run():
+            queue = self._queue_for(len(windows))
+            queue.set_callback(store)
+            for number, window in enumerate(windows.numpy()):
+                queue.start_async({0: window[None]}, number)
+            queue.wait_all()
         return torch.from_numpy(logits)
 
     def _queue_for(self, windows: int) -> Any:
@@ -101,3 +108,13 @@ class OpenVINOEngine(Engine):
             compiled = self._core.compile_model(self._graph, "CPU", settings)
             self._queues[streams] = openvino.AsyncInferQueue(compiled, streams)
         return self._queues[streams]
+
+
+@contextmanager
+def _what_cannot_run() -> Iterator[None]:
+    """Say in a line what OpenVINO says in many; raises EngineError."""
+    try:
+        yield
+    except RuntimeError as error:
+        *_, cause = str(error).strip().splitlines() or [type(error).__name__]
+        raise EngineError(f"OpenVINO cannot run the network here: {cause}", "Use --engine torch") from error

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -51,10 +51,13 @@ def load_graph(
         notice: Called if the network has to be converted, or the graph cannot be kept.
     """
     folder = converted_folder() / _key(checkpoint, dtype)
-    if (folder / GRAPH).exists():
-        with suppress(RuntimeError):  # damaged: made anew
+    try:
+        if (folder / GRAPH).exists():
             return core.read_model(folder / GRAPH)
+    except RuntimeError:  # damaged: made anew
         shutil.rmtree(folder, ignore_errors=True)
+    except OSError:  # somebody else's, who lets nobody in
+        pass
     notice(f"{checkpoint.files.id} is converted for OpenVINO, once")
     network = ASTForAudioClassification.from_pretrained(checkpoint)
     if dtype in HALF_PRECISION:
@@ -64,10 +67,10 @@ def load_graph(
         _round_weights(graph)
     try:
         _keep(graph, folder)
+        return core.read_model(folder / GRAPH)  # whose weights are mapped from the file, not held
     except (OSError, RuntimeError) as error:
         notice(f"the converted network cannot be kept in {folder.parent}: {error}")
         return graph
-    return core.read_model(folder / GRAPH)  # whose weights are mapped from the file, not held
 
 
 def _key(checkpoint: Checkpoint, dtype: str) -> str:
@@ -131,8 +134,8 @@ def _keep(graph: Any, folder: Path) -> None:
     """Write the graph as a whole or not at all, whoever else does the same now."""
     import openvino
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
+    part = folder.with_name(f"part-{uuid4().hex}")
+    part.mkdir(parents=True)  # not by `tempfile`, whose folders are for their owner alone
     try:
         openvino.save_model(graph, part / GRAPH, compress_to_fp16=False)
         with suppress(FileExistsError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import Tensor
@@ -78,20 +78,23 @@ class TorchEngine(Engine):
         """See `Engine.start`: on CUDA, copying and computing go on while the next batch is made."""
         if self._place.type != "cuda":
             return super().start(windows)
-        count, most = len(windows), self._most_at_once
-        if most is not None and count > most:
-            return super().start(windows)
+        if self._most_at_once is None or len(windows) <= self._most_at_once:
+            with suppress(TooLittleMemoryError):
+                return self._start_all(windows)
+        # In smaller batches; out here, nothing holds what the failed one had allocated any more.
+        return super().start(windows)
+
+    def _start_all(self, windows: Sequence[Window]) -> Pending:
+        """Start one batch on CUDA; raises TooLittleMemoryError."""
+        count = len(windows)
         # Pinned memory is copied without the CPU; torch keeps it until that is done.
         contents = [window.content for window in windows]
         staged = torch.stack(contents, out=torch.empty(count, *contents[0].shape, pin_memory=True))
         lengths = lengths_of(windows)
-        try:
-            with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
-                logits = self._forward(self._copy(staged), lengths)
-                back = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
-                done = torch.cuda.current_stream(self._place).record_event()
-        except TooLittleMemoryError:
-            return super().start(windows)  # in smaller batches
+        with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
+            logits = self._forward(self._copy(staged), lengths)
+            back = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
+            done = torch.cuda.current_stream(self._place).record_event()
 
         def wait() -> Tensor:
             done.synchronize()
@@ -120,10 +123,11 @@ class TorchEngine(Engine):
         with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
             self._forward(windows)
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            begin.record()
+            stream = torch.cuda.current_stream(self._place)  # whose device need not be the current one
+            begin.record(stream)
             for _ in range(TIMED_BATCHES):
                 self._forward(windows)
-            end.record()
+            end.record(stream)
             end.synchronize()
         return float(begin.elapsed_time(end)) / TIMED_BATCHES
 
@@ -162,6 +166,8 @@ class TorchEngine(Engine):
             return logits.float()
 
     def _release_memory(self) -> None:
+        if self._largest_batch is not None:
+            self._largest_batch = 0  # or the smaller batches would be filled up to the size that had no room
         if self._place.type == "cuda":
             torch.cuda.empty_cache()
 

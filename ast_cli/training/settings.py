@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias, get_args
 
 from ast_cli.errors import UsageError
-from ast_cli.settings import TrainDtype, require_choice
+from ast_cli.settings import TorchDtype, require_choice
 
 Optimizer: TypeAlias = Literal["auto", "adamw", "muon"]
 Size: TypeAlias = Literal["tiny", "small", "base"]
@@ -66,7 +66,7 @@ class TrainSettings:
     column_weight: float = 0.0
     keep: Literal["best", "last"] = "best"
     patience: int = 0
-    dtype: TrainDtype = "auto"
+    dtype: TorchDtype = "auto"
     seed: int = 0
     save_minutes: float = 10.0
 
@@ -84,7 +84,7 @@ class TrainSettings:
             self._require(name, value is None or 0 < value < math.inf, "above 0")
         require_choice("optimizer", self.optimizer, get_args(Optimizer))
         require_choice("schedule", self.schedule, get_args(Schedule))
-        require_choice("dtype", self.dtype, get_args(TrainDtype))
+        require_choice("dtype", self.dtype, get_args(TorchDtype))
         if self.optimizer == "muon" and self.dtype == "float16":
             # float16's gradients are scaled, and accelerate scales them back for one optimiser only.
             raise UsageError("muon does not train in float16", "Use --dtype bfloat16 or float32")

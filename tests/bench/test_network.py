@@ -64,6 +64,25 @@ def test_what_cannot_run_is_told_and_the_others_go_on(checkpoint: Path) -> None:
     assert told == ["cudnn: cpu has no cudnn attention for float32. Use --attn sdpa, which picks one"]
 
 
+def test_compiled_networks_are_compiled_for_every_size_of_batch(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: set[int] = set()
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+        # The network's parameters are inputs too; of three dimensions are the windows and [1, N, D].
+        compiled.update(one.shape[0] for one in inputs if isinstance(one, Tensor) and one.ndim == 3)
+        return graph.forward
+
+    compile_ = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda network, **_: compile_(network, backend=backend, dynamic=False)
+    )
+    sizes = (1, 2, 3, 4, 5, 6)  # of two attentions: more than torch keeps of one function
+    bench_network(Request(str(checkpoint), device="cpu", batch_sizes=sizes, repeats=1, compile=True))
+    assert compiled == set(sizes)
+
+
 def test_if_nothing_can_run_that_is_an_error(checkpoint: Path) -> None:
     with pytest.raises(EngineError, match="cudnn: cpu has no cudnn attention"):
         bench_network(quick(checkpoint, attn=("cudnn",)))

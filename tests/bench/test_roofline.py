@@ -44,6 +44,7 @@ def test_the_published_model_costs_what_is_known_of_it() -> None:
 def test_the_fastest_product_is_one_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
     config = random_config()
     best = fastest_product(config, [1, 2], CPU, torch.float32)
+    assert best is not None
     assert best.rows in (num_tokens(config), 2 * num_tokens(config))
     assert (best.inputs, best.outputs) in [(64, 64), (64, 192), (64, 128), (128, 64)]
     assert best.flops > 0
@@ -53,6 +54,7 @@ def test_the_rate_is_operations_over_seconds(monkeypatch: pytest.MonkeyPatch) ->
     config = random_config()
     monkeypatch.setattr(Stopwatch, "seconds", lambda *_: 0.5)
     best = fastest_product(config, [1], CPU, torch.float32)
+    assert best is not None
     # All take equally long, so that the largest is the fastest: 64 inputs and 3 × 64 outputs.
     assert (best.inputs, best.outputs) == (64, 192)
     assert best.flops == 2 * num_tokens(config) * 64 * 192 / 0.5
@@ -70,3 +72,17 @@ def test_all_ways_are_tried_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     # Four products, four tries each; a window alone cannot run beside another.
     assert tried.count(1) == 4 * 4 * 2
     assert tried.count(2) == 4 * 4 * 4
+
+
+def test_a_product_for_which_there_is_no_room_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def seconds(self: Stopwatch, run: Any, times: int = 1) -> float:
+        if run().shape[0] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return 0.5
+
+    monkeypatch.setattr(Stopwatch, "seconds", seconds)
+    config = random_config()
+    best = fastest_product(config, [1, 2], CPU, torch.float32)
+    assert best is not None
+    assert best.rows == num_tokens(config)
+    assert fastest_product(config, [2], CPU, torch.float32) is None

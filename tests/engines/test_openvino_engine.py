@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +26,7 @@ openvino = pytest.importorskip("openvino")
 
 FORMATS = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 LOGITS = 1e-4
+CANNOT = r"OpenVINO cannot run the network here: no such operation\. Use --engine torch"
 # Twice what was seen: 8 or 11 bits, or 8-bit whole numbers, through two layers.
 SCORES = {"bfloat16": 0.02, "float16": 0.002, "int8": 0.06}
 
@@ -68,6 +71,16 @@ def test_batches_of_any_size_after_each_other(checkpoint: Path) -> None:
     tested, expected = engine(checkpoint), by_the_network(checkpoint, windows(5))
     for count in (1, 5, 1, 3):
         torch.testing.assert_close(tested.logits(windows(5)[:count]), expected[:count], rtol=0, atol=LOGITS)
+
+
+def test_several_threads_may_use_one_engine(checkpoint: Path) -> None:
+    tested = engine(checkpoint)
+    batches = [windows(3, seed) for seed in range(4)]
+    expected = [tested.logits(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(10):
+            for found, right in zip(pool.map(tested.logits, batches), expected, strict=True):
+                torch.testing.assert_close(found, right, rtol=0, atol=LOGITS)
 
 
 def test_the_extractors_numbers_are_used(tmp_path: Path) -> None:
@@ -123,6 +136,43 @@ def test_a_damaged_graph_is_made_anew(checkpoint: Path, graphs: Path) -> None:
     notices: list[str] = []
     assert torch.equal(engine(checkpoint, notices=notices).logits(windows()), expected)
     assert len(notices) == 1
+
+
+def test_a_graph_is_for_whoever_may_read_the_cache(checkpoint: Path, graphs: Path, tmp_path: Path) -> None:
+    engine(checkpoint)
+    [folder] = graphs.iterdir()
+    (tmp_path / "usual").mkdir()
+    assert folder.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def test_a_cache_that_lets_nobody_in_costs_only_the_keeping(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, **_: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    opened, notices = Checkpoint.open(checkpoint), list[str]()
+    _ = opened.files.weights, opened.files.config
+    monkeypatch.setattr(openvino_graph.Path, "mkdir", refuse)
+    monkeypatch.setattr(openvino_graph.Path, "exists", refuse)
+    tested, _ = open_engine(opened, Way("openvino"), notices.append)
+    assert "Permission denied" in notices[1]
+    monkeypatch.undo()
+    torch.testing.assert_close(
+        tested.logits(windows()), by_the_network(checkpoint, windows()), rtol=0, atol=LOGITS
+    )
+
+
+def test_a_damaged_graph_that_cannot_be_removed_costs_only_the_keeping(
+    checkpoint: Path, graphs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = engine(checkpoint).logits(windows())
+    [kept] = graphs.glob("*/graph.xml")
+    kept.write_text("<net")
+    monkeypatch.setattr(openvino_graph.shutil, "rmtree", lambda *_, **__: None)
+    notices: list[str] = []
+    assert torch.equal(engine(checkpoint, notices=notices).logits(windows()), expected)
+    assert "cannot be kept" in notices[1]
 
 
 def test_a_cache_that_cannot_be_written_costs_only_the_keeping(checkpoint: Path, graphs: Path) -> None:
@@ -184,6 +234,27 @@ def test_a_format_that_the_processor_lacks_is_an_error_with_a_remedy(
         engine(checkpoint, "bfloat16")
 
 
+def no_such_operation(*_: object) -> None:
+    raise RuntimeError("Exception from src/inference/src/cpp/core.cpp:109:\n\nno such operation\n")
+
+
+def test_a_network_that_openvino_cannot_convert_is_an_error_with_a_remedy(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_graph, "_convert", no_such_operation)
+    with pytest.raises(EngineError, match=CANNOT):
+        engine(checkpoint)
+
+
+def test_a_network_that_openvino_cannot_compile_is_an_error_with_a_remedy(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tested = engine(checkpoint)
+    monkeypatch.setattr(tested, "_core", SimpleNamespace(compile_model=no_such_operation))
+    with pytest.raises(EngineError, match=CANNOT):
+        tested.logits(windows())
+
+
 def test_without_openvino_it_is_an_error_with_a_remedy(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +266,12 @@ def test_without_openvino_it_is_an_error_with_a_remedy(
 def test_windows_that_are_cropped_are_refused(checkpoint: Path) -> None:
     with pytest.raises(UsageError, match=r"whole windows of 128 frames, not of 64\. Use --short pad"):
         engine(checkpoint).logits(windows()[:, :64])
+
+
+def test_cropping_is_refused_before_anything_is_heard(checkpoint: Path) -> None:
+    tagger = Tagger.from_pretrained(checkpoint, engine="openvino", on_notice=lambda _: None)
+    with pytest.raises(UsageError, match=r"openvino runs whole windows only\. Use --short pad"):
+        tagger.tag_many(["no such file"], short="crop")
 
 
 def test_its_extractor_is_the_checkpoints(checkpoint: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import threading
 from collections.abc import Iterator
 
@@ -9,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ast_cli.engines.streams import Streams
+from ast_cli.engines.streams import M_MMAP_THRESHOLD, Streams, keep_memory
 
 WINDOWS = torch.arange(12.0).reshape(6, 2)
 
@@ -66,6 +68,38 @@ def test_the_callers_threads_stay_as_they_are_and_so_do_those_of_threads_to_come
     assert later == [threads]
 
 
+def test_threads_that_are_started_meanwhile_do_not_lower_the_number_for_good() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(8)
+    streams, used = Streams(), list[int]()
+
+    def run(window: Tensor) -> Tensor:
+        used.append(torch.get_num_threads())
+        return window
+
+    def another() -> None:
+        torch.get_num_threads()  # a thread takes its number when it first asks
+        started.set()
+        ended.wait(20)
+        streams.map(run, WINDOWS[:2])
+
+    def start_another(window: Tensor) -> Tensor:
+        if window[0, 0] == 0:
+            thread.start()
+        started.wait(20)
+        return window
+
+    started, ended, thread = threading.Event(), threading.Event(), threading.Thread(target=another)
+    try:
+        streams.map(start_another, WINDOWS[:3])
+        ended.set()
+        thread.join()
+        streams.map(run, WINDOWS[:2])
+    finally:
+        torch.set_num_threads(before)
+    assert used == [4, 4, 4, 4]
+
+
 @pytest.mark.usefixtures("threads")
 def test_an_error_is_the_callers() -> None:
     def run(window: Tensor) -> Tensor:
@@ -75,3 +109,20 @@ def test_an_error_is_the_callers() -> None:
     with pytest.raises(RuntimeError, match="window 0"):
         streams.map(run, WINDOWS)
     assert torch.equal(streams.map(lambda window: window, WINDOWS), WINDOWS)
+
+
+@pytest.mark.parametrize(("most", "taken"), [(1 << 30, 1 << 30), (1 << 25, 1 << 25)], ids=["new", "old"])
+def test_freed_memory_is_kept_by_every_glibc(most: int, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_to: dict[int, int] = {}
+
+    class Library:
+        def mallopt(self, parameter: int, value: int) -> int:
+            if parameter == M_MMAP_THRESHOLD and value > most:
+                return 0
+            set_to[parameter] = value
+            return 1
+
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.28"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
+    keep_memory.__wrapped__()
+    assert set_to[M_MMAP_THRESHOLD] == taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import EngineError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.model import ASTForAudioClassification
 from tests.checkpoints import random_model
 
@@ -124,6 +125,50 @@ def test_too_little_memory_for_one_window_is_an_error_with_a_remedy(monkeypatch:
     assert "--batch-size" in caught.value.remedy
 
 
+def test_nothing_of_the_batch_that_had_no_room_on_cuda_is_held_while_smaller_ones_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, lambda _: None)
+    tried: list[tuple[int, object]] = []
+
+    def forward(windows: Tensor, lengths: Tensor | None = None) -> Tensor:
+        tried.append((len(windows), sys.exc_info()[0]))  # what is handled holds the frames it came through
+        if len(windows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return torch.zeros(len(windows), 527)
+
+    empty = torch.empty
+    monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False: empty(*shape))
+    monkeypatch.setattr(tested, "_place", torch.device("cuda"))
+    monkeypatch.setattr(tested, "_streams", None)
+    monkeypatch.setattr(tested, "_copy", lambda staged: staged)
+    monkeypatch.setattr(tested, "_forward", forward)
+    logits = tested.start([Window(0, 128, 128, window) for window in windows(4)])()
+    assert logits.shape == (4, 527)
+    assert tried == [(4, None), (4, None), (2, None), (2, None)]
+
+
+def test_batches_are_timed_on_the_stream_of_the_engines_own_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested = engine()
+    recorded: list[object] = []
+
+    class Event:
+        def __init__(self, **_: object) -> None: ...
+
+        def record(self, stream: object = "of the current device") -> None:
+            recorded.append(stream)
+
+        def synchronize(self) -> None: ...
+
+        def elapsed_time(self, _: object) -> float:
+            return 6.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"of {device}")
+    assert tested._seconds(2) == 3.0
+    assert recorded == ["of cpu", "of cpu"]
+
+
 def test_without_a_listener_a_notice_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     tested = engine()
     monkeypatch.setattr(tested, "_streams", None)
@@ -152,20 +197,50 @@ def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_o
     assert sizes == [5, 5]
 
 
+def test_a_compiled_network_too_runs_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def compile_(model: ASTForAudioClassification, **_: object) -> Callable[..., object]:
+        def run(windows: Tensor, **arguments: object) -> object:
+            sizes.append(len(windows))
+            if len(windows) > 3:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            return model(windows, **arguments)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    expected = engine().logits(windows(7))
+    tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, lambda _: None, compiled=True)
+    torch.testing.assert_close(tested.logits(windows(7)), expected, rtol=0, atol=TOLERANCE)
+    assert sizes == [7, 3, 3, 3]
+
+
 @pytest.mark.slow
 def test_torch_compiles_the_network() -> None:
     tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, compiled=True)
     torch.testing.assert_close(tested.logits(windows(5)), engine().logits(windows(5)), rtol=0, atol=TOLERANCE)
 
 
-def test_a_compiler_that_is_missing_is_an_error_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("torchs", "ours"),
+    [
+        ("InvalidCxxCompiler: No working C++ compiler found in ('g++',)", r"no C\+\+ compiler"),
+        ("Failed to find C compiler. Please specify via CC environment variable", "no C compiler"),
+        ("Cannot find a working triton installation. Either the package", "no Triton"),
+        ("Found GTX which is too old to be supported by the triton GPU compiler", "this GPU is too old"),
+    ],
+)
+def test_a_compiler_that_is_missing_is_an_error_with_a_remedy(
+    torchs: str, ours: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tested = engine()
 
     def no_compiler(*_: object, **__: object) -> None:
-        raise RuntimeError("InductorError: InvalidCxxCompiler: No working C++ compiler found in ('g++',)")
+        raise RuntimeError(f"InductorError: {torchs}")
 
     monkeypatch.setattr(tested, "_forward", no_compiler)
-    with pytest.raises(EngineError, match=r"no C\+\+ compiler.*--compile"):
+    with pytest.raises(EngineError, match=f"{ours}.*--compile"):
         tested.logits(windows())
 
 
