@@ -18,6 +18,9 @@ from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, Outcome, display_name
 
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
+ROOM_FOR_LONG_BAR = 110
+LONG_BAR, SHORT_BAR = 40, 10
+FAST = 100  # times realtime, of which nobody wants a decimal
 
 
 def stderr() -> Console:
@@ -86,7 +89,8 @@ class TagScreen:
         if self._quiet or not self._console.is_terminal:
             yield
             return
-        bar = (TextColumn("[progress.description]{task.description}"), BarColumn())
+        length = LONG_BAR if self._console.width >= ROOM_FOR_LONG_BAR else SHORT_BAR
+        bar = (TextColumn("[progress.description]{task.description}"), BarColumn(length))
         self._progress = Progress(
             *(bar if self._console.width >= ROOM_FOR_BAR else ()),
             MofNCompleteColumn(),
@@ -205,7 +209,8 @@ class TagScreen:
         elapsed = time.perf_counter() - self._started
         if not self._seconds:
             return ""
-        return f"{before}{clock(self._seconds)} of audio, {self._seconds / elapsed:.1f} × realtime"
+        speed = self._seconds / elapsed
+        return f"{before}{clock(self._seconds)} of audio, {speed:.{0 if speed >= FAST else 1}f} × realtime"
 
     def _say(self, message: str, style: str = "") -> None:
         # Broken by the terminal where it must be, so that a line that is copied is one line.

@@ -694,13 +694,18 @@ def test_on_a_terminal_the_labels_are_drawn(here: Path, known: str) -> None:
     assert any(line.startswith("ast-tag: missing.wav: not-found") for line in lines)
 
 
-@pytest.mark.parametrize("width", [60, 80])
-def test_the_numbers_of_the_progress_line_are_never_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("width", [60, 80, 110])
+@pytest.mark.parametrize("since", [0.001, 10.0])
+def test_the_numbers_of_the_progress_line_are_never_cut(
+    width: int, since: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it is 60,000 times realtime or 6."""
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width)
     monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: console)
     screen = TagScreen(quiet=False, verbose=False)
     with screen.progress(lambda: range(200_000)):
+        screen._started = time.perf_counter() - since
         screen.heard(60.0)
     shown = file.getvalue()
     assert "1:00.0 of audio" in shown
