@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 MOST_WORKERS = 16
-WINDOWS_AHEAD = 8  # per recording: 4 MB
+WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
 IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
 
 
@@ -281,7 +281,7 @@ class Tagger:
             plan,
             workers or default_workers(),
             self._batches(batch_size, on_heard),
-            max(WINDOWS_AHEAD, batch_size or 0),
+            max(self._windows_ahead, batch_size or 0),
         )
 
     def each_window(
@@ -343,6 +343,11 @@ class Tagger:
                 yield from batches.outcomes(next_ and (aggregate(next_[0]), next_[1]) for next_ in recordings)
         finally:
             torch.set_num_threads(threads)  # which threads that are started later begin with
+
+    @property
+    def _windows_ahead(self) -> int:
+        """Per recording: where batches are on their way, one long recording must fill several."""
+        return WINDOWS_AHEAD if any(engine.ahead == 0 for engine in self.engines) else MOST_WINDOWS_AHEAD
 
     def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches:
         ahead = min(engine.ahead for engine in self.engines)

@@ -185,7 +185,7 @@ BatchSizeOption = Annotated[
         parser=batch_size_of,
         rich_help_panel=RUN,
         show_default="auto",
-        help="Windows per forward pass; auto is 8, or what a long run on CUDA does best with.",
+        help="Windows per forward pass; auto is 8 or one a core, or what a long run on CUDA does best with.",
     ),
 ]
 WorkersOption = Annotated[

@@ -91,6 +91,7 @@ class TorchEngine(Engine):
         contents = [window.content for window in windows]
         staged = torch.stack(contents, out=torch.empty(count, *contents[0].shape, pin_memory=True))
         lengths = lengths_of(windows)
+        lengths = None if lengths is None else lengths.pin_memory()
         with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
             logits = self._forward(self._copy(staged), lengths)
             back = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
