@@ -24,6 +24,7 @@ from ast_cli.locate import converted_folder
 from ast_cli.model import ASTForAudioClassification
 
 GRAPH = "graph.xml"
+OF = "of.txt"  # which weights, in which format
 HALF_PRECISION = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 INT8_LARGEST = 127
 
@@ -66,7 +67,7 @@ def load_graph(
     if dtype == "int8":
         _round_weights(graph)
     try:
-        _keep(graph, folder)
+        _keep(graph, folder, f"{checkpoint.files.weights.resolve()}\n{dtype}\n")
         return core.read_model(folder / GRAPH)  # whose weights are mapped from the file, not held
     except (OSError, RuntimeError) as error:
         notice(f"the converted network cannot be kept in {folder.parent}: {error}")
@@ -130,14 +131,21 @@ def _round_weights(graph: Any) -> None:
         node.input(1).replace_source_output(restored.output(0))
 
 
-def _keep(graph: Any, folder: Path) -> None:
-    """Write the graph as a whole or not at all, whoever else does the same now."""
+def _keep(graph: Any, folder: Path, of: str) -> None:
+    """Write the graph as a whole or not at all, whoever else does the same now.
+
+    Those of the same weights as they were before, or of another version of us, are removed.
+    """
     import openvino
 
     part = folder.with_name(f"part-{uuid4().hex}")
     part.mkdir(parents=True)  # not by `tempfile`, whose folders are for their owner alone
     try:
         openvino.save_model(graph, part / GRAPH, compress_to_fp16=False)
+        (part / OF).write_text(of, encoding="utf-8", errors="surrogateescape")
+        for other in folder.parent.glob(f"*/{OF}"):
+            if other.parent not in (part, folder) and _same(other, of):
+                shutil.rmtree(other.parent, ignore_errors=True)
         with suppress(FileExistsError):
             part.rename(folder)
     except OSError:
@@ -145,3 +153,10 @@ def _keep(graph: Any, folder: Path) -> None:
             raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _same(file: Path, of: str) -> bool:
+    try:
+        return file.read_text(encoding="utf-8", errors="surrogateescape") == of
+    except OSError:
+        return False

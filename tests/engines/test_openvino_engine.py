@@ -98,7 +98,7 @@ def test_a_network_is_converted_once(checkpoint: Path, graphs: Path, monkeypatch
     first = engine(checkpoint, notices=notices).logits(windows())
     assert notices == [f"{checkpoint} is converted for OpenVINO, once"]
     assert [sorted(file.name for file in folder.iterdir()) for folder in graphs.iterdir()] == [
-        ["graph.bin", "graph.xml"]
+        ["graph.bin", "graph.xml", "of.txt"]
     ]
     # From now on the network itself is not even read.
     monkeypatch.setattr(openvino_graph, "ASTForAudioClassification", None)
@@ -106,12 +106,18 @@ def test_a_network_is_converted_once(checkpoint: Path, graphs: Path, monkeypatch
     assert len(notices) == 1
 
 
-def test_weights_that_changed_are_converted_anew(tmp_path: Path) -> None:
+def test_weights_that_changed_are_converted_anew_and_what_they_were_is_removed(
+    tmp_path: Path, graphs: Path
+) -> None:
+    other = save_random_checkpoint(tmp_path / "other")
+    engine(other)
+    engine(tmp_path / "other", "int8")
     save_random_checkpoint(tmp_path, seed=0)
     before = engine(tmp_path).logits(windows())
     save_random_checkpoint(tmp_path, random_config(), seed=1)
     after = engine(tmp_path).logits(windows())
     assert not torch.allclose(before, after, atol=0.1)
+    assert len(list(graphs.iterdir())) == 3  # one of these weights, two of the others
     torch.testing.assert_close(after, by_the_network(tmp_path, windows()), rtol=0, atol=LOGITS)
 
 
