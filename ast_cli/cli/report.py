@@ -143,7 +143,10 @@ def report(
             Report(folder, settings, lambda file: find_recording(file, base, audio)) as page,
             open_sink(out, overwrite=overwrite) as stream,
         ):
-            write_report(stored_outcomes(stored, labels), page, stream, lambda: stored.run)
+            outcomes = stored_outcomes(
+                stored, labels, lambda missing: screen.warn(options.lacking(missing, what[0]))
+            )
+            write_report(outcomes, page, stream, lambda: stored.run)
         for warning in stored.warnings:
             screen.warn(warning)
     else:
@@ -180,8 +183,8 @@ def report(
                 timeline=True,
                 keep_scores=True,
             )
-            with _showing(screen, what, tagged) as outcomes:
-                write_report(outcomes, page, stream, lambda: tagger.run_info(hop=hop, top_k=top_k))
+            with _showing(screen, what, tagged) as heard:
+                write_report(heard, page, stream, lambda: tagger.run_info(hop=hop, top_k=top_k))
     if page.odd:
         count = "1 recording" if page.odd == 1 else f"{page.odd:,} recordings"
         screen.warn(f"{count} cannot be played or drawn as tagged: the page says which and why")

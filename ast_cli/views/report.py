@@ -63,31 +63,39 @@ def require_packages(*, spectrograms: bool) -> None:
         raise EngineError(f"{' and '.join(missing)} not installed", "pip install 'ast-cli[report]'")
 
 
-def stored_outcomes(stored: StoredRun, settings: LabelSettings) -> Iterator[Outcome]:
+def stored_outcomes(
+    stored: StoredRun, settings: LabelSettings, on_missing: Callable[[int], None]
+) -> Iterator[Outcome]:
     """The outcomes of a stored run, with windows and events as far as it kept what they are made of.
 
     Args:
         stored: The run.
-        settings: Which labels and events are shown where all scores were kept; others stay as they are.
+        settings: Which labels are shown. Events stay those that the run found, if it found any, unless a
+            threshold or classes are asked for.
+        on_missing: Told how many recordings may lack what is asked for, since it was not kept.
 
     Raises:
         ResultsError: They are damaged, or there are none.
         UsageError: There is no such class.
     """
-    if stored.has_scores:
-        replayed = Replay(stored, labels_of(stored), settings, timeline=True).outcomes()
-        for before, after in zip(stored.outcomes(), replayed, strict=True):
-            if isinstance(before, FileResult) and isinstance(after, FileResult):
-                yield replace(after, window_scores=before.window_scores)
-            else:
-                yield after
-        return
-    kept = (one for one in stored.outcomes() if isinstance(one, FileResult))
-    if all(one.windows or one.events is not None for one in kept):
-        timeline = all(one.windows for one in stored.outcomes() if isinstance(one, FileResult))
-        yield from Replay(stored, labels_of(stored), settings, timeline=timeline).outcomes()
-    else:
-        yield from stored.outcomes()
+    asked = settings.threshold is not None or bool(settings.include or settings.exclude)
+    kept = [
+        (bool(one.windows), one.events is not None)
+        for one in stored.outcomes()
+        if isinstance(one, FileResult)
+    ]
+    timeline = stored.has_scores or all(windows for windows, _ in kept)
+    if not timeline and not all(any(one) for one in kept):
+        settings = replace(settings, events=None)
+    replay = Replay(stored, labels_of(stored), settings, timeline=timeline)
+    for before, after in zip(stored.outcomes(), replay.outcomes(), strict=True):
+        if isinstance(before, FileResult) and isinstance(after, FileResult):
+            events = after.events if asked or before.events is None else before.events
+            yield replace(after, events=events, window_scores=before.window_scores)
+        else:
+            yield after
+    if asked and replay.missing:
+        on_missing(replay.missing)
 
 
 @dataclass(slots=True)
