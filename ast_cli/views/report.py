@@ -208,7 +208,9 @@ class Report:
         if path is None:
             return _Sound(notes=("the audio is not where it was: nothing to play or to draw",))
         sound = _Sound(link=_link(path, self._folder))
-        if self._settings.embed:
+        if self._settings.embed and not os.access(path, os.R_OK):
+            sound.notes = ("the audio may not be read here: linked, not embedded",)
+        elif self._settings.embed:
             size = os.stat(path).st_size  # noqa: PTH116 — names are bytes
             if size <= MOST_EMBEDDED:
                 sound.link, sound.embedded = "", path

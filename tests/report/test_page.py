@@ -321,6 +321,31 @@ def test_it_fits_any_screen(browser: Any, report: Path, scheme: str) -> None:
     one.context.close()
 
 
+def test_six_hours_open_at_once(browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    hours, step = 6 * 3600, 4
+    windows = [window(at, at + step, tag(*RAIN, 0.3 + at / hours / 2)) for at in range(0, hours, step)]
+    events = [event(at, at + 2, *RAIN, score=0.5 + at / hours / 2) for at in range(0, hours, 20)]
+    save(
+        tmp_path / "r.jsonl",
+        result("day.wav", float(hours), [tag(*RAIN, 0.5)], windows=windows, events=events),
+    )
+    assert ast_tag("report", "r.jsonl", "--out", "report.html").code == 0
+    assert (tmp_path / "report.html").stat().st_size < 150_000
+    one = Opened(browser, tmp_path / "report.html")
+    row = one.open("day.wav")
+    assert row.locator(".event").count() == 300
+    row.locator("summary").click()
+    row.locator(".spans li").nth(299).wait_for()
+    assert row.locator(".spans li").count() == 300
+    row.get_by_role("button", name="Show more").click()
+    assert row.locator(".spans li").count() == 600
+    row.locator(".spans button").nth(1).click()
+    assert one.cursor(row) == pytest.approx(100 * 20 / hours, abs=0.001)
+    one.context.close()
+    assert one.wrong == []
+
+
 def test_many_recordings_do_not_stutter(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const BATCH = 500; // rows at once
-  const SPANS = 300; // events drawn or listed at once
+  const SPANS = 300; // events drawn for a label, those of the highest scores; or listed at once
   const rows = JSON.parse(document.getElementById("rows").textContent);
   const byId = (id) => document.getElementById(id);
   const list = byId("list");
@@ -217,7 +217,10 @@
         band.append(canvas);
         drawn.push([canvas, place]);
       }
-      const own = detail.events.filter(([, , other]) => other === label).slice(0, SPANS);
+      let own = detail.events.filter(([, , other]) => other === label);
+      if (own.length > SPANS) {
+        own = own.sort((one, other) => other[3] - one[3]).slice(0, SPANS).sort((one, other) => one[0] - other[0]);
+      }
       if (own.length) band.append(spans(own, label, seek, percent));
     });
     if (!heat) return;
