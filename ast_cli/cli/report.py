@@ -13,7 +13,7 @@ import typer
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import DEFAULTS, EVENTS, warn_if_guessed
-from ast_cli.errors import ExitCode, UsageError
+from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.outputs.sink import STDOUT, open_sink
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import LabelSettings
@@ -127,12 +127,11 @@ def report(
         raise UsageError(f"{option} says how recordings are tagged; {what[0]} has been", "Leave it out")
     if audio is not None and not is_stored:
         raise UsageError("--audio says where the recordings of stored results are", "Name those results")
+    if not is_stored and not any(os.path.lexists(path) for path in what):
+        raise InputError("not-found", f"no such file: {', '.join(what)}", "Check the spelling")
     labels = LabelSettings(top_k, threshold, tuple(include or ()), tuple(exclude or ()), events=EVENTS)
     screen = TagScreen(quiet=quiet, verbose=False)
-    heading = (
-        title or (Path(what[0]).name if len(what) == 1 and what[0] != STDOUT else "") or "What was heard"
-    )
-    settings = ReportSettings(heading, embed, not no_spectrograms)
+    settings = ReportSettings(title or _heading(what), embed, not no_spectrograms)
     folder = Path.cwd() if out == STDOUT else Path(os.path.abspath(out)).parent  # noqa: PTH100 — links stay
     if is_stored:
         from ast_cli.clips.places import find_recording
@@ -204,6 +203,12 @@ def _showing(screen: TagScreen, paths: list[str], tagged: Iterator[Outcome]) -> 
 
     with screen.progress(lambda: discover(paths)):
         yield each()
+
+
+def _heading(what: list[str]) -> str:
+    """The name of the only thing that was named, if it has one."""
+    is_stream = what[0] == STDOUT or Path(what[0]).is_fifo()
+    return ("" if is_stream or len(what) > 1 else Path(what[0]).name) or "What was heard"
 
 
 def _is_results(what: list[str]) -> bool:

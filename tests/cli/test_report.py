@@ -184,7 +184,12 @@ def test_the_page_forbids_itself_the_network() -> None:
         (("r.jsonl", "a.wav"), ExitCode.USAGE, "r.jsonl holds results, beside which nothing else"),
         (("r.jsonl", "--model", "tiny"), ExitCode.USAGE, "--model says how recordings are tagged"),
         (("r.jsonl", "--hop", "1"), ExitCode.USAGE, "--hop says how recordings are tagged"),
-        (("a.wav", "--audio", "x"), ExitCode.USAGE, "--audio says where the recordings"),
+        (("r.wav", "--audio", "x"), ExitCode.USAGE, "--audio says where the recordings"),
+        (
+            ("none.wav", "neither"),
+            ExitCode.SOME_FAILED,
+            "no such file: none.wav, neither. Check the spelling",
+        ),
         (("none.jsonl",), ExitCode.CANNOT_RUN, "cannot read the results none.jsonl"),
         (("empty.jsonl",), ExitCode.CANNOT_RUN, "it is empty"),
         (("none.json",), ExitCode.CANNOT_RUN, "holds no results"),
@@ -224,6 +229,15 @@ def test_a_missing_package_is_named_with_its_remedy(module: str, monkeypatch: py
     assert done.one_line() == f"ast-tag: {module} not installed. pip install 'ast-cli[report]'"
     if module == "matplotlib":
         assert ast_tag("report", "r.jsonl", "--no-spectrograms", "--out", "report.html").code == ExitCode.OK
+
+
+def test_results_come_through_a_pipe() -> None:
+    save_sound(Path("a.wav"), 1)
+    save(Path("r.jsonl"), simple())
+    done = ast_tag("report", "-", "--out", "report.html", stdin=Path("r.jsonl").read_bytes())
+    assert (done.code, done.err) == (ExitCode.OK, "")
+    assert "<h1><bdi>What was heard</bdi></h1>" in page()
+    assert data("detail-0")["audio"] == "a.wav"
 
 
 def test_the_page_is_the_same_every_time() -> None:
