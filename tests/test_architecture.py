@@ -28,6 +28,7 @@ ORDER = """
     batches · clips · stored · windows
     tagger
     bench · live · training
+    views
     doctor · verify
     cli
     __main__

@@ -24,6 +24,7 @@ from ast_cli.cli import (
     labels,
     listen,
     models,
+    report,
     stats,
     tag,
     verify,
@@ -111,6 +112,7 @@ app.command("tag", no_args_is_help=True)(tag.tag)
 app.command("listen")(listen.listen)
 app.command("export", no_args_is_help=True)(export.export)
 app.command("clips", no_args_is_help=True)(clips.clips)
+app.command("report", no_args_is_help=True)(report.report)
 app.command("labels")(labels.labels)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,1 @@
+"""Pages and documents to look at: what was heard, where, and why."""
