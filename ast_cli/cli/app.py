@@ -18,12 +18,14 @@ from ast_cli.cli import (
     bench,
     clips,
     doctor,
+    embed,
     evaluate,
     export,
     finetune,
     labels,
     listen,
     models,
+    search,
     stats,
     tag,
     verify,
@@ -111,6 +113,8 @@ app.command("tag", no_args_is_help=True)(tag.tag)
 app.command("listen")(listen.listen)
 app.command("export", no_args_is_help=True)(export.export)
 app.command("clips", no_args_is_help=True)(clips.clips)
+app.command("embed", no_args_is_help=True)(embed.embed)
+app.command("search", no_args_is_help=True)(search.search)
 app.command("labels")(labels.labels)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)
