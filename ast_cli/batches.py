@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.aggregate import Aggregate
 from ast_cli.errors import InputError
 from ast_cli.features import FRAMES_PER_SECOND, Window
-from ast_cli.results import Facts, FileFailure, FileResult, Outcome
+from ast_cli.results import Facts, FileFailure, Outcome
 
 LONG_RUN = 64  # windows after which it pays to find a better batch size
 MOST_IN_FLIGHT = 256  # recordings behind one whose batch does not fill
@@ -26,24 +26,40 @@ PendingScores = Callable[[], NDArray[np.float32]]
 # What `windows.file_windows` yields of a recording.
 Piece = Window | Facts | Outcome
 
+ResultT = TypeVar("ResultT")
+MadeT = TypeVar("MadeT", covariant=True)
+
+
+class Collector(Protocol[MadeT]):
+    """Takes the scores of the windows of one recording, and makes its result of them: an `Aggregate`, say."""
+
+    file: str
+
+    def add(self, start: int, length: int, new: int, scores: NDArray[np.float32], /) -> None:
+        """See `Aggregate.add`."""
+
+    def result(self, facts: Facts, /) -> MadeT:
+        """See `Aggregate.result`."""
+        ...
+
 
 @dataclass
-class _InFlight:
+class _InFlight(Generic[ResultT]):
     """A recording on its way: some windows are scored, others wait in a batch or are not read yet."""
 
-    aggregate: Aggregate
+    aggregate: Collector[ResultT]
     waiting: int = 0
-    end: Facts | Outcome | None = None
+    end: Facts | ResultT | FileFailure | None = None
 
     def add(self, window: Window, scores: NDArray[np.float32]) -> None:
         self.waiting -= 1
         self.aggregate.add(window.start, window.length, window.new, scores)
 
-    def outcome(self) -> Outcome | None:
+    def outcome(self) -> ResultT | FileFailure | None:
         """The result or failure, or None while windows are still to come."""
-        if isinstance(self.end, FileResult | FileFailure):
+        if not isinstance(self.end, Facts):
             return self.end
-        if self.end is None or self.waiting:
+        if self.waiting:
             return None
         try:
             return self.aggregate.result(self.end)
@@ -51,7 +67,7 @@ class _InFlight:
             return FileFailure.of(self.aggregate.file, error)
 
 
-class Batches:
+class Batches(Generic[ResultT]):
     """Collects windows until a batch is full; windows of different lengths do not fit into one.
 
     Args:
@@ -76,11 +92,16 @@ class Batches:
         self._ahead = ahead
         self._long_run = long_run
         self._started = 0  # windows
-        self._running: deque[tuple[list[tuple[_InFlight, Window]], PendingScores]] = deque()
-        self._by_length: dict[int, list[tuple[_InFlight, Window]]] = {}
-        self._in_flight: deque[_InFlight] = deque()
+        self._running: deque[tuple[list[tuple[_InFlight[ResultT], Window]], PendingScores]] = deque()
+        self._by_length: dict[int, list[tuple[_InFlight[ResultT], Window]]] = {}
+        self._in_flight: deque[_InFlight[ResultT]] = deque()
 
-    def outcomes(self, recordings: Iterable[tuple[Aggregate, Iterable[Piece]] | None]) -> Iterator[Outcome]:
+    def outcomes(
+        self,
+        recordings: Iterable[
+            tuple[Collector[ResultT], Iterable[Window | Facts | ResultT | FileFailure]] | None
+        ],
+    ) -> Iterator[ResultT | FileFailure]:
         """Score the windows of all recordings; an outcome for each, in their order.
 
         Args:
@@ -106,14 +127,14 @@ class Batches:
             yield from self._finished()
         yield from self._rest()
 
-    def _rest(self) -> Iterator[Outcome]:
+    def _rest(self) -> Iterator[ResultT | FileFailure]:
         """Score what waits, though no batch is full."""
         for length in [*self._by_length]:
             self._run(length)
         self._collect(0)
         yield from self._finished()
 
-    def _add(self, owner: _InFlight, window: Window) -> bool:
+    def _add(self, owner: _InFlight[ResultT], window: Window) -> bool:
         """Take a window; whether that filled a batch, which then was started."""
         owner.waiting += 1
         length = len(window.content)
@@ -143,7 +164,7 @@ class Batches:
             if self._on_heard is not None:
                 self._on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
 
-    def _run_for(self, owner: _InFlight) -> bool:
+    def _run_for(self, owner: _InFlight[ResultT]) -> bool:
         """Score the batches that a recording waits in; whether there are any."""
         lengths = [
             length for length, batch in self._by_length.items() if any(one is owner for one, _ in batch)
@@ -154,13 +175,13 @@ class Batches:
         self._collect(0)
         return bool(lengths) or started
 
-    def _forget(self, owner: _InFlight) -> None:
+    def _forget(self, owner: _InFlight[ResultT]) -> None:
         for length, batch in [*self._by_length.items()]:
             batch[:] = [entry for entry in batch if entry[0] is not owner]
             if not batch:
                 del self._by_length[length]
 
-    def _finished(self) -> Iterator[Outcome]:
+    def _finished(self) -> Iterator[ResultT | FileFailure]:
         while self._in_flight and (outcome := self._in_flight[0].outcome()) is not None:
             self._in_flight.popleft()
             yield outcome

@@ -19,12 +19,14 @@ TorchDtype = Literal["auto", "float32", "bfloat16", "float16"]
 Scores = Literal["auto", "sigmoid", "softmax", "logits"]
 Aggregation = Literal["mean", "max"]
 Short = Literal["pad", "repeat", "crop"]
+Per = Literal["file", "window"]
 ClipFormat = Literal["wav", "flac"]
 RawEncoding = Literal["s16le", "f32le"]
 Threshold: TypeAlias = float | tuple[float | None, ...] | None
 
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_EVENT_THRESHOLD = 0.5
+NEAR_DUPLICATE = 0.98  # the least cosine between the vectors of two recordings that are nearly the same
 # Live, what is heard is told a window later. Of 1, 2 and 3 s, 2 s is the shortest of which the labels are as
 # good as those of longer ones; to crop the network gives as good ones as to pad, at a quarter of the cost.
 LIVE_WINDOW_SECONDS = 2.0

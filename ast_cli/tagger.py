@@ -1,14 +1,14 @@
-"""The whole way from recordings to labels, as a generator: decode, resample, fbank, windows, logits, scores.
+"""The whole way from recordings to labels or vectors, as a generator: windows, network, scores, labels.
 
-Windows of all recordings share full batches; results leave in the order of the inputs. Decoding runs on
-threads ahead of the network. Knows nothing of outputs or terminals.
+Windows of all recordings share full batches; results leave in the order of the inputs: see `flow`. Knows
+nothing of outputs or terminals.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
@@ -20,40 +20,35 @@ from ast_cli import __version__
 from ast_cli.aggregate import Aggregate, to_scores
 from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
 from ast_cli.audio.discover import discover
-from ast_cli.batches import Batches, PendingScores, Piece
+from ast_cli.batches import PendingScores
 from ast_cli.checkpoint import Checkpoint
+from ast_cli.embedding import Embedding, Pooling
 from ast_cli.engines.engine import Engine
 from ast_cli.engines.opening import Way, open_engine
 from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
+from ast_cli.flow import Flow
 from ast_cli.labels import LabelSet
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.readahead import read_ahead
 from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
 from ast_cli.selection import Selection
 from ast_cli.settings import (
-    DEFAULT_BATCH_SIZE,
     Aggregation,
     Attention,
     Dtype,
     EngineName,
     EventSettings,
+    Per,
     Scores,
     Short,
     TagSettings,
     Threshold,
     require_choice,
 )
-from ast_cli.windows import file_windows, recording_windows, window_and_hop
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
-
-MOST_WORKERS = 16
-WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
-IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
-
 
 if TYPE_CHECKING:
 
@@ -257,7 +252,7 @@ class Tagger:
             paths: Files and folders, or a single one; `-` is standard input. Taken as they are needed, so
                 that there may be any number.
             batch_size: Windows in a forward pass; None for what the engine does best with.
-            workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
+            workers: Decoding threads; None for one a core, at most 16.
             on_heard: Called with the seconds of audio that were newly scored, after every batch.
             known: Called with each path, on another thread; what it returns, if anything, is handed on in
                 place of tagging it.
@@ -268,21 +263,58 @@ class Tagger:
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
-        plan = self._plan(options)
-        if isinstance(paths, str | os.PathLike):
-            paths = [paths]
-        if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 1):
-            raise UsageError("batch_size and workers must be at least 1")
-        found: Iterable[str | Outcome] = discover(paths, leave_out)
+        flow, selection = self._plan(options)
+        found: Iterable[str | Outcome] = discover(_several(paths), leave_out)
         if known is not None:
             found = ((known(one) or one) if isinstance(one, str) else one for one in found)
-        return self._read_and_score(
-            found,
-            plan,
-            workers or default_workers(),
-            self._batches(batch_size, on_heard),
-            max(self._windows_ahead, batch_size or 0),
-        )
+
+        def aggregate(file: str) -> Aggregate:
+            return Aggregate(file, selection, flow.settings, self.scores)
+
+        return flow.outcomes(found, aggregate, batch_size=batch_size, workers=workers, on_heard=on_heard)
+
+    def embed(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        *,
+        per: Per = "file",
+        normalize: bool = True,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_heard: Callable[[float], None] | None = None,
+        leave_out: Iterable[str | os.PathLike[str]] = (),
+        **options: Unpack[TagOptions],
+    ) -> Iterator[Embedding | FileFailure]:
+        """The pooled vectors of recordings, an embedding or failure for each, in their order.
+
+        Args:
+            paths: As `tag_many` takes them, as are the others.
+            per: `file` for one vector, the mean of the windows, each weighed by the seconds it newly covers;
+                or `window` for the vector of each.
+            normalize: Whether the vectors have length one, so that their products are cosines.
+            batch_size: See `tag_many`.
+            workers: See `tag_many`.
+            on_heard: See `tag_many`.
+            leave_out: See `tag_many`.
+            **options: `window`, `hop`, `short` and `channel` of `TagSettings`; the others are of labels.
+
+        Raises:
+            EngineError: The device cannot run the network.
+            UsageError: An option has no such value, there are several networks, or the engine has no vectors.
+        """
+        require_choice("kind of embedding", per, get_args(Per))
+        if len(self.engines) > 1:
+            raise UsageError("the vectors of several models are no mean", "Name one model")
+        engine = self.engines[0].pooled()
+
+        def start(windows: Sequence[Window]) -> PendingScores:
+            pending = engine.start(windows)
+            return lambda: pending().numpy()
+
+        flow = Flow((engine,), self.extractor, TagSettings(**options), start)
+        found = discover(_several(paths), leave_out)
+        pooling = partial(Pooling, per=per, normalize=normalize)
+        return flow.outcomes(found, pooling, batch_size=batch_size, workers=workers, on_heard=on_heard)
 
     def each_window(
         self, recording: Recording, settings: TagSettings
@@ -297,85 +329,18 @@ class Tagger:
             InputError: It cannot be read to its end, or is shorter than one frame.
             UsageError: The settings ask for a window or hop that cannot be.
         """
-        as_waveforms = self._as_waveforms(settings)
-        pieces = recording_windows(
-            recording, self.extractor, settings, self._cropped_length, waveforms=as_waveforms
-        )
-        for piece in pieces:
+        for piece in Flow(self.engines, self.extractor, settings, self._start).windows(recording):
             yield piece if isinstance(piece, Facts) else (piece, self._start([piece])()[0])
 
-    def _plan(self, options: TagOptions) -> tuple[TagSettings, Selection]:
+    def _plan(self, options: TagOptions) -> tuple[Flow, Selection]:
         settings = TagSettings(**options)
-        # Refused now rather than at the first recording, or at the first short one.
-        window_and_hop(self.extractor, settings)
-        if settings.short == "crop" and not all(engine.crops for engine in self.engines):
-            raise UsageError(
-                f"{self.engines[0].name} runs whole windows only",
-                "Use --short pad or repeat, or --engine torch",
-            )
-        return settings, Selection(self.labels, settings)
+        flow = Flow(self.engines, self.extractor, settings, self._start)
+        return flow, Selection(self.labels, settings)
 
-    def _read_and_score(
-        self,
-        found: Iterable[str | Outcome],
-        plan: tuple[TagSettings, Selection],
-        workers: int,
-        batches: Batches,
-        depth: int,
-    ) -> Iterator[Outcome]:
-        settings, selection = plan
-
-        as_waveforms = self._as_waveforms(settings)
-
-        def windows(one: str | Outcome) -> Iterator[Piece]:
-            torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
-            yield from file_windows(
-                one, self.extractor, settings, self._cropped_length, waveforms=as_waveforms
-            )
-
-        def aggregate(one: str | Outcome) -> Aggregate:
-            return Aggregate(one if isinstance(one, str) else one.file, selection, settings, self.scores)
-
-        threads = torch.get_num_threads()
-        recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
-        try:
-            with closing(recordings):
-                yield from batches.outcomes(next_ and (aggregate(next_[0]), next_[1]) for next_ in recordings)
-        finally:
-            torch.set_num_threads(threads)  # which threads that are started later begin with
-
-    @property
-    def _windows_ahead(self) -> int:
-        """Per recording: where batches are on their way, one long recording must fill several."""
-        return WINDOWS_AHEAD if any(engine.ahead == 0 for engine in self.engines) else MOST_WINDOWS_AHEAD
-
-    def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches:
-        ahead = min(engine.ahead for engine in self.engines)
-        if batch_size is not None:
-            return Batches(self._start, batch_size, on_heard, ahead)
-        first = self.engines[0]  # the others are of its size
-        return Batches(self._start, first.batch_size, on_heard, ahead, first.find_batch_size)
-
-    def _only(self, name: str, recording: Recording, plan: tuple[TagSettings, Selection]) -> FileResult:
+    def _only(self, name: str, recording: Recording, plan: tuple[Flow, Selection]) -> FileResult:
         """The outcome of one recording; its failure is raised where it happens."""
-        settings, selection = plan
-        as_waveforms = self._as_waveforms(settings)
-        pieces = recording_windows(
-            recording, self.extractor, settings, self._cropped_length, waveforms=as_waveforms
-        )
-        aggregate = Aggregate(name, selection, settings, self.scores)
-        [outcome] = Batches(self._start, DEFAULT_BATCH_SIZE).outcomes([(aggregate, pieces)])
-        if isinstance(outcome, FileFailure):  # its scores are not finite
-            raise InputError(outcome.error, outcome.message)
-        return outcome
-
-    def _as_waveforms(self, settings: TagSettings) -> bool:
-        """Whether the engines extract the frames themselves; what repeats frames must have them before."""
-        return settings.short != "repeat" and all(engine.takes_waveforms for engine in self.engines)
-
-    def _cropped_length(self, frames: int) -> int:
-        """The shortest window in which every network has patches over so many frames."""
-        return max(engine.config.cropped_length(frames) for engine in self.engines)
+        flow, selection = plan
+        return flow.only(Aggregate(name, selection, flow.settings, self.scores), recording)
 
     def _start(self, windows: Sequence[Window]) -> PendingScores:
         """B windows -> their scores [B, C] on their way; the mean over all checkpoints."""
@@ -389,10 +354,10 @@ class Tagger:
         return scores
 
 
-def default_workers() -> int:
-    """Decoding threads: one for each core this process may use, at most `MOST_WORKERS`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+def _several(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+) -> Iterable[str | os.PathLike[str]]:
+    return [paths] if isinstance(paths, str | os.PathLike) else paths
 
 
 def _refuse_ensemble(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 # Imported here, before any thread is: two that import it first at the same time would find it half made.
 import torchaudio.compliance.kaldi
@@ -23,18 +24,20 @@ from ast_cli.features import (
     Window,
     WindowStream,
 )
-from ast_cli.results import Facts, FileFailure, Outcome
+from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import Short, TagSettings
+
+KnownT = TypeVar("KnownT")
 
 
 def file_windows(
-    found: str | Outcome,
+    found: str | KnownT | FileFailure,
     extractor: ASTFeatureExtractor,
     settings: TagSettings,
     cropped: Callable[[int], int] | None = None,
     *,
     waveforms: bool = False,
-) -> Iterator[Window | Facts | Outcome]:
+) -> Iterator[Window | Facts | KnownT | FileFailure]:
     """The windows of what was found, in order of time; last of all its facts or its failure.
 
     An outcome that is known already is handed on. For the other arguments see `recording_windows`.

@@ -25,7 +25,8 @@ ORDER = """
     events
     features · model
     aggregate · audio · engines
-    batches · clips · stored · windows
+    batches · clips · embedding · stored · windows
+    flow
     tagger
     bench · live · training
     views
@@ -46,7 +47,8 @@ KNOW_ONLY = {
     "bench": "aggregate audio checkpoint config engines errors features kernels locate published results "
     "selection settings tagger",
     "aggregate": "errors events results selection settings",
-    "batches": "aggregate errors features results",
+    "batches": "errors features results",
+    "embedding": "aggregate results settings",
     "events": "labels results settings",
     "clips": "audio errors outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",

@@ -275,7 +275,7 @@ def test_a_list_that_comes_slowly_has_its_results_at_once(
     tagger: Tagger, mixed: list[str], one_by_one: list[FileResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each path is there only after the result of the one before it, though no batch is ever full."""
-    monkeypatch.setattr("ast_cli.tagger.IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("ast_cli.flow.IDLE_SECONDS", 0.01)
     arrived = [threading.Event() for _ in mixed]
 
     def slowly() -> Iterator[str]:

@@ -18,6 +18,7 @@ from ast_cli.cli import (
     bench,
     clips,
     doctor,
+    embed,
     evaluate,
     export,
     finetune,
@@ -25,6 +26,7 @@ from ast_cli.cli import (
     listen,
     models,
     report,
+    search,
     stats,
     tag,
     verify,
@@ -113,6 +115,8 @@ app.command("listen")(listen.listen)
 app.command("export", no_args_is_help=True)(export.export)
 app.command("clips", no_args_is_help=True)(clips.clips)
 app.command("report", no_args_is_help=True)(report.report)
+app.command("embed", no_args_is_help=True)(embed.embed)
+app.command("search", no_args_is_help=True)(search.search)
 app.command("labels")(labels.labels)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

@@ -38,6 +38,16 @@ ModelOption = Annotated[
         help="Hub id, folder, .safetensors, .pth or .bin. Given several times, the scores are averaged.",
     ),
 ]
+OneModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME",
+        rich_help_panel=MODEL,
+        help="Hub id, folder, weights file, or the built-in tiny.",
+    ),
+]
 RevisionOption = Annotated[
     str | None,
     typer.Option(

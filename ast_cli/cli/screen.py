@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +16,9 @@ from ast_cli.outputs.sink import open_stdout
 from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, Outcome, display_name
+
+if TYPE_CHECKING:
+    from ast_cli.embedding import Embedding
 
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
 ROOM_FOR_LONG_BAR = 110
@@ -64,12 +67,14 @@ class TagScreen:
     Args:
         quiet: Say nothing but failures.
         verbose: Say what runs where, too.
+        done: What becomes of recordings.
     """
 
-    def __init__(self, *, quiet: bool, verbose: bool) -> None:
+    def __init__(self, *, quiet: bool, verbose: bool, done: str = "tagged") -> None:
         self._console = stderr()
         self._quiet = quiet
         self._verbose = verbose
+        self._done = done
         self._progress: Progress | None = None
         self._started = time.perf_counter()
         self._seconds = 0.0
@@ -139,7 +144,7 @@ class TagScreen:
         if self._progress is not None:
             self._progress.update(self._task, heard=self._rate())
 
-    def outcome(self, outcome: Outcome, *, is_new: bool = True) -> None:
+    def outcome(self, outcome: Outcome | Embedding, *, is_new: bool = True) -> None:
         """A recording is done, or was before this run."""
         if self._progress is not None:
             self._progress.advance(self._task)
@@ -203,7 +208,7 @@ class TagScreen:
             )
 
     def _counts(self) -> str:
-        return f"{self.tagged} tagged, {self.failed} failed"
+        return f"{self.tagged} {self._done}, {self.failed} failed"
 
     def _rate(self, before: str = "") -> str:
         elapsed = time.perf_counter() - self._started

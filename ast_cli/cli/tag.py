@@ -200,12 +200,10 @@ def tag(
     from ast_cli.outputs.destination import common_folder, is_complete, open_destination
 
     format_, writer = format_of(format_, out)
-    if null and files_from is None:
-        raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
+    inputs = inputs_of(paths or [], files_from, null=null)
     if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
     _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
-    inputs = _inputs(paths or [], files_from, "\0" if null else "\n")
     number, thresholds = options.threshold_of(threshold)
     settings = TagSettings(
         top_k=top_k,
@@ -366,10 +364,12 @@ def channel_of(text: str) -> int | None:
     return int(text)
 
 
-def _inputs(paths: list[str], files_from: str | None, separator: str) -> Iterable[str]:
+def inputs_of(paths: list[str], files_from: str | None, *, null: bool, what: str = "tag") -> Iterable[str]:
     """The paths of the command line, then those of the list as they come."""
+    if null and files_from is None:
+        raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
     if not paths and files_from is None:
-        raise UsageError("nothing to tag", "Name files or folders, or --files-from a list")
+        raise UsageError(f"nothing to {what}", "Name files or folders, or --files-from a list")
     if files_from == "-" and "-" in paths:
         raise UsageError("stdin cannot be both an audio file and a list of files")
     if files_from is None:
@@ -383,7 +383,7 @@ def _inputs(paths: list[str], files_from: str | None, separator: str) -> Iterabl
         )
     except OSError as error:
         raise UsageError(f"cannot read the list {files_from}: {error.strerror}") from error
-    return chain(paths, read_list(lines, separator.encode()))
+    return chain(paths, read_list(lines, b"\0" if null else b"\n"))
 
 
 def _refuse_missing(paths: list[str], commands: list[str]) -> None:

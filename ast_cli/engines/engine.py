@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ast_cli.config import ASTConfig
-from ast_cli.errors import TooLittleMemoryError
+from ast_cli.errors import TooLittleMemoryError, UsageError
 from ast_cli.features import Window
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
-# Logits [B, C] on their way; called, it waits for them.
+# Logits [B, C], or pooled vectors [B, D], on their way; called, it waits for them.
 Pending = Callable[[], Tensor]
 
 
@@ -96,6 +96,14 @@ class Engine(ABC):
         contents = torch.stack([window.content for window in windows])
         logits = self.logits(contents, lengths_of(windows))
         return lambda: logits
+
+    def pooled(self) -> Engine:
+        """The same network, which gives pooled vectors [B, D] wherever this one gives logits.
+
+        Raises:
+            UsageError: This engine has nothing but logits.
+        """
+        raise UsageError(f"{self.name} gives scores only, no vectors", "Use --engine torch")
 
     @abstractmethod
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:

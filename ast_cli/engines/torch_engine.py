@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from copy import copy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +17,7 @@ from ast_cli.engines.knee import knee
 from ast_cli.engines.streams import Streams
 from ast_cli.errors import EngineError, TooLittleMemoryError
 from ast_cli.features import ASTFeatureExtractor, Window
-from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification
-from ast_cli.model_outputs import ASTClassifierOutput
+from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification, ASTPreTrainedModel
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
 COMPILED_BATCH_SIZE = 32  # other sizes would be compiled anew, and none is known to be better
@@ -60,11 +61,9 @@ class TorchEngine(Engine):
                 f"{device} has no room for the model", "Close what else runs there, or use --device cpu"
             ) from error
         self._extractor = extractor
-        self._network: Callable[..., ASTClassifierOutput] = self.model
         self._largest_batch = 0 if compiled else None
-        if compiled:
-            mode = "reduce-overhead" if device.type == "cuda" else "default"
-            self._network = torch.compile(self.model, mode=mode, dynamic=False)
+        self._network: Callable[..., Any] = self._compiled(self.model) if compiled else self.model
+        self._output = "logits"
         # Which backend SDPA may use is one setting for all threads; compiling is for one thread.
         side_by_side = (
             device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
@@ -73,6 +72,19 @@ class TorchEngine(Engine):
         self.takes_waveforms = device.type == "cuda"
         self._copies: torch.cuda.Stream | None = None
         self.ahead = BATCHES_AHEAD if device.type == "cuda" else 0
+
+    def _compiled(self, network: ASTPreTrainedModel) -> Callable[..., Any]:
+        mode = "reduce-overhead" if self._place.type == "cuda" else "default"
+        compiled: Callable[..., Any] = torch.compile(network, mode=mode, dynamic=False)
+        return compiled
+
+    def pooled(self) -> TorchEngine:
+        """See `Engine.pooled`: weights, streams and device are shared."""
+        other = copy(self)
+        backbone = self.model.audio_spectrogram_transformer
+        other._network = backbone if self._largest_batch is None else self._compiled(backbone)
+        other._output = "pooler_output"
+        return other
 
     def start(self, windows: Sequence[Window]) -> Pending:
         """See `Engine.start`: on CUDA, copying and computing go on while the next batch is made."""
@@ -163,8 +175,9 @@ class TorchEngine(Engine):
             if self._largest_batch is not None:  # each size of batch would be compiled anew
                 self._largest_batch = max(self._largest_batch, count)
                 windows = F.pad(windows, (0, 0, 0, 0, 0, self._largest_batch - count))
-            logits = self._network(windows, return_dict=True, cropped=True).logits[:count]
-            return logits.float()
+            output = self._network(windows, return_dict=True, cropped=True)
+            rows: Tensor = getattr(output, self._output)[:count]
+            return rows.float()
 
     def _release_memory(self) -> None:
         if self._largest_batch is not None:

@@ -1,1 +1,1 @@
-"""Pages and documents to look at: what was heard, where, and why."""
+"""What can be looked at beyond labels: what is alike, what a score rests on, a whole run at a glance."""

@@ -195,6 +195,10 @@ def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_o
     torch.testing.assert_close(tested.logits(windows(5)), expected, rtol=0, atol=TOLERANCE)
     torch.testing.assert_close(tested.logits(windows(5)[:2]), expected[:2], rtol=0, atol=TOLERANCE)
     assert sizes == [5, 5]
+    torch.testing.assert_close(
+        tested.pooled().logits(windows(5)), engine().pooled().logits(windows(5)), rtol=0, atol=TOLERANCE
+    )
+    assert sizes == [5, 5, 5]
 
 
 def test_a_compiled_network_too_runs_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,3 +320,12 @@ def test_the_network_is_ready_to_run_and_not_to_train(checkpoint: Path) -> None:
     logits = tested.logits(windows())
     assert (logits.dtype, logits.device, logits.shape) == (torch.float32, CPU, (3, 527))
     assert logits.isfinite().all()
+
+
+def test_pooled_vectors_come_by_the_same_ways_as_logits() -> None:
+    tested = engine()
+    before = tested.logits(windows())
+    with torch.inference_mode():
+        expected = random_model().audio_spectrogram_transformer(EXTRACTOR.normalize(windows())).pooler_output
+    torch.testing.assert_close(tested.pooled().logits(windows()), expected, rtol=0, atol=TOLERANCE)
+    assert torch.equal(tested.logits(windows()), before)

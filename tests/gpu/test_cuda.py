@@ -304,6 +304,21 @@ def test_an_ensemble_on_cuda_equals_one_on_the_cpu(checkpoint: Path, paths: list
     np.testing.assert_allclose(all_scores(found), all_scores(expected), rtol=0, atol=LOGITS)
 
 
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", LOGITS), ("float16", 0.01)])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_embedding_on_cuda_equals_embedding_on_the_cpu(
+    checkpoint: Path, paths: list[str], batch_size: int, dtype: str, bound: float
+) -> None:
+    expected = list(Tagger.from_pretrained(checkpoint, device="cpu").embed(paths, per="window"))
+    tagger = Tagger.from_pretrained(checkpoint, device=CUDA, dtype=dtype)
+    found = list(tagger.embed(paths, per="window", batch_size=batch_size))
+    for one, other in zip(found, expected, strict=True):
+        if isinstance(other, FileFailure):
+            assert one == other
+        else:
+            np.testing.assert_allclose(one.vectors, other.vectors, rtol=0, atol=bound)
+
+
 def test_the_benchmark_measures_the_device(tmp_path: Path) -> None:
     save_random_checkpoint(tmp_path)
     request = Request(str(tmp_path), device=CUDA, batch_sizes=(1, 2), repeats=2)

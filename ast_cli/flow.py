@@ -1,0 +1,163 @@
+"""Recordings -> windows, those of all in full batches -> an outcome for each recording, in their order.
+
+Decoding runs on threads ahead of the network. What the network gives for a window, and what becomes of it,
+are handed in: scores and labels, or vectors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+
+from ast_cli.audio.decode import Recording
+from ast_cli.batches import Batches, Collector, PendingScores
+from ast_cli.engines.engine import Engine
+from ast_cli.errors import InputError, UsageError
+from ast_cli.features import ASTFeatureExtractor, Window
+from ast_cli.readahead import read_ahead
+from ast_cli.results import Facts, FileFailure
+from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
+from ast_cli.windows import file_windows, recording_windows, window_and_hop
+
+MOST_WORKERS = 16
+WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
+IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
+
+
+class _Named(Protocol):
+    @property
+    def file(self) -> str: ...
+
+
+ResultT = TypeVar("ResultT", bound=_Named)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How recordings flow through networks.
+
+    Attributes:
+        engines: Networks of one shape of window.
+        extractor: The features all of them take.
+        settings: How recordings are heard.
+        start: B windows -> what the networks give for each, [B, …], on its way.
+
+    Raises:
+        UsageError: The settings ask for a window or hop that cannot be, or for what an engine does not do.
+    """
+
+    engines: Sequence[Engine]
+    extractor: ASTFeatureExtractor
+    settings: TagSettings
+    start: Callable[[Sequence[Window]], PendingScores]
+
+    def __post_init__(self) -> None:
+        # Refused now rather than at the first recording, or at the first short one.
+        window_and_hop(self.extractor, self.settings)
+        if self.settings.short == "crop" and not all(engine.crops for engine in self.engines):
+            raise UsageError(
+                f"{self.engines[0].name} runs whole windows only",
+                "Use --short pad or repeat, or --engine torch",
+            )
+
+    def outcomes(
+        self,
+        found: Iterable[str | ResultT | FileFailure],
+        collector: Callable[[str], Collector[ResultT]],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_heard: Callable[[float], None] | None = None,
+    ) -> Iterator[ResultT | FileFailure]:
+        """An outcome for each recording; what is an outcome already is handed on.
+
+        Args:
+            found: Paths, taken as they are needed.
+            collector: Makes what becomes of the windows of a recording, by its path.
+            batch_size: Windows in a forward pass; None for what the engine does best with.
+            workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
+            on_heard: Called with the seconds of audio that were newly heard, after every batch.
+
+        Raises:
+            EngineError: The device cannot run the network.
+            UsageError: `batch_size` or `workers` is below 1.
+        """
+        if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 1):
+            raise UsageError("batch_size and workers must be at least 1")
+        batches: Batches[ResultT] = self._batches(batch_size, on_heard)
+        # Where batches are on their way, one long recording must fill several.
+        on_their_way = all(engine.ahead > 0 for engine in self.engines)
+        depth = max(MOST_WINDOWS_AHEAD if on_their_way else WINDOWS_AHEAD, batch_size or 0)
+        return self._outcomes(found, collector, batches, workers or default_workers(), depth)
+
+    def only(self, collector: Collector[ResultT], recording: Recording) -> ResultT:
+        """The result of one open recording.
+
+        Raises:
+            InputError: It has none.
+        """
+        batches: Batches[ResultT] = Batches(self.start, DEFAULT_BATCH_SIZE)
+        [outcome] = batches.outcomes([(collector, self.windows(recording))])
+        if isinstance(outcome, FileFailure):  # what the network gives is not finite
+            raise InputError(outcome.error, outcome.message)
+        return outcome
+
+    def windows(self, recording: Recording) -> Iterator[Window | Facts]:
+        """The windows of an open recording; see `recording_windows`."""
+        return recording_windows(
+            recording, self.extractor, self.settings, self._cropped_length, waveforms=self._as_waveforms
+        )
+
+    def _outcomes(
+        self,
+        found: Iterable[str | ResultT | FileFailure],
+        collector: Callable[[str], Collector[ResultT]],
+        batches: Batches[ResultT],
+        workers: int,
+        depth: int,
+    ) -> Iterator[ResultT | FileFailure]:
+        as_waveforms = self._as_waveforms
+
+        def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
+            torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
+            yield from file_windows(
+                one, self.extractor, self.settings, self._cropped_length, waveforms=as_waveforms
+            )
+
+        threads = torch.get_num_threads()
+        recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
+        try:
+            with closing(recordings):
+                yield from batches.outcomes(
+                    next_ and (collector(next_[0] if isinstance(next_[0], str) else next_[0].file), next_[1])
+                    for next_ in recordings
+                )
+        finally:
+            torch.set_num_threads(threads)  # which threads that are started later begin with
+
+    def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches[ResultT]:
+        ahead = min(engine.ahead for engine in self.engines)
+        if batch_size is not None:
+            return Batches(self.start, batch_size, on_heard, ahead)
+        first = self.engines[0]  # the others are of its size
+        return Batches(self.start, first.batch_size, on_heard, ahead, first.find_batch_size)
+
+    @property
+    def _as_waveforms(self) -> bool:
+        """Whether the engines extract the frames themselves; what repeats frames must have them before."""
+        return self.settings.short != "repeat" and all(engine.takes_waveforms for engine in self.engines)
+
+    def _cropped_length(self, frames: int) -> int:
+        """The shortest window in which every network has patches over so many frames."""
+        return max(engine.config.cropped_length(frames) for engine in self.engines)
+
+
+def default_workers() -> int:
+    """Decoding threads: one for each core this process may use, at most `MOST_WORKERS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)

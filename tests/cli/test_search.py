@@ -1,0 +1,246 @@
+"""`ast-tag search` as it is used: what is found, how it is written, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from ast_cli import Tagger
+from ast_cli.embedding import Embedding
+from ast_cli.errors import ExitCode
+from ast_cli.views.search import nearest
+from tests.checkpoints import save_random_checkpoint
+from tests.cli.runner import ast_tag
+
+RATE = 16_000
+
+
+@pytest.fixture
+def indexed(here: Path, checkpoint: Path) -> Path:
+    """`v.npz` of four recordings, of which `clip.wav` and `copy.wav` are the same, and `w.npz` of windows."""
+    shutil.copy("clip.wav", "copy.wav")
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)
+    soundfile.write("tone.wav", tone, RATE)
+    names = ("clip.wav", "copy.wav", "long.wav", "tone.wav")
+    model = ("--model", str(checkpoint))
+    assert ast_tag("embed", *names, *model, "--out", "v.npz").code == ExitCode.OK
+    windows = ("--per", "window", "--window", "1")
+    assert ast_tag("embed", *names, *model, *windows, "--out", "w.npz").code == ExitCode.OK
+    return here
+
+
+def document(*args: str) -> dict[str, Any]:
+    done = ast_tag("search", *args, "--format", "json")
+    assert (done.code, done.err) == (ExitCode.OK, "")
+    found: dict[str, Any] = json.loads(done.out)
+    assert found["schema"] == "ast-search/1"
+    return found
+
+
+def test_the_nearest_recordings_come_first(indexed: Path, checkpoint: Path) -> None:
+    found = document("clip.wav", "--in", "v.npz")
+    assert [hit["file"] for hit in found["results"]][:2] == ["clip.wav", "copy.wav"]
+    assert [hit["rank"] for hit in found["results"]] == [1, 2, 3, 4]
+    vectors = [
+        one.vectors[0]
+        for one in Tagger.from_pretrained(checkpoint, device="cpu").embed(
+            [hit["file"] for hit in found["results"]]
+        )
+    ]
+    cosines = [float(vector @ vectors[0]) for vector in vectors]
+    assert [hit["cosine"] for hit in found["results"]] == pytest.approx(cosines, abs=1e-5)
+    assert cosines == sorted(cosines, reverse=True)
+    assert (found["query"], found["in"], found["model"]["id"]) == ("clip.wav", "v.npz", str(checkpoint))
+
+
+def test_windows_say_from_when_to_when(indexed: Path) -> None:
+    soundfile.write("third.wav", soundfile.read("long.wav")[0][2 * RATE : 3 * RATE], RATE)
+    [hit] = document("third.wav", "--in", "w.npz", "--top-k", "1")["results"]
+    assert (hit["file"], hit["start"], hit["end"]) == ("long.wav", 2, 3)
+
+
+def test_every_format_tells_the_same(indexed: Path) -> None:
+    found = document("tone.wav", "--in", "v.npz", "-k", "2")["results"]
+    Path("out").mkdir()
+    assert ast_tag("search", "tone.wav", "--in", "v.npz", "-k", "2", "-o", "out/r.csv").code == ExitCode.OK
+    with Path("out/r.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [*csv.DictReader(stream)]
+    assert [*rows[0]] == [*found[0]] == ["rank", "file", "start", "end", "cosine"]
+    assert [float(row["cosine"]) for row in rows] == [hit["cosine"] for hit in found]
+    lines = ast_tag("search", "tone.wav", "--in", "v.npz", "-k", "2").out.splitlines()
+    assert lines[0] == "tone.wav\t0.000\t2.000\t1.000000"
+    assert [line.split("\t")[0] for line in lines] == [hit["file"] for hit in found]
+
+
+def test_near_duplicates_are_pairs_of_recordings(indexed: Path) -> None:
+    found = document("--near-duplicates", "--in", "v.npz", "--threshold", "0.99999")
+    [pair] = found["results"]
+    assert (pair["file"], pair["other_file"]) == ("clip.wav", "copy.wav")
+    assert pair["cosine"] == pytest.approx(1, abs=1e-5)
+    every = document("--near-duplicates", "--in", "w.npz", "--threshold", "-1")["results"]
+    assert len(every) == 1 + 2 * 4 + 2 * 2 + 4 * 2  # of 1, 1, 4 and 2 windows, none with its own recording's
+    done = ast_tag("search", "--near-duplicates", "--in", "w.npz", "--threshold", "-1", "-k", "3")
+    assert len(done.out.splitlines()) == 3
+    assert "of 21 pairs, the nearest 3 are shown" in done.one_line()
+
+
+def test_a_query_is_embedded_as_the_file_was(here: Path, checkpoint: Path) -> None:
+    how = ("--short", "crop", "--no-normalize", "--window", "1", "--hop", "0.5")
+    ast_tag("embed", "clip.wav", "long.wav", "--model", str(checkpoint), *how, "--out", "v.npz")
+    [hit] = document("long.wav", "--in", "v.npz", "-k", "1")["results"]
+    assert (hit["file"], hit["cosine"]) == ("long.wav", pytest.approx(1, abs=1e-6))
+
+
+def test_another_model_is_refused(indexed: Path, tmp_path: Path) -> None:
+    other = save_random_checkpoint(tmp_path / "other", seed=1)
+    done = ast_tag("search", "clip.wav", "--in", "v.npz", "--model", str(other))
+    assert done.code == ExitCode.CANNOT_RUN
+    assert done.out == ""
+    assert f"and {other} is another" in done.one_line()
+
+
+def test_a_model_that_moved_is_named(indexed: Path, checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path / "moved")
+    found = document("clip.wav", "--in", "v.npz", "--model", str(tmp_path / "moved"))
+    assert found["results"][0]["file"] == "clip.wav"
+
+
+@pytest.mark.parametrize(
+    "damage", ["no file", "empty", "text", "short", "scores", "wrong rows", "npy", "folder"]
+)
+@pytest.mark.parametrize("query", [("clip.wav",), ("--near-duplicates",)])
+def test_what_holds_no_vectors_is_one_clear_line(indexed: Path, damage: str, query: tuple[str, ...]) -> None:
+    name = "v.npy" if damage == "npy" else "bad.npz"
+    data = Path("v.npz").read_bytes()
+    if damage == "folder":
+        Path(name).mkdir()
+    elif damage == "empty":
+        Path(name).touch()
+    elif damage == "text":
+        Path(name).write_text("this is no vector")
+    elif damage == "short":
+        Path(name).write_bytes(data[: len(data) // 2])
+    elif damage == "scores":
+        np.savez(name, scores=np.zeros((2, 3)))
+    elif damage == "npy":
+        np.save(name, np.zeros((2, 3), np.float32))
+    elif damage == "wrong rows":
+        with np.load("v.npz") as stored:
+            np.savez(name, **{**stored, "starts": np.zeros(3)})
+    done = ast_tag("search", *query, "--in", name)
+    assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
+    assert name in done.one_line()
+
+
+def test_a_parquet_of_something_else_is_one_clear_line(indexed: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"x": [1]}), "x.parquet")
+    Path("y.parquet").write_text("no table")
+    for name in ("x.parquet", "y.parquet"):
+        done = ast_tag("search", "clip.wav", "--in", name)
+        assert done.code == ExitCode.CANNOT_RUN
+        assert name in done.one_line()
+
+
+@pytest.mark.parametrize(("query", "word"), [("gone.wav", "not-found"), ("notes.wav", "unsupported-format")])
+def test_a_query_that_cannot_be_heard_is_one_line(indexed: Path, query: str, word: str) -> None:
+    done = ast_tag("search", query, "--in", "v.npz")
+    assert (done.code, done.out) == (ExitCode.SOME_FAILED, "")
+    assert done.one_line().startswith(f"ast-tag: {query}: {word}: ")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--in", "v.npz"),
+        ("clip.wav", "--near-duplicates", "--in", "v.npz"),
+        ("clip.wav", "--in", "v.npz", "--threshold", "2"),
+        ("clip.wav", "--in", "v.npz", "--top-k", "-1"),
+        ("clip.wav",),
+    ],
+)
+def test_wrong_usage(indexed: Path, args: tuple[str, ...]) -> None:
+    done = ast_tag("search", *args)
+    assert (done.code, done.out) == (ExitCode.USAGE, "")
+
+
+def test_a_file_is_replaced_only_if_asked(indexed: Path) -> None:
+    Path("r.csv").write_text("mine")
+    assert ast_tag("search", "clip.wav", "--in", "v.npz", "-o", "r.csv").code == ExitCode.CANNOT_RUN
+    assert Path("r.csv").read_text() == "mine"
+    assert ast_tag("search", "clip.wav", "--in", "v.npz", "-o", "r.csv", "--overwrite").code == ExitCode.OK
+
+
+def synthetic_clips(count: int, seconds: float, seed: int = 0) -> list[NDArray[np.float64]]:
+    """Each a chord that glides and beats, over a band of noise, all drawn anew."""
+    generator = np.random.default_rng(seed)
+    time = np.arange(round(seconds * RATE)) / RATE
+    clips = []
+    for _ in range(count):
+        pitches = generator.uniform(100, 3000, generator.integers(1, 4))
+        glide = generator.uniform(-0.5, 0.5)
+        tones = sum(np.sin(2 * np.pi * pitch * time * (1 + glide * time / 2 / seconds)) for pitch in pitches)
+        beat = 1 + np.sin(2 * np.pi * generator.uniform(0.5, 20) * time)
+        spectrum = np.fft.rfft(generator.standard_normal(len(time)))
+        low, width = generator.uniform(0, 6000), generator.uniform(200, 3000)
+        hertz = np.fft.rfftfreq(len(time), 1 / RATE)
+        band = np.fft.irfft(spectrum * ((low < hertz) & (hertz < low + width)), len(time))
+        clip = tones * beat / 4 + generator.uniform(0, 2) * band
+        clips.append(0.3 * clip / np.abs(clip).max())
+    return clips
+
+
+def rumble(samples: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Noise of the outdoors, as of wind and traffic: its power falls by 6 dB an octave. Of power one."""
+    spectrum = np.fft.rfft(generator.standard_normal(samples))
+    spectrum[1:] /= np.arange(1, len(spectrum))
+    spectrum[0] = 0
+    noise = np.fft.irfft(spectrum, samples)
+    return noise / np.sqrt(np.mean(noise**2))
+
+
+def found_first(folder: Path, count: int, seconds: float) -> int:
+    """Of how many clips a copy in noise, 10 dB below it, finds the clip first.
+
+    The noise is a rumble. White noise of that power covers all but the loudest tones of these clips: in it,
+    the vectors of `tiny` tell the kind of sound, and of only a quarter which one it was.
+    """
+    generator = np.random.default_rng(1)
+    clean, noisy = folder / "clean", folder / "noisy"
+    clean.mkdir()
+    noisy.mkdir()
+    for number, clip in enumerate(synthetic_clips(count, seconds)):
+        noise = rumble(len(clip), generator) * np.sqrt(np.mean(clip**2) / 10)
+        soundfile.write(clean / f"{number:04}.wav", clip, RATE)
+        soundfile.write(noisy / f"{number:04}.wav", clip + noise, RATE, subtype="FLOAT")
+    tagger = Tagger.from_pretrained("tiny", device="cpu")
+
+    def vectors(of: Path) -> NDArray[np.float32]:
+        found = [*tagger.embed(of, short="crop")]
+        assert all(isinstance(one, Embedding) for one in found)
+        return np.concatenate([one.vectors for one in found])
+
+    originals = vectors(clean)
+    return sum(
+        nearest(originals, query, top_k=1)[0].tolist() == [number]
+        for number, query in enumerate(vectors(noisy))
+    )
+
+
+def test_a_noisy_copy_finds_its_original(tmp_path: Path) -> None:
+    assert found_first(tmp_path, 100, 1.0) >= 95
+
+
+@pytest.mark.slow
+def test_a_noisy_copy_finds_its_original_among_many(tmp_path: Path) -> None:
+    assert found_first(tmp_path, 500, 4.0) >= 475
