@@ -19,6 +19,7 @@ from ast_cli.cli import (
     clips,
     doctor,
     evaluate,
+    explain,
     export,
     finetune,
     labels,
@@ -111,6 +112,7 @@ app.command("tag", no_args_is_help=True)(tag.tag)
 app.command("listen")(listen.listen)
 app.command("export", no_args_is_help=True)(export.export)
 app.command("clips", no_args_is_help=True)(clips.clips)
+app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("labels")(labels.labels)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,1 @@
+"""Results and clips shown in other ways: why a label was given, and more."""
