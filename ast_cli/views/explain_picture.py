@@ -26,7 +26,7 @@ from ast_cli.views.patches import Grid
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-DOTS_PER_INCH = 110
+DOTS_PER_INCH = 90
 TICKS_HZ = (100, 300, 1000, 3000, 8000)
 FOR, AGAINST = (1.0, 0.35, 0.0), (0.1, 0.6, 1.0)  # red, green, blue of heat above and below zero
 MOST_OPAQUE = 0.8
