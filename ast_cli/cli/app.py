@@ -20,6 +20,7 @@ from ast_cli.cli import (
     doctor,
     embed,
     evaluate,
+    explain,
     export,
     finetune,
     labels,
@@ -117,6 +118,7 @@ app.command("clips", no_args_is_help=True)(clips.clips)
 app.command("report", no_args_is_help=True)(report.report)
 app.command("embed", no_args_is_help=True)(embed.embed)
 app.command("search", no_args_is_help=True)(search.search)
+app.command("explain", no_args_is_help=True)(explain.explain)
 app.command("labels")(labels.labels)
 app.add_typer(models.app, name="models")
 app.command("doctor")(doctor.doctor)

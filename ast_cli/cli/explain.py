@@ -1,0 +1,245 @@
+"""`ast-tag explain`: why this label."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from ast_cli.cli import options
+from ast_cli.cli.screen import TagScreen, stdout
+from ast_cli.errors import InputError, OutputError, UsageError
+from ast_cli.outputs.text import cell, one_line
+from ast_cli.published import DEFAULT_MODEL
+from ast_cli.results import display_name
+
+if TYPE_CHECKING:
+    from ast_cli.views.explain import Explanation
+
+WHAT = "What is explained"
+OUTPUT = "Output"
+SUFFIXES = (".png", ".npz", ".html")
+COLUMNS = ("label", "score", "method", "start", "end", "low_hz", "high_hz", "lost", "random")
+LONG_SECONDS = 600  # from here on it is said that --at would be faster
+
+
+def explain(
+    clip: Annotated[str, typer.Argument(metavar="CLIP", help="An audio file; - is standard input.")],
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label",
+            "-l",
+            metavar="CLASS",
+            rich_help_panel=WHAT,
+            help="A name, mid, index or glob; may be repeated.",
+            show_default="the three of the highest scores",
+        ),
+    ] = None,
+    at: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            rich_help_panel=WHAT,
+            help="Where the window begins; nothing else is scored.",
+            show_default="the window with the highest score",
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["occlusion", "gradient", "rollout"],
+        typer.Option(
+            rich_help_panel=WHAT,
+            help="Take parts away and see what is lost; weigh attention by its gradient; or follow attention "
+            "alone, whatever the label.",
+        ),
+    ] = "occlusion",
+    fill: Annotated[
+        Literal["silence", "padding"],
+        typer.Option(
+            rich_help_panel=WHAT,
+            help="What is put in the place of a part that is taken away; padding is loud in a quiet place.",
+        ),
+    ] = "silence",
+    fine: Annotated[
+        bool,
+        typer.Option(
+            "--fine",
+            rich_help_panel=WHAT,
+            help="Occlusion by parts of half the height and width: four times as many forward passes.",
+        ),
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, rich_help_panel=WHAT, help="Of the random tenths to compare with.")
+    ] = 0,
+    channel: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            rich_help_panel=WHAT,
+            help="Hear this channel only, counted from 1.",
+            show_default="the mean of all",
+        ),
+    ] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            rich_help_panel=options.MODEL,
+            help="Hub id, folder or weights file.",
+        ),
+    ] = DEFAULT_MODEL,
+    revision: options.RevisionOption = None,
+    offline: options.OfflineOption = False,
+    device: options.DeviceOption = "auto",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            rich_help_panel=OUTPUT,
+            help="Heat over the spectrogram as .png or .html, with the extra plot; arrays as .npz.",
+            show_default=False,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON document.")
+    ] = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Say which parts of a window's spectrogram speak for its labels.
+
+    The strongest part of each label is told in seconds and Hz, and how far it can be believed: the
+    score that is lost without the hottest tenth of the window, and without a tenth drawn at random.
+    """
+    if fine and method != "occlusion":
+        raise UsageError("--fine is of occlusion", "Leave out --fine or --method")
+    _check_out(out, overwrite)
+    from ast_cli.tagger import Tagger
+    from ast_cli.views.explain import explain as explain_window
+    from ast_cli.views.explain_picture import write_explanation
+    from ast_cli.views.window import choose_window
+
+    tagger = Tagger.from_pretrained(model, revision, device=device, dtype="float32", offline=offline)
+    patterns = label or ()
+    chosen = list(dict.fromkeys(index for one in patterns for index in tagger.labels.matching(one)))
+    screen = TagScreen(quiet=quiet, verbose=False)
+    heard = 0.0
+
+    def on_heard(seconds: float) -> None:
+        nonlocal heard
+        if heard < LONG_SECONDS <= heard + seconds:
+            screen.said("hearing all to find the window of the highest score; --at goes straight to one")
+        heard += seconds
+        screen.heard(seconds)
+
+    with screen.progress(None):
+        window = choose_window(tagger, clip, at, chosen, channel=channel, on_heard=on_heard)
+    name = display_name(clip)
+    for warning in window.warnings:
+        screen.warn(f"{name}: {warning}")
+    try:
+        explanation = explain_window(
+            tagger,
+            window.frames,
+            window.length,
+            window.start,
+            labels=chosen,
+            method=method,
+            fill=fill,
+            fine=fine,
+            seed=seed,
+        )
+    except InputError as error:
+        raise InputError(error.word, f"{name}: {error.cause}", error.remedy) from error
+    if out is not None:
+        write_explanation(out, explanation, name)
+    with stdout() as console:
+        if as_json:
+            document = {"schema": "ast-explain/1", "file": name, "model": model, **_document(explanation)}
+            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+            console.file.write(text + "\n")
+        elif console.is_terminal:
+            table = Table(*COLUMNS, box=None, pad_edge=False, header_style="dim")
+            for row in _rows(explanation):
+                table.add_row(Text(one_line(row[0])), *row[1:])
+            console.print(table)
+        else:
+            rows = [(cell(first), *others) for first, *others in _rows(explanation)]
+            console.file.writelines("\t".join(row) + "\n" for row in (COLUMNS, *rows))
+    grid = explanation.grid
+    end = grid.start + grid.length / 100
+    screen.said(f"{grid.start:.2f} to {end:.2f} s of {name}, {explanation.passes} passes")
+
+
+def _check_out(out: Path | None, overwrite: bool) -> None:
+    """Raise before anything is computed what would be raised after it."""
+    if out is None:
+        return
+    if out.suffix.lower() not in SUFFIXES:
+        raise UsageError(f"--out {one_line(str(out))} is none of {', '.join(SUFFIXES)}", "Change its suffix")
+    if out.exists() and not overwrite:
+        raise OutputError(f"{out} is there already", "--overwrite replaces it; or choose another name")
+    if not out.parent.is_dir():
+        raise OutputError(f"cannot write {out}: no such folder", "Make its folder first")
+    if out.suffix.lower() != ".npz":
+        from ast_cli.views.explain_picture import require_matplotlib
+
+        require_matplotlib()
+
+
+def _rows(explanation: Explanation) -> list[tuple[str, ...]]:
+    return [
+        (
+            *(one.label, f"{one.score:.6f}", explanation.method),
+            *(f"{one.spot.start:.3f}", f"{one.spot.end:.3f}"),
+            *(f"{one.spot.low_hz:.0f}", f"{one.spot.high_hz:.0f}"),
+            *(f"{one.lost:.6f}", f"{one.random:.6f}"),
+        )
+        for one in explanation.labels
+    ]
+
+
+def _document(explanation: Explanation) -> dict[str, Any]:
+    grid = explanation.grid
+    rows, columns = grid.shape
+    return {
+        "method": explanation.method,
+        "fill": explanation.fill,
+        "passes": explanation.passes,
+        "scores": explanation.scores,
+        "window": {"start": round(grid.start, 3), "seconds_heard": round(grid.length / 100, 3)},
+        "patches": {
+            "seconds": [[round(time, 3) for time in grid.seconds(column)] for column in range(columns)],
+            "hz": [[round(hertz, 1) for hertz in grid.hertz(row)] for row in range(rows)],
+            "heard": grid.heard,
+        },
+        "labels": [
+            {
+                "index": one.index,
+                "mid": one.mid,
+                "label": one.label,
+                "score": round(one.score, 6),
+                "strongest": {
+                    "start": round(one.spot.start, 3),
+                    "end": round(one.spot.end, 3),
+                    "low_hz": round(one.spot.low_hz, 1),
+                    "high_hz": round(one.spot.high_hz, 1),
+                },
+                "lost": round(one.lost, 6),
+                "random": round(one.random, 6),
+                "heat": [[round(float(value), 6) for value in row] for row in one.heat],
+            }
+            for one in explanation.labels
+        ],
+    }
