@@ -15,7 +15,7 @@ from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import InputError, OutputError, UsageError
 from ast_cli.outputs.text import cell, one_line
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.results import display_name
+from ast_cli.results import FRAMES_PER_SECOND, display_name
 
 if TYPE_CHECKING:
     from ast_cli.views.explain import Explanation
@@ -178,7 +178,7 @@ def explain(
             rows = [(cell(first), *others) for first, *others in _rows(explanation)]
             console.file.writelines("\t".join(row) + "\n" for row in (COLUMNS, *rows))
     grid = explanation.grid
-    end = grid.start + grid.length / 100
+    end = grid.start + grid.length / FRAMES_PER_SECOND
     screen.said(f"{grid.start:.2f} to {end:.2f} s of {name}, {explanation.passes} passes")
 
 
@@ -218,7 +218,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
         "fill": explanation.fill,
         "passes": explanation.passes,
         "scores": explanation.scores,
-        "window": {"start": round(grid.start, 3), "seconds_heard": round(grid.length / 100, 3)},
+        "window": {"start": round(grid.start, 3), "seconds_heard": round(grid.length / FRAMES_PER_SECOND, 3)},
         "patches": {
             "seconds": [[round(time, 3) for time in grid.seconds(column)] for column in range(columns)],
             "hz": [[round(hertz, 1) for hertz in grid.hertz(row)] for row in range(rows)],
