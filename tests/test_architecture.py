@@ -54,7 +54,7 @@ KNOW_ONLY = {
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
     "live": "aggregate audio errors events results selection settings tagger windows",
-    "views": "audio config engines errors features outputs results settings tagger windows",
+    "views": "audio config engines errors features outputs results settings stored tagger",
     "model": "checkpoint config errors kernels layouts model_outputs settings",
     "model_outputs": "",
 }
