@@ -77,8 +77,8 @@ class InputError(AstCliError):
 
     Args:
         word: The short stable name of the failure that results carry: `not-found`, `unreadable`,
-            `unsupported-format`, `empty`, `non-finite`, `too-short`, `no-such-channel`, `no-audio`, `silent`; and
-            `internal-error` in a `FileFailure`, for what should not have happened.
+            `unsupported-format`, `empty`, `non-finite`, `too-short`, `no-such-channel`, `no-audio`, `silent`;
+            and `internal-error` in a `FileFailure`, for what should not have happened.
         cause: What is wrong.
         remedy: What to do about it.
     """
