@@ -271,6 +271,31 @@ def test_decoding_threads_compute_alone_and_nobody_elses_threads_change(
     assert set(seen) == {1}
 
 
+def test_every_batch_runs_side_by_side_whatever_decoding_threads_do(
+    checkpoint: Path, mixed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        tagger = Tagger.from_pretrained(checkpoint)
+        [engine] = tagger.engines
+        forward, running = engine._forward, set[str]()
+
+        def watched(windows: torch.Tensor) -> torch.Tensor:
+            name = threading.current_thread().name
+            running.add(name)
+            assert torch.get_num_threads() == (2 if name == "MainThread" else 1)
+            return forward(windows)
+
+        monkeypatch.setattr(engine, "_forward", watched)
+        list(tagger.tag_many(mixed * 3, batch_size=2, workers=2))
+    finally:
+        torch.set_num_threads(before)
+    in_the_pool = {name for name in running if name.startswith("stream")}
+    assert len(in_the_pool) == 2
+    assert running - in_the_pool <= {"MainThread"}  # at most the last window, which is alone
+
+
 def test_a_list_that_comes_slowly_has_its_results_at_once(
     tagger: Tagger, mixed: list[str], one_by_one: list[FileResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:

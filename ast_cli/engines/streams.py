@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
-from threading import Lock, Thread
 
 import torch
 from torch import Tensor
@@ -27,59 +26,29 @@ class Streams:
     """Runs a function of windows on as many threads as torch may use."""
 
     def __init__(self) -> None:
+        # As many as torch may use now. Later its number may be another thread's idea: it is the calling
+        # thread's own, and what threads begin with, and both streams and decoding threads lower theirs.
+        self._threads = torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
         keep_memory()
 
     def map(self, run: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
         """Run each window [1, …] of windows [B, …]; returns the results [1, …] as [B, …]."""
-        with _THREADS.kept() as threads:
-            side_by_side = min(len(windows), threads)
-            if side_by_side <= 1:
-                return torch.cat([run(window) for window in windows[:, None]])
-            each = threads // side_by_side
+        side_by_side = min(len(windows), self._threads)
+        each = self._threads // max(1, side_by_side)
 
-            def one(window: Tensor) -> Tensor:
-                torch.set_num_threads(each)  # of this thread of the pool
-                return run(window)
+        def one(window: Tensor) -> Tensor:
+            torch.set_num_threads(each)  # of this thread of the pool
+            return run(window)
 
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(threads, "stream")
-            return torch.cat([*self._pool.map(one, windows[:, None])])
-
-
-class _Threads:
-    """How many threads torch may use, which streams change and leave as it was.
-
-    torch's number is the calling thread's own, and what threads begin with that are started later: one that
-    is started while streams run has too low a number of its own, which must not become everybody's.
-    """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._users = 0
-        self._usual = 0
-
-    @contextmanager
-    def kept(self) -> Iterator[int]:
-        """The number; afterwards it is the calling thread's, and that of threads to come."""
-        with self._lock:
-            if self._users == 0:
-                thread = Thread(target=self._read)
-                thread.start()
-                thread.join()
-            self._users += 1
         try:
-            yield self._usual
+            if side_by_side <= 1:
+                return torch.cat([one(window) for window in windows[:, None]])
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, "stream")
+            return torch.cat([*self._pool.map(one, windows[:, None])])
         finally:
-            with self._lock:
-                self._users -= 1
-                torch.set_num_threads(self._usual)
-
-    def _read(self) -> None:
-        self._usual = torch.get_num_threads()  # of a thread that has just begun
-
-
-_THREADS = _Threads()
+            torch.set_num_threads(self._threads)
 
 
 @cache
