@@ -64,16 +64,7 @@ def bench(
     repeats: Annotated[
         int, typer.Option(min=1, rich_help_panel=options.RUN, help="How often everything is timed.")
     ] = REPEATS,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            rich_help_panel=options.MODEL,
-            help="Hub id, folder or weights file.",
-        ),
-    ] = DEFAULT_MODEL,
+    model: options.OneModelOption = DEFAULT_MODEL,
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
     as_json: Annotated[

@@ -15,19 +15,11 @@ from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import FileFailure
 from ast_cli.settings import Per, Short, TagSettings
 
-WHAT = "What is embedded"
 DEFAULTS = TagSettings()
 
 
 def embed(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="PATH",
-            show_default=False,
-            help="Audio files; folders, walked recursively; - is one audio file on stdin.",
-        ),
-    ] = None,
+    paths: options.PathsArgument = None,
     out: Annotated[
         str,
         typer.Option(
@@ -58,49 +50,15 @@ def embed(
         bool,
         typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
     ] = False,
-    files_from: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=WHAT,
-            help="A list of paths, one a line; - is stdin.",
-            show_default=False,
-        ),
-    ] = None,
-    null: Annotated[
-        bool,
-        typer.Option(
-            "--null", "-0", rich_help_panel=WHAT, help="The list is NUL-separated (`find -print0`)."
-        ),
-    ] = False,
-    channel: Annotated[
-        str,
-        typer.Option(
-            metavar="mix|N", rich_help_panel=WHAT, help="mix (the mean) or a channel number from 1."
-        ),
-    ] = "mix",
-    window: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=WHAT,
-            help="Length of a window.",
-            show_default="the model's length",
-        ),
-    ] = DEFAULTS.window,
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=WHAT,
-            help="From one window to the next.",
-            show_default="the window's length",
-        ),
-    ] = DEFAULTS.hop,
+    files_from: options.FilesFromOption = None,
+    null: options.NullOption = False,
+    channel: options.ChannelOption = "mix",
+    window: options.WindowOption = DEFAULTS.window,
+    hop: options.HopOption = DEFAULTS.hop,
     short: Annotated[
         Short,
         typer.Option(
-            rich_help_panel=WHAT,
+            rich_help_panel=options.HEARD,
             help="Windows shorter than the model's: pad them as in training, repeat them, or crop the model.",
         ),
     ] = DEFAULTS.short,

@@ -85,16 +85,7 @@ def explain(
             show_default="the mean of all",
         ),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            rich_help_panel=options.MODEL,
-            help="Hub id, folder or weights file.",
-        ),
-    ] = DEFAULT_MODEL,
+    model: options.OneModelOption = DEFAULT_MODEL,
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
     device: options.DeviceOption = "auto",

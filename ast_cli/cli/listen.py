@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from ast_cli.audio.stream import PcmFormat
     from ast_cli.live import Listener
 
-STREAM = "What is heard"
 EXAMPLE = "arecord -t wav -f S16_LE -r 16000 | ast-tag listen"
 WORTH_A_WARNING = 10.0  # seconds behind
 FEW = 10  # labels in the summary
@@ -42,30 +41,27 @@ def listen(
             metavar="HZ",
             min=1000,
             max=1_000_000,
-            rich_help_panel=STREAM,
+            rich_help_panel=options.HEARD,
             help="The stream is raw PCM of this rate.",
             show_default="it is WAV, whose header tells",
         ),
     ] = None,
     channels: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, rich_help_panel=STREAM, help="Channels of raw PCM.", show_default="1"),
+        typer.Option(
+            min=1, max=1024, rich_help_panel=options.HEARD, help="Channels of raw PCM.", show_default="1"
+        ),
     ] = None,
     encoding: Annotated[
         RawEncoding | None,
-        typer.Option(rich_help_panel=STREAM, help="Samples of raw PCM.", show_default="s16le"),
+        typer.Option(rich_help_panel=options.HEARD, help="Samples of raw PCM.", show_default="s16le"),
     ] = None,
-    channel: Annotated[
-        str,
-        typer.Option(
-            metavar="mix|N", rich_help_panel=STREAM, help="mix (the mean) or a channel number from 1."
-        ),
-    ] = "mix",
+    channel: options.ChannelOption = "mix",
     window: Annotated[
         float | None,
         typer.Option(
             metavar="SECONDS",
-            rich_help_panel=STREAM,
+            rich_help_panel=options.HEARD,
             help="Length of a window.",
             show_default=f"{LIVE_WINDOW_SECONDS:g}, or the model's length if that is less",
         ),
@@ -74,7 +70,7 @@ def listen(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            rich_help_panel=STREAM,
+            rich_help_panel=options.HEARD,
             help="From one window to the next: nothing is told sooner or finer.",
             show_default="the window's length",
         ),
@@ -82,7 +78,7 @@ def listen(
     short: Annotated[
         Short,
         typer.Option(
-            rich_help_panel=STREAM,
+            rich_help_panel=options.HEARD,
             help="Windows shorter than the model's: crop the model, which then is as much faster, pad them "
             "as in training, or repeat them.",
         ),

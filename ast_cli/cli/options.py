@@ -23,10 +23,54 @@ def batch_size_of(text: str) -> int | None:
     return int(text)
 
 
+HEARD = "What is heard"
 MODEL = "Model"
 RUN = "Where and how it runs"
 MESSAGES = "Messages"
 
+PathsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="PATH",
+        show_default=False,
+        help="Audio files; folders, walked recursively; - is one audio file on stdin.",
+    ),
+]
+FilesFromOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=HEARD,
+        help="A list of paths, one a line; - is stdin.",
+        show_default=False,
+    ),
+]
+NullOption = Annotated[
+    bool,
+    typer.Option("--null", "-0", rich_help_panel=HEARD, help="The list is NUL-separated (`find -print0`)."),
+]
+ChannelOption = Annotated[
+    str,
+    typer.Option(metavar="mix|N", rich_help_panel=HEARD, help="mix (the mean) or a channel number from 1."),
+]
+WindowOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        rich_help_panel=HEARD,
+        help="Length of a window.",
+        show_default="the model's length",
+    ),
+]
+HopOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        rich_help_panel=HEARD,
+        help="From one window to the next.",
+        show_default="the window's length",
+    ),
+]
 ModelOption = Annotated[
     list[str],
     typer.Option(
