@@ -212,7 +212,7 @@ def finetune(
             help="Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
         ),
     ] = DEFAULTS.dtype,
-    attn: options.AttnOption = "sdpa",
+    attn: options.TrainAttnOption = "sdpa",
     workers: Annotated[
         int | None,
         typer.Option(

@@ -141,6 +141,14 @@ AttnOption = Annotated[
         "time, on the CPU, else sdpa, for which torch chooses among the last four.",
     ),
 ]
+TrainAttnOption = Annotated[
+    Attention,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=RUN,
+        help="Attention: sdpa, eager; flash, efficient, cudnn or math, among which sdpa lets torch choose.",
+    ),
+]
 
 LABELS = "Labels"
 EVENTS = "Events"
