@@ -25,5 +25,6 @@ def make_clip(seconds: float, seed: int = 0) -> NDArray[np.float32]:
 
 
 def write_clip(path: Path, seconds: float, seed: int = 0) -> None:
-    """Write such a clip as a WAV of 16 bits."""
-    soundfile.write(path, make_clip(seconds, seed), RATE, subtype="PCM_16")
+    """Write such a clip in the format of its suffix; without loss, in 16 bits."""
+    lossless = path.suffix in (".wav", ".flac")
+    soundfile.write(path, make_clip(seconds, seed), RATE, subtype="PCM_16" if lossless else None)
