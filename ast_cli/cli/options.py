@@ -106,7 +106,7 @@ OfflineOption = Annotated[
 ]
 DeviceOption = Annotated[
     str,
-    typer.Option(metavar="DEVICE", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
+    typer.Option("--device", metavar="DEVICE", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
 ]
 DtypeOption = Annotated[
     Dtype,
