@@ -121,6 +121,7 @@ def bench_network(
     sample = sample_windows(extractor)
     true_scores = _scores(reference, sample, 1)
     del reference
+    sample = sample.to(device)  # how long copying takes, the flow shows, which does it meanwhile
 
     contenders = _contenders(request, checkpoint, device, on_notice)
     _measure(contenders, sample, request, device, on_step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine, Pending, lengths_of
+from ast_cli.engines.graphs import Graphs
 from ast_cli.engines.knee import knee
 from ast_cli.engines.streams import Streams
 from ast_cli.errors import EngineError, TooLittleMemoryError
@@ -34,7 +34,7 @@ class TorchEngine(Engine):
         device: See `devices.resolve_device`.
         dtype: See `devices.resolve_dtype`; half precision is that of `round_blocks`.
         on_notice: See `Engine`.
-        compiled: Whether torch compiles the network when it first runs; on CUDA, into one graph of kernels.
+        compiled: Whether torch compiles the network's blocks when they first run.
     """
 
     name = "torch"
@@ -62,7 +62,10 @@ class TorchEngine(Engine):
             ) from error
         self._extractor = extractor
         self._largest_batch = 0 if compiled else None
-        self._network: Callable[..., Any] = self._compiled(self.model) if compiled else self.model
+        if compiled:
+            for layer in self.model.audio_spectrogram_transformer.layers:
+                layer.compile(dynamic=False)  # once for all, as they are alike
+        self._network: ASTPreTrainedModel = self.model
         self._output = "logits"
         # Which backend SDPA may use is one setting for all threads; compiling is for one thread.
         side_by_side = (
@@ -72,18 +75,15 @@ class TorchEngine(Engine):
         self.takes_waveforms = device.type == "cuda"
         self._copies: torch.cuda.Stream | None = None
         self.ahead = BATCHES_AHEAD if device.type == "cuda" else 0
-
-    def _compiled(self, network: ASTPreTrainedModel) -> Callable[..., Any]:
-        mode = "reduce-overhead" if self._place.type == "cuda" else "default"
-        compiled: Callable[..., Any] = torch.compile(network, mode=mode, dynamic=False)
-        return compiled
+        self._graphs = Graphs(self._rows) if device.type == "cuda" else None
 
     def pooled(self) -> TorchEngine:
         """See `Engine.pooled`: weights, streams and device are shared."""
         other = copy(self)
-        backbone = self.model.audio_spectrogram_transformer
-        other._network = backbone if self._largest_batch is None else self._compiled(backbone)
+        other._network = self.model.audio_spectrogram_transformer
         other._output = "pooler_output"
+        if other._graphs is not None:
+            other._graphs = Graphs(other._rows)
         return other
 
     def start(self, windows: Sequence[Window]) -> Pending:
@@ -134,7 +134,8 @@ class TorchEngine(Engine):
         """What a batch of so many windows takes on CUDA."""
         windows = torch.zeros(count, self.config.max_length, self.config.num_mel_bins, device=self._place)
         with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
-            self._forward(windows)
+            for _ in range(2):  # the second time, it may be captured
+                self._forward(windows)
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
             stream = torch.cuda.current_stream(self._place)  # whose device need not be the current one
             begin.record(stream)
@@ -142,6 +143,8 @@ class TorchEngine(Engine):
                 self._forward(windows)
             end.record(stream)
             end.synchronize()
+        if self._graphs is not None:
+            self._graphs.clear()
         return float(begin.elapsed_time(end)) / TIMED_BATCHES
 
     def _copy(self, staged: Tensor) -> Tensor:
@@ -175,25 +178,30 @@ class TorchEngine(Engine):
             if self._largest_batch is not None:  # each size of batch would be compiled anew
                 self._largest_batch = max(self._largest_batch, count)
                 windows = F.pad(windows, (0, 0, 0, 0, 0, self._largest_batch - count))
-            output = self._network(windows, return_dict=True, cropped=True)
-            rows: Tensor = getattr(output, self._output)[:count]
-            return rows.float()
+            rows = self._rows(windows) if self._graphs is None else self._graphs(windows)
+            return rows[:count]
+
+    def _rows(self, windows: Tensor) -> Tensor:
+        """[B, T, M] -> [B, C] or [B, D], float32."""
+        rows: Tensor = getattr(self._network(windows, return_dict=True, cropped=True), self._output)
+        return rows.float()
 
     def _release_memory(self) -> None:
         if self._largest_batch is not None:
             self._largest_batch = 0  # or the smaller batches would be filled up to the size that had no room
-        if self._place.type == "cuda":
+        if self._graphs is not None:
+            self._graphs.clear()
             torch.cuda.empty_cache()
 
     @contextmanager
     def _exact(self) -> Iterator[None]:
-        """Keep cuDNN's convolution from rounding to TF32, which it does by default."""
+        """Let cuDNN's convolution, which rounds to TF32 by default, round no more than the blocks do."""
         if self._place.type != "cuda":
             yield
             return
         convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
         before = convolution.fp32_precision
-        convolution.fp32_precision = "ieee"
+        convolution.fp32_precision = "ieee" if self.dtype == "float32" else "tf32"
         try:
             yield
         finally:

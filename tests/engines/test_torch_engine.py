@@ -180,12 +180,12 @@ def test_without_a_listener_a_notice_is_a_warning(monkeypatch: pytest.MonkeyPatc
 def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_of_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sizes: list[int] = []
+    sizes: list[int] = []  # of each of its two blocks
 
-    def compile_(model: ASTForAudioClassification, **_: object) -> Callable[..., object]:
-        def run(windows: Tensor, **arguments: object) -> object:
-            sizes.append(len(windows))
-            return model(windows, **arguments)
+    def compile_(block: Callable[..., object], **_: object) -> Callable[..., object]:
+        def run(tokens: Tensor, *arguments: object) -> object:
+            sizes.append(len(tokens))
+            return block(tokens, *arguments)
 
         return run
 
@@ -194,22 +194,22 @@ def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_o
     tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, compiled=True)
     torch.testing.assert_close(tested.logits(windows(5)), expected, rtol=0, atol=TOLERANCE)
     torch.testing.assert_close(tested.logits(windows(5)[:2]), expected[:2], rtol=0, atol=TOLERANCE)
-    assert sizes == [5, 5]
+    assert sizes == [5, 5] * 2
     torch.testing.assert_close(
         tested.pooled().logits(windows(5)), engine().pooled().logits(windows(5)), rtol=0, atol=TOLERANCE
     )
-    assert sizes == [5, 5, 5]
+    assert sizes == [5, 5] * 3
 
 
 def test_a_compiled_network_too_runs_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def compile_(model: ASTForAudioClassification, **_: object) -> Callable[..., object]:
-        def run(windows: Tensor, **arguments: object) -> object:
-            sizes.append(len(windows))
-            if len(windows) > 3:
+    def compile_(block: Callable[..., object], **_: object) -> Callable[..., object]:
+        def run(tokens: Tensor, *arguments: object) -> object:
+            sizes.append(len(tokens))
+            if len(tokens) > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-            return model(windows, **arguments)
+            return block(tokens, *arguments)
 
         return run
 
@@ -217,7 +217,7 @@ def test_a_compiled_network_too_runs_in_smaller_batches(monkeypatch: pytest.Monk
     expected = engine().logits(windows(7))
     tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, lambda _: None, compiled=True)
     torch.testing.assert_close(tested.logits(windows(7)), expected, rtol=0, atol=TOLERANCE)
-    assert sizes == [7, 3, 3, 3]
+    assert sizes == [7, *[3, 3] * 3]
 
 
 @pytest.mark.slow

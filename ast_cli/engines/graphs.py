@@ -1,0 +1,70 @@
+"""CUDA graphs of a network: the hundreds of kernels of a forward pass are launched as one.
+
+Launching them one by one takes longer than one window does, and keeps Python from decoding meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+MOST_GRAPHS = 8  # each keeps the memory of its batch
+
+
+@dataclass
+class _Graph:
+    graph: torch.cuda.CUDAGraph
+    windows: Tensor
+    output: Tensor
+
+
+@dataclass
+class Graphs:
+    """A function of windows on CUDA, captured for each shape of them that comes again.
+
+    Args:
+        run: [B, T, M] -> [B, …]; does the same kernels on each call, and waits for nothing.
+    """
+
+    run: Callable[[Tensor], Tensor]
+    _graphs: dict[torch.Size, _Graph | None] = field(default_factory=dict)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, windows: Tensor) -> Tensor:
+        """What `run` gives for the windows; raises what it raises."""
+        with self._one_at_a_time:  # what is captured reads and writes where it always does
+            if windows.shape not in self._graphs:
+                # As it is, for libraries to choose their kernels, and for a shape that may never come again.
+                if len(self._graphs) < MOST_GRAPHS:
+                    self._graphs[windows.shape] = None
+                return self.run(windows)
+            captured = self._graphs[windows.shape] or self._capture(windows)
+            if captured is None:
+                return self.run(windows)
+            captured.windows.copy_(windows)
+            captured.graph.replay()
+            return captured.output.clone()
+
+    def clear(self) -> None:
+        """Give the memory of all graphs back."""
+        with self._one_at_a_time:
+            self._graphs.clear()
+
+    def _capture(self, windows: Tensor) -> _Graph | None:
+        """The graph of a shape; None where there is no room for it."""
+        graph, place = torch.cuda.CUDAGraph(), windows.clone()
+        try:
+            # Other threads may go on using the device meanwhile.
+            with (
+                torch.cuda.device(windows.device),
+                torch.cuda.graph(graph, capture_error_mode="thread_local"),
+            ):
+                output = self.run(place)
+        except torch.OutOfMemoryError:
+            return None
+        captured = self._graphs[windows.shape] = _Graph(graph, place, output)
+        return captured
