@@ -263,10 +263,34 @@ class Tagger:
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
-        flow, selection = self._plan(options)
         found: Iterable[str | Outcome] = discover(_several(paths), leave_out)
         if known is not None:
             found = ((known(one) or one) if isinstance(one, str) else one for one in found)
+        return self.tag_found(found, batch_size=batch_size, workers=workers, on_heard=on_heard, **options)
+
+    def tag_found(
+        self,
+        found: Iterable[str | Outcome],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_heard: Callable[[float], None] | None = None,
+        **options: Unpack[TagOptions],
+    ) -> Iterator[Outcome]:
+        """Tag what `discover` found, here or elsewhere: single recordings; what has its outcome is handed on.
+
+        Args:
+            found: Taken as they are needed.
+            batch_size: See `tag_many`, as for the others.
+            workers: Likewise.
+            on_heard: Likewise.
+            **options: Likewise.
+
+        Raises:
+            EngineError: The device cannot run the network.
+            UsageError: An option has no such value.
+        """
+        flow, selection = self._plan(options)
 
         def aggregate(file: str) -> Aggregate:
             return Aggregate(file, selection, flow.settings, self.scores)
