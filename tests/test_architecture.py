@@ -28,7 +28,7 @@ ORDER = """
     batches · clips · embedding · stored · windows
     flow
     tagger
-    bench · live · training
+    bench · cluster · live · training
     views
     doctor · verify
     cli
@@ -50,6 +50,7 @@ KNOW_ONLY = {
     "batches": "errors features results",
     "embedding": "aggregate results settings",
     "events": "labels results settings",
+    "cluster": "errors outputs results settings tagger",
     "clips": "audio errors outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
