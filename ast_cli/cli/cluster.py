@@ -104,7 +104,9 @@ def tag_on_cluster(
         workers=workers,
         folder=os.getcwd(),  # noqa: PTH109
     )
-    with screen.closing_line(lambda: out):
+    # Connected first: where there is no cluster, nothing is written.
+    with cluster(address, verbose=verbose), screen.closing_line(lambda: out):
+        actors = room_for(how["device"])
         run = prepare(
             job,
             lambda: discover(_no_stdin(inputs), [out]),
@@ -114,12 +116,10 @@ def tag_on_cluster(
             overwrite=overwrite,
         )
         screen.skip(run.skipped)
-        with cluster(address, verbose=verbose):
-            actors = room_for(how["device"])
-            screen.note(f"{actors.count} × {actors.cores} cores, {actors.gpus} GPUs each")
-            with screen.progress(lambda: range(run.manifest.recordings)):
-                for report in run.reports(actors):
-                    screen.report(report)
+        screen.note(f"{actors.count} × {actors.cores} cores, {actors.gpus} GPUs each")
+        with screen.progress(lambda: range(run.manifest.recordings)):
+            for report in run.reports(actors):
+                screen.report(report)
 
 
 def _no_stdin(inputs: Iterable[str]) -> Iterable[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from typing import Any
@@ -19,6 +21,7 @@ from ast_cli.cluster.worker import Job, Report, ShardTagger
 from ast_cli.errors import AstCliError, EngineError
 
 LOCAL = "local"
+CONNECT_SECONDS = 10.0
 MOST_BLOCKS = 4000  # which the driver keeps track of; of more shards, several are one
 INSTALL = "pip install 'ast-cli[ray]'"
 
@@ -59,20 +62,21 @@ def cluster(address: str, *, cores: int | None = None, verbose: bool = False) ->
     """
     require_ray()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    # What Ray says of its own inside is not of the recordings.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if not verbose:
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
+    )  # how it will treat machines without GPUs
     import ray
 
+    _require_answer(address)
     own: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False} if address == LOCAL else {}
     try:
-        ray.init(
-            address=address,
-            logging_level=logging.WARNING if verbose else logging.ERROR,
-            log_to_driver=verbose,
-            **own,
-        )
+        with nullcontext() if verbose else _without_what_ray_says_of_itself():
+            ray.init(
+                address=address,
+                logging_level=logging.WARNING if verbose else logging.ERROR,
+                log_to_driver=verbose,
+                **own,
+            )
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise EngineError(
             f"there is no Ray cluster at {address}: {_first_line(error)}",
@@ -82,6 +86,35 @@ def cluster(address: str, *, cores: int | None = None, verbose: bool = False) ->
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself would go on trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise EngineError(
+            f"there is no Ray cluster at {address}: {error}",
+            "Start one with `ray start --head`, or use --ray local",
+        ) from error
+
+
+@contextmanager
+def _without_what_ray_says_of_itself() -> Iterator[None]:
+    """Have the compiled part of Ray say nothing but what is fatal, not even that it was told to."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def room_for(device: str) -> Actors:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ast_cli.cluster.manifest import NAMES, RUN, Manifest, read_manifest, write_manifest
+from ast_cli.cluster.manifest import NAMES, RUN, Manifest, Shard, read_manifest, write_manifest
 from ast_cli.cluster.ray_data import Actors, tag_shards
 from ast_cli.cluster.store import Store
 from ast_cli.cluster.worker import Job, Report
@@ -41,15 +41,19 @@ class Run:
         size = int(self.manifest.asked["shard_size"])
         return min(size, self.manifest.recordings - number * size)
 
+    @property
+    def left(self) -> list[Shard]:
+        """The shards that have none."""
+        return [shard for shard in self.manifest.shards if shard.number not in self.done]
+
     def reports(self, actors: Actors) -> Iterator[Report]:
         """Tag all that is left; see `tag_shards`.
 
         Raises:
             OutputError: In the end, a file is missing.
         """
-        left = [shard for shard in self.manifest.shards if shard.number not in self.done]
-        if left:
-            yield from tag_shards(self.job, left, actors)
+        if self.left:
+            yield from tag_shards(self.job, self.left, actors)
         names = set(Store(self.job.out).names())
         missing = [shard for shard in self.manifest.shards if self.job.file(shard) not in names]
         if missing:

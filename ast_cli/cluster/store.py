@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import fsspec
 
@@ -66,17 +65,15 @@ class Store:
             target = Path(self._path(name))
             target.parent.mkdir(parents=True, exist_ok=True)
             # Under a name of its own until then: one that was thought to be dead may be writing it, too.
-            fd, named = tempfile.mkstemp(prefix=f".{name}.", dir=target.parent)
-            part = Path(named)
+            part = target.with_name(f".{name}.{uuid4().hex}")
             try:
-                with os.fdopen(fd, "wb") as copy, local.open("rb") as content:
+                with local.open("rb") as content, part.open("wb") as copy:
                     shutil.copyfileobj(content, copy)
                     copy.flush()
-                    os.fchmod(fd, stat.S_IMODE(local.stat().st_mode))
-                    os.fsync(fd)
+                    os.fsync(copy.fileno())
                 part.replace(target)
             except BaseException:
-                part.unlink()
+                part.unlink(missing_ok=True)
                 raise
 
     def remove(self, name: str) -> None:
