@@ -24,7 +24,7 @@ ORDER = """
     selection
     events
     features · model
-    aggregate · audio · engines
+    aggregate · audio · engines · masking
     batches · clips · embedding · stored · windows
     flow
     tagger
@@ -57,6 +57,7 @@ KNOW_ONLY = {
     "live": "aggregate audio errors events results selection settings tagger windows",
     "views": "audio config engines errors features outputs results settings stored tagger",
     "model": "checkpoint config errors kernels layouts model_outputs settings",
+    "masking": "errors features",
     "model_outputs": "",
 }
 
