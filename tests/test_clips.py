@@ -516,3 +516,7 @@ def test_the_table_tells_what_became_of_every_event() -> None:
     assert (empty["clip"], empty["mid"], empty["skipped"]) == ("", "'=1", "empty")
     assert (missing["file"], missing["skipped"]) == ("./=1\r\n.wav", "missing")
     assert re.match("no such file. --audio", missing["message"])
+
+
+def test_the_table_shows_a_name_that_a_terminal_would_obey_as_its_bytes() -> None:
+    assert [row["file"] for row in rows(cut(result("\x1b[2J.wav", event(0, 1))))] == [r"\x1b[2J.wav"]

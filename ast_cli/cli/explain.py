@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ from rich.text import Text
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import InputError, OutputError, UsageError
+from ast_cli.outputs.documents import dump
 from ast_cli.outputs.text import cell, one_line
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import FRAMES_PER_SECOND, display_name
@@ -158,8 +158,7 @@ def explain(
     with stdout() as console:
         if as_json:
             document = {"schema": "ast-explain/1", "file": name, "model": model, **_document(explanation)}
-            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-            console.file.write(text + "\n")
+            console.file.write(dump(document, indent=2) + "\n")
         elif console.is_terminal:
             table = Table(*COLUMNS, box=None, pad_edge=False, header_style="dim")
             for row in _rows(explanation):

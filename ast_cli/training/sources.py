@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ast_cli.audio.discover import discover
 from ast_cli.errors import UsageError
 from ast_cli.labels import audioset_classes, speech_commands_names
+from ast_cli.outputs.text import with_controls
 from ast_cli.training.tables import open_table, shown
 
 SPLITS = {
@@ -182,9 +183,11 @@ def _labelled_table(path: Path, audio: Path | None) -> Source:
             if not file:
                 raise UsageError(f"{table.where}: no file is named", "Each row needs one")
             source.multi_label = source.multi_label or ";" in text
-            labels = _several(text, ";")
+            labels = _several(with_controls(text), ";")
             times = table.times(start, end)
             found, is_there = listings.find(file, folder, audio)
+            if not is_there:  # as `finetune` writes it, perhaps, where no terminal may obey it
+                found, is_there = listings.find(with_controls(file), folder, audio)
             entry = Entry(found, labels, *times, fold or None, split_name(split) or None)
             source.add(entry, is_there=is_there)
     return source

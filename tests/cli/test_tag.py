@@ -68,8 +68,9 @@ def json_tags(top_k: int = 5) -> list[dict[str, Any]]:
 
 
 def as_shown(name: str) -> str:
-    """The name in a cell of CSV: bytes as text, and not the beginning of a formula."""
-    return ("./" if name[0] in "=-" else "") + display_name(name)
+    """The name in a cell of CSV: bytes as text, as is what a terminal obeys; and no formula's beginning."""
+    shown = display_name(name).translate({0x1B: r"\x1b", 0x07: r"\x07", 0x9B: r"\xc2\x9b"})
+    return ("./" if name[0] in "=-" else "") + shown
 
 
 def printable(text: str) -> bool:

@@ -106,6 +106,17 @@ def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
     assert read_dataset(table).clips[0].file == str(tmp_path / name)
 
 
+def test_a_table_that_shows_control_characters_names_the_file(tmp_path: Path) -> None:
+    touch(tmp_path, "\x1b[2J\x9b.wav", r"\x1b.wav")
+    rows = r"""file,labels
+\x1b[2J\xc2\x9b.wav,Do\x07g
+\x1b.wav,Cat
+"""
+    dataset = read_dataset(write(tmp_path / "d.csv", rows))
+    # A file that is called like an escape is meant.
+    assert heard(dataset, tmp_path) == {"\x1b[2J\x9b.wav": ["Do\x07g"], r"\x1b.wav": ["Cat"]}
+
+
 def test_missing_files_are_named_and_end_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     (tmp_path / "folder.wav").mkdir()
