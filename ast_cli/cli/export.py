@@ -12,6 +12,7 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import FORMATS_HELP, OUTPUT, events_of, format_of
 from ast_cli.errors import UsageError
 from ast_cli.outputs.sink import STDOUT
+from ast_cli.results import FileResult
 from ast_cli.settings import Aggregation, EventSettings, LabelSettings
 
 if TYPE_CHECKING:
@@ -127,11 +128,16 @@ def export(
         screen.warn(options.lacking(replay.missing, results))
 
 
+def scores_of(stored: StoredRun) -> str:
+    """What the scores of a stored run are; empty if it does not say, or has none."""
+    return next((one.scores for one in stored.outcomes() if isinstance(one, FileResult)), "")
+
+
 def read_threshold(
     text: str | None, labels: LabelSet, stored: StoredRun
 ) -> float | tuple[float | None, ...] | None:
     """What --threshold says for the classes of a stored run."""
-    number, file = options.threshold_of(text)
+    number, file = options.threshold_of(text, scores_of(stored) if text else "")
     if file is None:
         return number
     from ast_cli.training.thresholds import read_thresholds

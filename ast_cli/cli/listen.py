@@ -124,7 +124,7 @@ def listen(
     elif channels or encoding:
         raise UsageError("--channels and --encoding tell of raw PCM, whose rate is missing", "Add --rate")
     mixed = channel_of(channel)
-    number, thresholds = options.threshold_of(threshold)
+    number, thresholds = options.threshold_of(threshold, scores)
     screen = TagScreen(quiet=quiet, verbose=verbose)
     # Read from now on, lest a recorder lose samples while the model loads.
     reader = PipeReader(open_stdin(EXAMPLE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -262,18 +263,31 @@ VerboseOption = Annotated[
 ]
 
 
-def threshold_of(text: str | None) -> tuple[float | None, Path | None]:
-    """What --threshold says: a number for all classes, or the file that has one for each."""
+def threshold_of(text: str | None, scores: str) -> tuple[float | None, Path | None]:
+    """What --threshold says of these scores: a number for all classes, or the file that has one for each."""
     if text is None:
         return None, None
     try:
-        return float(text), None
+        return require_threshold(float(text), scores), None
     except ValueError:
         if not os.path.exists(text):  # noqa: PTH110 — Path.exists may raise
             raise UsageError(
                 f"--threshold {text} is neither a number nor a file", "`ast-tag eval --calibrate` writes one"
             ) from None
         return None, Path(text)
+
+
+def require_threshold(number: float, scores: str) -> float:
+    """The number, unless all scores of this kind, or none, are above it: it is not what was meant.
+
+    Args:
+        number: What --threshold says.
+        scores: Of `settings.Scores`, where auto is never logits; empty if it is not known.
+    """
+    if scores in ("", "logits") or not math.isfinite(number) or 0 <= number <= 1:
+        return number
+    meant = f"Did you mean {number / 100:g}?" if 1 < number <= 100 else "Choose a number in between"
+    raise UsageError(f"--threshold {number:g} fits no score: they are from 0 to 1", meant)
 
 
 def lacking(recordings: int, results: str) -> str:

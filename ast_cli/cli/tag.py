@@ -162,7 +162,7 @@ def tag(
     if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
     _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
-    number, thresholds = options.threshold_of(threshold)
+    number, thresholds = options.threshold_of(threshold, scores)
     settings = TagSettings(
         top_k=top_k,
         threshold=number,

@@ -281,6 +281,14 @@ def test_what_was_not_kept_at_all_is_refused(options: tuple[str, ...], said: str
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("command", ["export", "clips", "report"])
+def test_a_threshold_that_no_score_is_near_is_refused(command: str, tmp_path: Path) -> None:
+    done = ast_tag(command, "many.jsonl", "--threshold", "30", "--out", f"{tmp_path}/out.csv")
+    assert done.code == ExitCode.USAGE
+    assert "they are from 0 to 1. Did you mean 0.3?" in done.one_line()
+    assert not [*tmp_path.iterdir()]
+
+
 def test_all_windows_kept_give_the_maximum_too() -> None:
     exact = export("many.jsonl", "-f", "csv", "--aggregate", "max").out
     rounded = export("many.all.jsonl", "-f", "csv", "--aggregate", "max").out

@@ -332,7 +332,7 @@ def test_rows_are_what_the_python_interface_says(here: Path, checkpoint: Path) -
 
 def test_a_threshold_drops_what_is_below_it(here: Path, known: str) -> None:
     assert ast_tag("clip.wav", "--threshold", "0.5", "-m", known).out == plain("clip.wav", top_k=3)
-    assert ast_tag("clip.wav", "--threshold", "2", "-m", known, "-f", "csv") == Done(0, HEADER, "")
+    assert ast_tag("clip.wav", "--threshold", "1", "-m", known, "-f", "csv") == Done(0, HEADER, "")
 
 
 def test_thresholds_of_a_file_are_each_classes_own(here: Path, known: str) -> None:
@@ -350,6 +350,8 @@ def test_thresholds_of_a_file_are_each_classes_own(here: Path, known: str) -> No
         ("nope.csv", "--threshold nope.csv is neither a number nor a file"),
         ("other.csv", "other.csv, line 2: the model has no class 'Spech'. Did you mean Speech"),
         ("nan", "threshold must be a finite number"),
+        ("50", "--threshold 50 fits no score: they are from 0 to 1. Did you mean 0.5?"),
+        ("-0.5", "--threshold -0.5 fits no score: they are from 0 to 1. Choose a number in between"),
     ],
 )
 def test_a_threshold_that_cannot_be_is_refused(threshold: str, message: str, here: Path, known: str) -> None:
@@ -357,6 +359,13 @@ def test_a_threshold_that_cannot_be_is_refused(threshold: str, message: str, her
     done = ast_tag("clip.wav", "--threshold", threshold, "-m", known)
     assert (done.code, done.out) == (ExitCode.USAGE, "")
     assert message in done.err
+
+
+def test_logits_have_thresholds_beyond_0_and_1(here: Path, known: str) -> None:
+    done = ast_tag("clip.wav", "--scores", "logits", "--threshold", "-1", "-m", known, "-f", "csv")
+    scores = [float(row["score"]) for row in csv.DictReader(io.StringIO(done.out))]
+    assert done.code == ExitCode.OK
+    assert min(scores) == -1
 
 
 def test_a_top_k_of_0_is_all_classes(here: Path, known: str) -> None:
