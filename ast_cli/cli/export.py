@@ -98,6 +98,10 @@ def export(
     from ast_cli.stored import Replay, labels_of
 
     format_, writer = format_of(format_, out)
+    screen = TagScreen(quiet=quiet, verbose=False)
+    of_events = events or writer.of_events
+    if timeline and (warning := options.windows_left_out(format_, events=of_events)):
+        screen.warn(warning)
     stored = read_results(results)
     labels = labels_of(stored)
     settings = LabelSettings(
@@ -106,7 +110,7 @@ def export(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         rollup=rollup,
-        events=events_of(hysteresis, min_duration, max_gap, wanted=events or writer.of_events),
+        events=events_of(hysteresis, min_duration, max_gap, wanted=of_events),
     )
     replay = Replay(stored, labels, settings, aggregate=aggregate, timeline=timeline)
     outcomes = replay.outcomes()
@@ -120,7 +124,6 @@ def export(
     with open_output(out, format_, lambda: replay.run_info, overwrite=overwrite, base=base) as write:
         for outcome in chain(first, outcomes):
             write(outcome)
-    screen = TagScreen(quiet=quiet, verbose=False)
     for warning in stored.warnings:
         screen.warn(warning)
     asked = any(getattr(ctx.get_parameter_source(name), "name", "") != "DEFAULT" for name in REACHING)

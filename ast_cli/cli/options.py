@@ -290,6 +290,18 @@ def require_threshold(number: float, scores: str) -> float:
     raise UsageError(f"--threshold {number:g} fits no score: they are from 0 to 1", meant)
 
 
+def windows_left_out(format_: str, *, events: bool) -> str:
+    """The warning that a format does not show the windows of --timeline; empty if it does.
+
+    Args:
+        format_: A key of `outputs.FORMATS`.
+        events: Whether there are events, be it that the format is of events.
+    """
+    if not events or format_ in ("json", "jsonl"):
+        return ""
+    return f"{format_} shows events alone, without the windows of --timeline; json --events has both"
+
+
 def lacking(recordings: int, results: str) -> str:
     """The warning that results of a stored run are less than what was asked for."""
     what = "recording may lack" if recordings == 1 else "recordings may lack"

@@ -163,13 +163,14 @@ def tag(
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
     _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
     number, thresholds = options.threshold_of(threshold, scores)
+    of_events = events or writer.of_events
     settings = TagSettings(
         top_k=top_k,
         threshold=number,
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         rollup=rollup,
-        events=events_of(hysteresis, min_duration, max_gap, wanted=events or writer.of_events),
+        events=events_of(hysteresis, min_duration, max_gap, wanted=of_events),
         aggregate=aggregate,
         channel=channel_of(channel),
         window=window,
@@ -179,6 +180,8 @@ def tag(
         keep_scores=keep_scores,
     )
     screen = TagScreen(quiet=quiet, verbose=verbose)
+    if timeline and (warning := options.windows_left_out(format_, events=of_events)):
+        screen.warn(warning)
     if resume and not overwrite and out != STDOUT and is_complete(out):
         screen.warn(f"{out} is complete: there is nothing to go on with; --overwrite tags anew")
         return

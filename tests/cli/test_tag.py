@@ -368,6 +368,19 @@ def test_logits_have_thresholds_beyond_0_and_1(here: Path, known: str) -> None:
     assert min(scores) == -1
 
 
+def test_windows_that_a_format_cannot_show_are_not_left_out_silently(here: Path, known: str) -> None:
+    assert ast_tag("clip.wav", "-m", known, "--timeline", "-o", "r.json").code == ExitCode.OK
+    for command in (("tag", "clip.wav", "-m", known), ("export", "r.json")):
+        for format_, more in (("srt", ()), ("csv", ("--events",))):
+            done = ast_tag(*command, "--timeline", "-f", format_, *more)
+            warning = (
+                f"{format_} shows events alone, without the windows of --timeline; json --events has both"
+            )
+            assert done.errors == [f"ast-tag: warning: {warning}"]
+        done = ast_tag(*command, "--timeline", "--events", "-f", "json")
+        assert not any("warning" in line for line in done.errors)
+
+
 def test_a_top_k_of_0_is_all_classes(here: Path, known: str) -> None:
     done = ast_tag("clip.wav", "--top-k", "0", "-m", known, "-f", "csv")
     assert done.out.startswith(HEADER + CLIP_ROWS)
