@@ -20,7 +20,7 @@ def batch_size_of(text: str) -> int | None:
     if text == "auto":
         return None
     if not re.fullmatch("[1-9][0-9]{0,8}", text):
-        raise typer.BadParameter(f"{text} is neither auto nor a number from 1")
+        raise UsageError(f"--batch-size {text} is neither auto nor a number from 1", "Leave it out for auto")
     return int(text)
 
 
