@@ -444,7 +444,9 @@ def test_a_full_disk_leaves_no_clip_of_the_recording(monkeypatch: pytest.MonkeyP
     full.symlink_to("/dev/full")
     clips = cutter([result("a.wav", event(0, 1)), result("b.wav", event(0, 1.5), event(1, 2))]).clips()
     assert next(clips).skipped == ""
-    with pytest.raises(OutputError, match=r"b\.wav_1\.000-2\.000\.wav: .*Free some space"):
+    with pytest.raises(
+        OutputError, match=r"b\.wav_1\.000-2\.000\.wav: No space left on device\. Free some space, or choose"
+    ):
         next(clips)
     assert there() == ["Dog/a.wav_0.000-1.000.wav"]
 

@@ -10,13 +10,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from ast_cli.errors import EngineError, ExitCode
-from ast_cli.outputs import FORMATS, choose_format
+from ast_cli.errors import EngineError, ExitCode, OutputError
+from ast_cli.outputs import FORMATS, choose_format, direct
 from tests.cli.known import LOGITS, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag
 from tests.cli.test_startup import command, heavy_modules
@@ -406,3 +407,28 @@ def test_a_document_tells_the_settings_it_was_exported_with(tmp_path: Path) -> N
     assert settings["events"]["hysteresis"] == 0.5
     ours = json.loads(Path("events.json").read_text())["settings"]
     assert [*settings] == [*ours]
+
+
+def test_what_fails_leaves_a_folder_as_it_was_for_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("export", "many.jsonl", "-f", "csv", "--out", f"{tmp_path}/new/out/")
+    assert ast_tag(*options).code == ExitCode.OK
+    expected = {path: path.read_bytes() for path in tmp_path.rglob("*.csv")}
+    shutil.rmtree(tmp_path / "new")
+    write, count = direct.write_recording, 0
+
+    def write_one(*args: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise OutputError("the disk is full")
+        write(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(direct, "write_recording", write_one)
+        assert ast_tag(*options).code == ExitCode.CANNOT_RUN
+    assert count > 1
+    assert not any(tmp_path.iterdir())
+    assert ast_tag(*options).code == ExitCode.OK
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.csv")} == expected
