@@ -16,6 +16,7 @@ from ast_cli.outputs.sink import open_stdout
 from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, Outcome, display_name
+from ast_cli.settings import in_words
 
 if TYPE_CHECKING:
     from ast_cli.embedding import Embedding
@@ -201,7 +202,7 @@ class TagScreen:
             raise
         inputs = self.tagged + self.failed + self.skipped
         if not self._quiet:
-            scores = f" · {self.scores} scores" if self.scores and self.tagged else ""
+            scores = f" · {in_words(self.scores)}" if self.scores and self.tagged else ""
             counts = f"{self._counts()}, {self.skipped} skipped"
             self._say(
                 f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"

@@ -390,8 +390,10 @@ def test_a_top_k_of_0_is_all_classes(here: Path, known: str) -> None:
 
 
 def test_logits_may_be_asked_for(here: Path, known: str) -> None:
-    done = ast_tag("clip.wav", "--scores", "logits", "-k1", "-m", known)
+    done = ast_tag("clip.wav", "--scores", "logits", "-k1", "-m", known, "--verbose")
     assert done.out == "clip.wav\tSpeech\t2.000000\n"
+    assert done.closing.endswith("× realtime · logits")
+    assert done.one_line().startswith(f"{known}: logits, ")
 
 
 # Where it is written
