@@ -46,7 +46,7 @@ def clips(
         ),
     ] = None,
     exclude: options.ExcludeOption = None,
-    threshold: options.ThresholdOption = None,
+    threshold: options.EventThresholdOption = None,
     rollup: options.RollupOption = False,
     hysteresis: options.HysteresisOption = EVENTS.hysteresis,
     min_duration: options.MinDurationOption = EVENTS.min_duration,

@@ -84,7 +84,7 @@ def listen(
             "as in training, or repeat them.",
         ),
     ] = LIVE_SHORT,
-    threshold: options.ThresholdOption = None,
+    threshold: options.EventThresholdOption = None,
     include: options.IncludeOption = None,
     exclude: options.ExcludeOption = None,
     rollup: options.RollupOption = False,

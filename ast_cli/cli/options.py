@@ -12,7 +12,7 @@ import typer
 
 from ast_cli.errors import UsageError
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import Attention, Dtype, EngineName, TorchDtype
+from ast_cli.settings import DEFAULT_EVENT_THRESHOLD, Attention, Dtype, EngineName, TorchDtype
 
 
 def batch_size_of(text: str) -> int | None:
@@ -163,6 +163,16 @@ ThresholdOption = Annotated[
         rich_help_panel=LABELS,
         help="Drop labels scored below it; a CSV of `eval --calibrate` has one for each class.",
         show_default="none dropped; 0.5 for events",
+    ),
+]
+EventThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--threshold",
+        metavar="NUMBER|FILE",
+        rich_help_panel=LABELS,
+        help="The score at which an event begins; a CSV of `eval --calibrate` has one for each class.",
+        show_default=f"{DEFAULT_EVENT_THRESHOLD:g}",
     ),
 ]
 IncludeOption = Annotated[
