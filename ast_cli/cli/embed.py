@@ -46,10 +46,7 @@ def embed(
             help="Give vectors length one, so that their products are cosines; or leave them as they are.",
         ),
     ] = True,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     files_from: options.FilesFromOption = None,
     null: options.NullOption = False,
     channel: options.ChannelOption = "mix",

@@ -60,16 +60,7 @@ def export(
     hysteresis: options.HysteresisOption = EVENTS.hysteresis,
     min_duration: options.MinDurationOption = EVENTS.min_duration,
     max_gap: options.MaxGapOption = EVENTS.max_gap,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR/",
-            rich_help_panel=OUTPUT,
-            help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
-        ),
-    ] = STDOUT,
+    out: options.OutOption = STDOUT,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -81,10 +72,7 @@ def export(
             show_default="by the suffix of --out, else table",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Write the results of a run in another format, or with other labels: the model is not needed.

@@ -218,6 +218,22 @@ MaxGapOption = Annotated[
     ),
 ]
 
+OUTPUT = "Output"
+OutOption = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE|DIR/",
+        rich_help_panel=OUTPUT,
+        help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
+]
+
 ResultsArgument = Annotated[
     str,
     typer.Argument(

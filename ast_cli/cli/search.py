@@ -79,10 +79,7 @@ def search(
             help="In a pipe, a table is lines with tabs.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     model: Annotated[
         str | None,
         typer.Option(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ast_cli.tagger import Tagger
 
 LABELS = options.LABELS
-OUTPUT = "Output"
+OUTPUT = options.OUTPUT
 FORMATS_HELP = "table, json, jsonl, csv, tsv, parquet; of events: audacity, raven, dcase, rttm, vtt, srt."
 DEFAULTS = TagSettings()
 EVENTS = EventSettings()
@@ -88,16 +88,7 @@ def tag(
     hysteresis: options.HysteresisOption = EVENTS.hysteresis,
     min_duration: options.MinDurationOption = EVENTS.min_duration,
     max_gap: options.MaxGapOption = EVENTS.max_gap,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR/",
-            rich_help_panel=OUTPUT,
-            help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
-        ),
-    ] = "-",
+    out: options.OutOption = "-",
     format_: Annotated[
         str | None,
         typer.Option(
@@ -125,10 +116,7 @@ def tag(
             help="Go on with the run of --out that was broken off, if there is one.",
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
