@@ -27,7 +27,7 @@ def embed(
             "-o",
             metavar="FILE",
             rich_help_panel=OUTPUT,
-            help="A .npz or .parquet; or a .npy, with a .csv of the same name beside it.",
+            help="A .npz or .parquet; or a .npy, with a .csv and a .npy.json of the same name beside it.",
         ),
     ] = ...,  # type: ignore[assignment]
     per: Annotated[

@@ -34,7 +34,10 @@ def search(
     in_: Annotated[
         str,
         typer.Option(
-            "--in", metavar="FILE", rich_help_panel=WHAT, help="The .npz or .parquet that `embed` wrote."
+            "--in",
+            metavar="FILE",
+            rich_help_panel=WHAT,
+            help="The .npz, .parquet or .npy that `embed` wrote.",
         ),
     ] = ...,  # type: ignore[assignment]
     near_duplicates: Annotated[
