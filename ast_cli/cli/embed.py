@@ -109,7 +109,7 @@ def embed(
         run = tagger.run_info(per=per, normalize=normalize, batch_size=batch_size or "auto", **how)
         file.begin(run, tagger.engines[0].config.hidden_size)
         # A list can be read only once, so that its length is not known before its end.
-        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out)):
+        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out), "embedding"):
             for outcome in outcomes:
                 if not isinstance(outcome, FileFailure):
                     file.add(outcome.file, outcome.starts, outcome.ends, outcome.vectors)

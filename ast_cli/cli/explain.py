@@ -124,7 +124,7 @@ def explain(
         heard += seconds
         screen.heard(seconds)
 
-    with screen.progress(None):
+    with screen.progress(None, "hearing"):
         window = choose_window(tagger, clip, at, chosen, channel=heard_channel, on_heard=on_heard)
     name = display_name(clip)
     for warning in window.warnings:

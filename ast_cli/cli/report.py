@@ -148,7 +148,9 @@ def report(
             outcomes = stored_outcomes(
                 stored, labels, lambda missing: screen.warn(options.lacking(missing, what[0]))
             )
-            write_report(outcomes, page, stream, lambda: stored.run)
+            total = sum(1 for _ in stored.files())
+            with screen.progress(lambda: range(total), "drawing"):
+                write_report(_advancing(screen, outcomes), page, stream, lambda: stored.run)
         for warning in stored.warnings:
             screen.warn(warning)
     else:
@@ -206,6 +208,13 @@ def _showing(screen: TagScreen, paths: list[str], tagged: Iterator[Outcome]) -> 
 
     with screen.progress(lambda: discover(paths)):
         yield each()
+
+
+def _advancing(screen: TagScreen, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """The outcomes, each of which shows in the progress once the page has taken it."""
+    for outcome in outcomes:
+        yield outcome
+        screen.advance()
 
 
 def _heading(what: list[str]) -> str:
