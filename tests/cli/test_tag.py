@@ -728,8 +728,12 @@ def test_the_numbers_of_the_progress_line_are_never_cut(
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width)
     monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: console)
+    # What was drawn before the inputs were counted is not kept for half a second.
+    monkeypatch.setattr("rich.progress.TimeRemainingColumn.max_refresh", None)
     screen = TagScreen(quiet=False, verbose=False)
     with screen.progress(lambda: range(200_000)):
+        while screen._progress is None or screen._progress.tasks[0].total is None:
+            time.sleep(0.001)
         screen._started = time.perf_counter() - since
         screen.heard(60.0)
     shown = file.getvalue()
