@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ast_cli.cluster.connection import Actors
 from ast_cli.cluster.manifest import NAMES, RUN, Manifest, Shard, read_manifest, write_manifest
-from ast_cli.cluster.ray_data import Actors, tag_shards
+from ast_cli.cluster.ray_data import tag_shards
 from ast_cli.cluster.store import Store
 from ast_cli.cluster.worker import Job, Report
 from ast_cli.errors import OutputError
