@@ -166,3 +166,13 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(
     assert_same(rows_of(parts(out)), expected)
     untouched = [one for one, time_ns in before.items() if one.stat().st_mtime_ns == time_ns]
     assert len(untouched) >= len(before) - 2  # what two actors were at when the driver died may come later
+
+
+@pytest.mark.slow
+def test_the_drivers_memory_does_not_grow_with_the_recordings(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        command = [sys.executable, "-m", "tests.cluster.many", str(count), str(tmp_path / str(count))]
+        done = subprocess.run(command, env=environment(**RAY), stdout=subprocess.PIPE, check=True)
+        return int(done.stdout)
+
+    assert peak(100_000) <= 1.1 * peak(1000)
