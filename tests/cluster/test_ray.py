@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 import soundfile
 
 from ast_cli.errors import ExitCode
-from tests.cli.runner import MAIN, ast_tag, environment
+from tests.cli.runner import MAIN, ROOT, ast_tag, environment
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
@@ -166,6 +167,45 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(
     assert_same(rows_of(parts(out)), expected)
     untouched = [one for one, time_ns in before.items() if one.stat().st_mtime_ns == time_ns]
     assert len(untouched) >= len(before) - 2  # what two actors were at when the driver died may come later
+
+
+@pytest.mark.slow
+def test_the_example_hands_its_command_to_a_cluster(
+    checkpoint: Path, folder: Path, expected: dict[str, Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("aiohttp_cors", reason="ray[default], which takes jobs, is not installed")
+    from ray.cluster_utils import Cluster
+
+    out = tmp_path / "shards"
+    for name, value in {**RAY, "RAY_AUTH_MODE": "disabled"}.items():
+        monkeypatch.setenv(name, value)
+    head = {"num_cpus": 2, "include_dashboard": True, "dashboard_port": free_port()}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        monkeypatch.setenv("RAY_ADDRESS", f"http://127.0.0.1:{head['dashboard_port']}")
+        monkeypatch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+        job = [
+            "bash",
+            str(ROOT / "examples/cluster/job.sh"),
+            str(folder),
+            str(out),
+            "--model",
+            str(checkpoint),
+        ]
+        done = subprocess.run(
+            job, env=environment(), capture_output=True, text=True, check=False, timeout=200
+        )
+    finally:
+        cluster.shutdown()
+    assert done.returncode == ExitCode.SOME_FAILED, done.stderr  # as the command itself
+    assert "60 inputs: 58 tagged, 2 failed, 0 skipped" in done.stdout
+    assert_same(rows_of(parts(out)), expected)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.mark.slow
