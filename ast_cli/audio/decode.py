@@ -20,8 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ast_cli.audio.discover import AV_SUFFIXES
-from ast_cli.audio.opening import open_file
+from ast_cli.audio.sources import open_file
+from ast_cli.audio.suffixes import AV_SUFFIXES
 from ast_cli.errors import InputError
 from ast_cli.results import Stamp
 
@@ -59,7 +59,7 @@ class Recording:
         blocks: [samples, channels] float32 in order, to be read once; integer PCM is scaled to [-1, 1).
             float64 if that was asked for.
         warnings: What turned out wrong without ending the recording; complete once `blocks` is read.
-        stamp: Of the file when it was opened; None for what is no file.
+        stamp: Of the file when it was opened, or of the shard it lies in; None for what is no file here.
         encoding: How the samples are stored, in libsndfile's words, such as `PCM_16`; empty where it does not
             read them.
     """
@@ -110,14 +110,15 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
     """Open a recording; `-` is standard input.
 
     Args:
-        path: The file.
+        path: A file, an address, or a member of a shard.
         exact: Whether blocks are float64, which holds what float32 rounds: PCM of 32 bits, and DOUBLE.
 
     Raises:
         InputError: It does not exist, cannot be read, is empty, or is no audio that can be decoded here.
     """
     with ExitStack() as stack:
-        file = stack.enter_context(open_file(path))
+        opened, stamp = open_file(path)
+        file = stack.enter_context(opened)
         status = os.fstat(file.fileno())
         if status.st_size == 0:
             raise InputError("empty", "the file is empty (0 bytes)")
@@ -129,8 +130,8 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
             raise InputError(
                 "unreadable", f"the header says {recording.channels} channels at {recording.sample_rate} Hz"
             )
-        if status.st_nlink:  # a copy of what a pipe delivered has no name
-            recording.stamp = Stamp.of(status)
+        recording.stamp = stamp
+        if status.st_nlink:  # a copy of what lies elsewhere has no name
             recording.blocks = _watched(recording, recording.blocks, file)
         yield recording
 

@@ -1,4 +1,4 @@
-"""The name of a recording -> a local file that can be sought in; what it holds is not looked at.
+"""What opens a file of this machine as one that can be sought in; what it holds is not looked at.
 
 Whatever is wrong with opening it becomes an `InputError` with one of its stable words.
 """
@@ -12,41 +12,32 @@ import sys
 import tempfile
 from typing import IO
 
-from ast_cli.audio.discover import STDIN
 from ast_cli.errors import InputError
+from ast_cli.results import Stamp
 
 
-def open_file(path: str) -> IO[bytes]:
-    """The file itself, or a seekable copy of what a pipe delivers.
-
-    Args:
-        path: The file; `-` is standard input.
-
-    Returns:
-        An unbuffered file with a descriptor; a copy has no name: nothing links to it.
+def open_path(path: str) -> tuple[IO[bytes], Stamp | None]:
+    """A file of this machine, unbuffered, and its stamp; of a pipe a seekable copy, which has no name.
 
     Raises:
         InputError: It does not exist or cannot be read.
     """
     try:
-        if path == STDIN:
-            with open_stdin("cat clip.wav | ast-tag -") as pipe:
-                return _spool(pipe)
         # Looked at before it is opened: reading a device might never end.
         mode = os.stat(path).st_mode
         if stat.S_ISFIFO(mode):
             with open(path, "rb") as pipe:
-                return _spool(pipe)
+                return spool(pipe), None
         if not stat.S_ISREG(mode):
             raise InputError("unreadable", "not a file but a folder or a device")
         # Unbuffered: libsndfile and PyAV share the descriptor's position with this object.
         file = open(path, "rb", buffering=0)  # noqa: SIM115
         try:
             os.pread(file.fileno(), 1, 0)  # some errors show only in reading
+            return file, Stamp.of(os.fstat(file.fileno()))
         except OSError:
             file.close()
             raise
-        return file
     except OSError as error:
         raise _input_error(path, error) from error
     except ValueError as error:  # a NUL, or what no file system can spell
@@ -74,7 +65,8 @@ def open_stdin(example: str) -> IO[bytes]:
         return sys.stdin.buffer
 
 
-def _spool(pipe: IO[bytes]) -> IO[bytes]:
+def spool(pipe: IO[bytes]) -> IO[bytes]:
+    """A seekable copy of what a pipe delivers; it has no name, and goes when it is closed."""
     copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
     while piece := pipe.read(1 << 20):
         left = memoryview(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
 from itertools import chain
@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ast_cli.audio.discover import STDIN, discover, read_list
+from ast_cli.audio import remote
+from ast_cli.audio.discover import discover, read_list
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.labels import did_you_mean
+from ast_cli.names import STDIN, is_address, is_pattern, is_there, may_be_many
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import display_name
@@ -158,7 +160,7 @@ def tag(
     from ast_cli.outputs.destination import common_folder, is_complete, open_destination
 
     format_, writer = format_of(format_, out)
-    inputs = inputs_of(paths or [], files_from, null=null)
+    inputs = inputs_of(paths or [], files_from, null=null, offline=offline)
     if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
     _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
@@ -229,8 +231,7 @@ def tag(
             partial(tagger.run_info, batch_size=batch_size or "auto", **asdict(settings)),
             [tagger.labels[index] for index in range(len(tagger.labels))],
         )
-        # A list can be read only once, so that its length is not known before its end.
-        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out)):
+        with screen.progress(counting(paths or [], files_from, leave_out)):
             for outcome in outcomes:
                 with screen.showing_results(destination.stream):
                     is_new = destination.write(outcome)
@@ -282,8 +283,8 @@ def _refuse_outputs(
         if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
             raise UsageError(f"--out {out} is one of the recordings", "Name another file")
     to_folder = out != STDOUT and is_folder(out)
-    may_be_many = files_from is not None or len(paths) != 1 or os.path.isdir(paths[0])  # noqa: PTH112
-    if may_be_many and not writer.holds_many and not to_folder:
+    is_one = files_from is None and len(paths) == 1 and not may_be_many(paths[0])
+    if not is_one and not writer.holds_many and not to_folder:
         raise UsageError(
             f"{format_} holds one recording a file", "Name a folder for the files: --out labels/"
         )
@@ -322,14 +323,34 @@ def channel_of(text: str) -> int | None:
     return int(text)
 
 
-def inputs_of(paths: list[str], files_from: str | None, *, null: bool, what: str = "tag") -> Iterable[str]:
-    """The paths of the command line, then those of the list as they come."""
+def counting(
+    paths: list[str], files_from: str | None = None, leave_out: Sequence[str] = ()
+) -> Callable[[], Iterable[object]] | None:
+    """What counts the inputs beforehand, for the progress; None where that would cost as much as the run.
+
+    A list can be read only once, and what is at addresses would be listed and fetched twice.
+    """
+    if files_from is not None or any(map(is_address, paths)):
+        return None
+    return lambda: discover(paths, leave_out)
+
+
+def inputs_of(
+    paths: list[str], files_from: str | None, *, null: bool, what: str = "tag", offline: bool = False
+) -> Iterable[str]:
+    """The names of the command line, then those of the list as they come.
+
+    Raises:
+        EngineError: What addresses on the command line need is not installed.
+        UsageError: There is nothing, it is said twice, or it is on the network, which `offline` forbids.
+    """
     if null and files_from is None:
         raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
     if not paths and files_from is None:
         raise UsageError(f"nothing to {what}", "Name files or folders, or --files-from a list")
     if files_from == "-" and "-" in paths:
         raise UsageError("stdin cannot be both an audio file and a list of files")
+    require_openable(paths, offline=offline)
     if files_from is None:
         return paths
     if files_from == "-" and sys.stdin is None:
@@ -341,7 +362,26 @@ def inputs_of(paths: list[str], files_from: str | None, *, null: bool, what: str
         )
     except OSError as error:
         raise UsageError(f"cannot read the list {files_from}: {error.strerror}") from error
-    return chain(paths, read_list(lines, b"\0" if null else b"\n"))
+    listed = read_list(lines, b"\0" if null else b"\n")
+    return chain(paths, _refusing_addresses(listed) if offline else listed)
+
+
+def require_openable(paths: Iterable[str], *, offline: bool) -> None:
+    """Say so before a model is loaded if addresses cannot be opened here at all."""
+    for address in filter(is_address, _refusing_addresses(paths) if offline else paths):
+        remote.require(address)
+
+
+def _refusing_addresses(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if is_address(name):
+            shown = display_name(name)
+            raise UsageError(f"{shown} is on the network, which --offline never touches", "Leave one out")
+        yield name
+
+
+def _may_be_there(name: str) -> bool:
+    return name == STDIN or os.path.lexists(name) or is_pattern(name) or is_there(name)
 
 
 def _refuse_missing(paths: list[str], commands: list[str]) -> None:
@@ -349,7 +389,7 @@ def _refuse_missing(paths: list[str], commands: list[str]) -> None:
 
     Only to a person: another program gets the document it asked for, with the failures in it.
     """
-    if not paths or any(path == STDIN or os.path.lexists(path) for path in paths):
+    if not paths or any(map(_may_be_there, paths)):
         return
     hint = did_you_mean(paths[0], commands).replace("mean ", "mean the command ")
     raise InputError("not-found", f"no such file: {', '.join(paths)}", hint or "Check the spelling")
