@@ -49,9 +49,10 @@ def web(tmp_path: Path, stores: None) -> Iterator[WebServer]:
 @pytest.fixture
 def stores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stores are opened anew, by what the test says of them; nothing waits long."""
-    from ast_cli.audio import remote
+    from ast_cli.audio import remote, shards
 
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(remote, "_systems", {})
     monkeypatch.setattr(remote, "FIRST_PAUSE", 0.001)
+    shards.forget()

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator, Set
 from contextlib import suppress
 from typing import IO, cast
 
-from ast_cli.audio import remote
+from ast_cli.audio import remote, shards
 from ast_cli.audio.sorting import FILE, FOLDER, sorted_entries
 from ast_cli.audio.suffixes import counts, no_audio
 from ast_cli.errors import InputError
-from ast_cli.names import STDIN, in_braces, is_address
+from ast_cli.names import STDIN, in_braces, is_address, is_shard
 from ast_cli.results import FileFailure
 
 Identity = tuple[int, int]  # device and inode
@@ -50,14 +50,16 @@ def _named(name: str, unwanted: Set[Identity]) -> Iterator[str | FileFailure]:
     """What one name stands for."""
     if name != STDIN and is_address(name):
         for found in remote.discover(name):
-            yield found
+            yield from shards.members(found) if isinstance(found, str) and is_shard(found) else [found]
     elif name != STDIN and os.path.isdir(name):
         empty = True
         for found in _walk(name, (), unwanted):
             empty = False
-            yield found
+            yield from shards.members(found) if isinstance(found, str) and is_shard(found) else [found]
         if empty:
             yield FileFailure.of(name, no_audio("folder"))
+    elif is_shard(name) and os.path.isfile(name):
+        yield from shards.members(name)
     else:
         yield name
 
