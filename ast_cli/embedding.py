@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.aggregate import require_finite
+from ast_cli.names import without_secrets
 from ast_cli.results import FRAMES_PER_SECOND, Facts
 from ast_cli.settings import Per
 
@@ -21,7 +22,7 @@ class Embedding:
     """The vectors of a recording: R is 1, or the number of its windows.
 
     Attributes:
-        file: The path as it was given; `-` for standard input.
+        file: The path as it was given; `-` for standard input. An address has lost its secrets.
         duration: Seconds of audio that could be decoded.
         starts: [R], seconds from the start of the recording.
         ends: [R], likewise.
@@ -35,6 +36,9 @@ class Embedding:
     ends: NDArray[np.float64]
     vectors: NDArray[np.float32] = field(repr=False)
     warnings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", without_secrets(self.file))
 
 
 class Pooling:

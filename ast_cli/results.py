@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
 from ast_cli.errors import InputError
+from ast_cli.names import is_address, shard_and_member, without_secrets
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,6 +203,21 @@ class Stamp:
         """The stamp of a file with this status."""
         return cls(status.st_size, status.st_mtime_ns)
 
+    @classmethod
+    def of_recording(cls, name: str) -> Stamp | None:
+        """The stamp that a recording would have now; that of its shard where it lies in one.
+
+        None for what is at an address, of which none can be had without asking the store.
+
+        Raises:
+            OSError: It is not there.
+            ValueError: No file can have this name.
+        """
+        if is_address(name):
+            return None
+        inside = shard_and_member(name)
+        return cls.of(os.stat(inside[0] if inside else name))  # noqa: PTH116 — names are bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -229,7 +245,7 @@ class FileResult:
     """A tagged recording.
 
     Attributes:
-        file: The path as it was given; `-` for standard input.
+        file: The path as it was given; `-` for standard input. An address has lost its secrets.
         duration: Seconds of audio that could be decoded.
         seconds_heard: Seconds that reached the network: all but a last, incomplete frame of under 10 ms.
         sample_rate: Of the recording, in Hz.
@@ -240,7 +256,7 @@ class FileResult:
         warnings: What was wrong with the recording without preventing the result.
         events: What is heard from when to when, in order of time; None unless asked for.
         window_scores: All scores of each window; None unless asked for.
-        stamp: Of the file when it was opened; None for what is no file.
+        stamp: Of the file when it was opened, or of the shard it lies in; None for what is no file here.
     """
 
     file: str
@@ -256,13 +272,16 @@ class FileResult:
     window_scores: WindowScores | None = field(default=None, compare=False, repr=False)
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", without_secrets(self.file))
+
 
 @dataclass(frozen=True, slots=True)
 class FileFailure:
     """A recording that could not be tagged, and why.
 
     Attributes:
-        file: The path as it was given.
+        file: The path as it was given. An address has lost its secrets.
         error: The short stable word of `errors.InputError`.
         message: Cause and remedy in one line.
     """
@@ -270,6 +289,9 @@ class FileFailure:
     file: str
     error: str
     message: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "file", without_secrets(self.file))
 
     @classmethod
     def of(cls, file: str, error: InputError) -> FileFailure:
@@ -308,8 +330,8 @@ class RunInfo:
 
 
 def display_name(path: str | os.PathLike[str]) -> str:
-    r"""A path as valid Unicode: bytes that are not UTF-8 are shown as `\xNN`."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    r"""A name as valid Unicode and without secrets: bytes that are not UTF-8 are shown as `\xNN`."""
+    return os.fsencode(without_secrets(os.fspath(path))).decode("utf-8", "backslashreplace")
 
 
 def path_shown_as(shown: str) -> str:

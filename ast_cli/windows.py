@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ast_cli.audio.decode import Recording, open_recording
 from ast_cli.audio.resample import StreamResampler
-from ast_cli.errors import InputError, UsageError
+from ast_cli.errors import AstCliError, InputError, UsageError
 from ast_cli.features import (
     FRAME_SHIFT_SECONDS,
     FRAMES_PER_SECOND,
@@ -54,6 +54,8 @@ def file_windows(
             )
     except InputError as error:
         yield FileFailure.of(found, error)
+    except AstCliError:  # a package is missing, and so all that need it would fail
+        raise
     except Exception as error:  # a fault of ours or of a decoder must not cost the other recordings
         message = f"{type(error).__name__}: {error}. This is a fault of the tool: please report it"
         yield FileFailure(found, "internal-error", message)

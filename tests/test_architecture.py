@@ -13,7 +13,7 @@ MOST_LINES = 420
 
 # A room may import the rooms of the lines above its own; a folder is one room.
 ORDER = """
-    errors
+    errors · names
     kernels · labels · model_outputs · published · readahead · results
     settings
     hub · outputs
@@ -41,21 +41,22 @@ KNOW_ONLY = {
     "labels": "errors",
     "published": "",
     "readahead": "",
-    "results": "errors",
-    "outputs": "errors results settings",
-    "audio": "errors results",
+    "names": "",
+    "results": "errors names",
+    "outputs": "errors names results settings",
+    "audio": "errors names results",
     "bench": "aggregate audio checkpoint config engines errors features kernels locate published results "
     "selection settings tagger",
     "aggregate": "errors events results selection settings",
     "batches": "errors features results",
-    "embedding": "aggregate results settings",
+    "embedding": "aggregate names results settings",
     "events": "labels results settings",
     "cluster": "errors outputs results settings tagger",
-    "clips": "audio errors outputs results settings",
+    "clips": "audio errors names outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
     "live": "aggregate audio errors events results selection settings tagger windows",
-    "views": "audio config engines errors features outputs results settings stored tagger",
+    "views": "audio config engines errors features names outputs results settings stored tagger",
     "model": "checkpoint config errors kernels layouts model_outputs settings",
     "masking": "errors features",
     "model_outputs": "",

@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from ast_cli.audio.decode import open_stdin
+from ast_cli.audio.opening import open_stdin
 from ast_cli.audio.pipe import READ_BYTES, PipeReader
 from ast_cli.audio.stream import BLOCKS_PER_SECOND, PcmFormat, open_stream
 from ast_cli.errors import AstCliError, InputError, UsageError

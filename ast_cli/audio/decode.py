@@ -6,11 +6,7 @@ libsndfile reads what it can; PyAV (extra `av`) reads the rest. Whatever is wron
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
-import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -24,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ast_cli.audio.discover import AV_SUFFIXES, STDIN
+from ast_cli.audio.sources import open_file
+from ast_cli.audio.suffixes import AV_SUFFIXES
 from ast_cli.errors import InputError
 from ast_cli.results import Stamp
 
@@ -62,7 +59,7 @@ class Recording:
         blocks: [samples, channels] float32 in order, to be read once; integer PCM is scaled to [-1, 1).
             float64 if that was asked for.
         warnings: What turned out wrong without ending the recording; complete once `blocks` is read.
-        stamp: Of the file when it was opened; None for what is no file.
+        stamp: Of the file when it was opened, or of the shard it lies in; None for what is no file here.
         encoding: How the samples are stored, in libsndfile's words, such as `PCM_16`; empty where it does not
             read them.
     """
@@ -113,14 +110,15 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
     """Open a recording; `-` is standard input.
 
     Args:
-        path: The file.
+        path: A file, an address, or a member of a shard.
         exact: Whether blocks are float64, which holds what float32 rounds: PCM of 32 bits, and DOUBLE.
 
     Raises:
         InputError: It does not exist, cannot be read, is empty, or is no audio that can be decoded here.
     """
     with ExitStack() as stack:
-        file = stack.enter_context(_open_file(path))
+        opened, stamp = open_file(path)
+        file = stack.enter_context(opened)
         status = os.fstat(file.fileno())
         if status.st_size == 0:
             raise InputError("empty", "the file is empty (0 bytes)")
@@ -132,8 +130,8 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
             raise InputError(
                 "unreadable", f"the header says {recording.channels} channels at {recording.sample_rate} Hz"
             )
-        if status.st_nlink:  # a copy of what a pipe delivered has no name
-            recording.stamp = Stamp.of(status)
+        recording.stamp = stamp
+        if status.st_nlink:  # a copy of what lies elsewhere has no name
             recording.blocks = _watched(recording, recording.blocks, file)
         yield recording
 
@@ -151,76 +149,6 @@ class _UnrecognisedError(Exception):
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
         self.cause = cause
-
-
-def _open_file(path: str) -> IO[bytes]:
-    """The file itself, or a seekable copy of what a pipe delivers."""
-    try:
-        if path == STDIN:
-            with open_stdin("cat clip.wav | ast-tag -") as pipe:
-                return _spool(pipe)
-        # Looked at before it is opened: reading a device might never end.
-        mode = os.stat(path).st_mode
-        if stat.S_ISFIFO(mode):
-            with open(path, "rb") as pipe:
-                return _spool(pipe)
-        if not stat.S_ISREG(mode):
-            raise InputError("unreadable", "not a file but a folder or a device")
-        # Unbuffered: libsndfile and PyAV share the descriptor's position with this object.
-        file = open(path, "rb", buffering=0)  # noqa: SIM115
-        try:
-            os.pread(file.fileno(), 1, 0)  # some errors show only in reading
-        except OSError:
-            file.close()
-            raise
-        return file
-    except OSError as error:
-        raise _input_error(path, error) from error
-    except ValueError as error:  # a NUL, or what no file system can spell
-        raise InputError(
-            "not-found", f"no file can have this name: {error}", "A list from `find -print0` needs -0"
-        ) from error
-
-
-def open_stdin(example: str) -> IO[bytes]:
-    """Standard input by its descriptor: whoever waits in the buffered file holds its lock, at exit too.
-
-    Args:
-        example: A command that pipes audio into it, for the remedy.
-
-    Raises:
-        InputError: It is closed, or a keyboard.
-    """
-    if sys.stdin is None:
-        raise InputError("unreadable", "standard input is closed")
-    if sys.stdin.isatty():
-        raise InputError("unreadable", "standard input is a keyboard", f"Pipe audio into it: `{example}`")
-    try:
-        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
-    except (OSError, ValueError):  # something that stands in for it
-        return sys.stdin.buffer
-
-
-def _spool(pipe: IO[bytes]) -> IO[bytes]:
-    copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
-    while piece := pipe.read(1 << 20):
-        left = memoryview(piece)
-        while left:  # an unbuffered file may take less than it is given
-            left = left[copy.write(left) :]
-    copy.seek(0)
-    return copy
-
-
-def _input_error(path: str, error: OSError) -> InputError:
-    if error.errno == errno.ENOENT:
-        if os.path.islink(path):
-            return InputError("not-found", "the link leads nowhere", "Mend or remove it")
-        return InputError("not-found", "no such file", "Check the spelling")
-    if error.errno == errno.ELOOP:
-        return InputError("unreadable", "a link in a circle", "Mend or remove it")
-    if error.errno in (errno.EACCES, errno.EPERM):
-        return InputError("unreadable", "permission denied", "Ask its owner, or `chmod +r` it")
-    return InputError("unreadable", f"cannot be read: {error.strerror}")
 
 
 def _block_length(sample_rate: int, channels: int) -> int:

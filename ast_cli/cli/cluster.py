@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ast_cli.audio.discover import STDIN, discover
+from ast_cli.audio.discover import discover
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
+from ast_cli.names import STDIN
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.settings import TagSettings, require_choice
 

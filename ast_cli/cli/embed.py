@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ast_cli.audio.discover import discover
 from ast_cli.cli import options
+from ast_cli.cli.inputs import counting, inputs_of
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import OUTPUT, channel_of, inputs_of
+from ast_cli.cli.tag import OUTPUT, channel_of
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import FileFailure
@@ -89,7 +89,7 @@ def embed(
     """
     from ast_cli.outputs.embedding_file import open_embedding_file
 
-    inputs = inputs_of(paths or [], files_from, null=null, what="embed")
+    inputs = inputs_of(paths or [], files_from, null=null, what="embed", offline=offline)
     if engine != "torch":
         raise UsageError(f"{engine} gives scores only, no vectors", "Use --engine torch")
     how: dict[str, Any] = {"channel": channel_of(channel), "window": window, "hop": hop, "short": short}
@@ -121,8 +121,7 @@ def embed(
         )
         run = tagger.run_info(per=per, normalize=normalize, batch_size=batch_size or "auto", **how)
         file.begin(run, tagger.engines[0].config.hidden_size)
-        # A list can be read only once, so that its length is not known before its end.
-        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out), "embedding"):
+        with screen.progress(counting(paths or [], files_from, leave_out), "embedding"):
             for outcome in outcomes:
                 if not isinstance(outcome, FileFailure):
                     file.add(outcome.file, outcome.starts, outcome.ends, outcome.vectors)

@@ -115,7 +115,7 @@ def listen(
 
     Ctrl-C is the end of the stream: what lasts has ended, a summary follows, and the exit code is 0.
     """
-    from ast_cli.audio.decode import open_stdin
+    from ast_cli.audio.opening import open_stdin
     from ast_cli.audio.pipe import PipeReader
     from ast_cli.audio.stream import PcmFormat, open_stream
 

@@ -12,9 +12,11 @@ import typer
 
 from ast_cli.cli import options
 from ast_cli.cli.export import scores_of
+from ast_cli.cli.inputs import counting, require_openable
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import DEFAULTS, EVENTS, warn_if_guessed
 from ast_cli.errors import ExitCode, InputError, UsageError
+from ast_cli.names import is_pattern, is_there
 from ast_cli.outputs.sink import STDOUT, open_sink
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import LabelSettings
@@ -128,7 +130,9 @@ def report(
         raise UsageError(f"{option} says how recordings are tagged; {what[0]} has been", "Leave it out")
     if audio is not None and not is_stored:
         raise UsageError("--audio says where the recordings of stored results are", "Name those results")
-    if not is_stored and not any(os.path.lexists(path) for path in what):
+    if not is_stored:
+        require_openable(what, offline=offline)
+    if not is_stored and not any(os.path.lexists(one) or is_pattern(one) or is_there(one) for one in what):
         raise InputError("not-found", f"no such file: {', '.join(what)}", "Check the spelling")
     stored = read_results(what[0]) if is_stored else None
     if threshold is not None:
@@ -155,7 +159,7 @@ def report(
             screen.warn(warning)
     else:
         with (
-            Report(folder, settings, lambda file: file if os.path.isfile(file) else None) as page,  # noqa: PTH113
+            Report(folder, settings, lambda file: file if is_there(file) else None) as page,
             open_sink(out, overwrite=overwrite) as stream,
             screen.closing_line(),
         ):
@@ -199,14 +203,13 @@ def report(
 @contextmanager
 def _showing(screen: TagScreen, paths: list[str], tagged: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
     """The outcomes, each of which shows in the progress."""
-    from ast_cli.audio.discover import discover
 
     def each() -> Iterator[Outcome]:
         for outcome in tagged:
             screen.outcome(outcome)
             yield outcome
 
-    with screen.progress(lambda: discover(paths)):
+    with screen.progress(counting(paths)):
         yield each()
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ast_cli.errors import AstCliError
 from ast_cli.outputs.sink import open_stdout
 from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
@@ -122,7 +123,10 @@ class TagScreen:
             self._progress = None
 
     def _count(self, count: Callable[[], Iterable[object]]) -> None:
-        total = sum(1 for _ in count())
+        try:
+            total = sum(1 for _ in count())
+        except AstCliError:  # the run will meet it, too, and tell
+            return
         progress = self._progress
         if progress is not None:
             progress.update(self._task, total=total)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ast_cli.audio.discover import STDIN, discover, read_list
 from ast_cli.cli import options
 from ast_cli.cli.cluster import cluster_format, tag_on_cluster
+from ast_cli.cli.inputs import counting, inputs_of, refuse_missing
 from ast_cli.cli.screen import TagScreen
-from ast_cli.errors import ExitCode, InputError, UsageError
-from ast_cli.labels import did_you_mean
+from ast_cli.errors import ExitCode, UsageError
+from ast_cli.names import may_be_many
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import display_name
@@ -170,9 +168,9 @@ def tag(
     if shard_size is not None and ray is None:
         raise UsageError("--shard-size is of --ray, which is not asked for", "Add --ray local")
     format_, writer = format_of(format_, out) if ray is None else cluster_format(format_, out)
-    inputs = inputs_of(paths or [], files_from, null=null)
+    inputs = inputs_of(paths or [], files_from, null=null, offline=offline)
     if files_from is None and format_ == "table":
-        _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
+        refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
     if ray is None:
         _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
     elif keep_scores or fail_fast:
@@ -267,8 +265,7 @@ def tag(
             partial(tagger.run_info, batch_size=batch_size or "auto", **asdict(settings)),
             [tagger.labels[index] for index in range(len(tagger.labels))],
         )
-        # A list can be read only once, so that its length is not known before its end.
-        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out)):
+        with screen.progress(counting(paths or [], files_from, leave_out)):
             for outcome in outcomes:
                 with screen.showing_results(destination.stream):
                     is_new = destination.write(outcome)
@@ -320,8 +317,8 @@ def _refuse_outputs(
         if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
             raise UsageError(f"--out {out} is one of the recordings", "Name another file")
     to_folder = out != STDOUT and is_folder(out)
-    may_be_many = files_from is not None or len(paths) != 1 or os.path.isdir(paths[0])  # noqa: PTH112
-    if may_be_many and not writer.holds_many and not to_folder:
+    is_one = files_from is None and len(paths) == 1 and not may_be_many(paths[0])
+    if not is_one and not writer.holds_many and not to_folder:
         raise UsageError(
             f"{format_} holds one recording a file", "Name a folder for the files: --out labels/"
         )
@@ -358,36 +355,3 @@ def channel_of(text: str) -> int | None:
     if not re.fullmatch("[1-9][0-9]{0,8}", text):
         raise UsageError(f"no such channel: {text}", "--channel takes mix or a number from 1")
     return int(text)
-
-
-def inputs_of(paths: list[str], files_from: str | None, *, null: bool, what: str = "tag") -> Iterable[str]:
-    """The paths of the command line, then those of the list as they come."""
-    if null and files_from is None:
-        raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
-    if not paths and files_from is None:
-        raise UsageError(f"nothing to {what}", "Name files or folders, or --files-from a list")
-    if files_from == "-" and "-" in paths:
-        raise UsageError("stdin cannot be both an audio file and a list of files")
-    if files_from is None:
-        return paths
-    if files_from == "-" and sys.stdin is None:
-        raise UsageError("standard input is closed", "Name a file with the list")
-    try:
-        # Names are bytes: what is not UTF-8 comes through as it is.
-        lines = (
-            sys.stdin.buffer if files_from == "-" else open(files_from, "rb")  # noqa: PTH123, SIM115
-        )
-    except OSError as error:
-        raise UsageError(f"cannot read the list {files_from}: {error.strerror}") from error
-    return chain(paths, read_list(lines, b"\0" if null else b"\n"))
-
-
-def _refuse_missing(paths: list[str], commands: list[str]) -> None:
-    """Say so at once if nothing that was named is there: a slip should not cost the loading of a model.
-
-    Only to a person: another program gets the document it asked for, with the failures in it.
-    """
-    if not paths or any(path == STDIN or os.path.lexists(path) for path in paths):
-        return
-    hint = did_you_mean(paths[0], commands).replace("mean ", "mean the command ")
-    raise InputError("not-found", f"no such file: {', '.join(paths)}", hint or "Check the spelling")

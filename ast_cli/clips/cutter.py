@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO
 
-from ast_cli.audio.discover import STDIN
 from ast_cli.clips.files import DECIMALS, ChangedError, Cut, cut_recording
 from ast_cli.clips.places import class_folders, find_recording
 from ast_cli.errors import InputError, UsageError
+from ast_cli.names import STDIN
 from ast_cli.outputs.destination import place_in_folder
 from ast_cli.outputs.rows import UnixLines
 from ast_cli.outputs.text import inert, inert_path, without_controls
@@ -181,7 +181,7 @@ class Cutter:
         except ChangedError as changed:
             return set(), "changed", str(changed)
         except InputError as error:
-            return set(), "unreadable", str(error)
+            return set(), "missing" if error.word == "not-found" else "unreadable", str(error)
 
 
 def _frames(clip: Clip, result: FileResult, folder: Path) -> Cut | None:

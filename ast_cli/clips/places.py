@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ast_cli.audio.discover import STDIN
+from ast_cli.names import STDIN, is_there, tree_path
 
 MANIFEST = "manifest.csv"
 LONGEST_FOLDER = 100  # bytes of a class's name that its folder has
@@ -26,13 +26,13 @@ def find_recording(file: str, base: Path, audio: Path | None) -> str | None:
     if file == STDIN:
         return None
     if audio is None:
-        return file if os.path.isfile(file) else None  # noqa: PTH113 — names are bytes
+        return file if is_there(file) else None
     # From `base` on the tree must be the same, so that no two recordings are taken for each other.
-    below = os.path.relpath(os.path.abspath(file), base)  # noqa: PTH100 — links stay as they were named
+    below = os.path.relpath(tree_path(file), base)
     within = base.parts[1:]
     for first in range(len(within) + 1):
         path = os.path.join(audio, *within[first:], below)  # noqa: PTH118
-        if os.path.isfile(path):  # noqa: PTH113
+        if is_there(path):
             return path
     return None
 

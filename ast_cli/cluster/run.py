@@ -92,8 +92,8 @@ def prepare(
     asked = {**asked, "format": job.format, "shard_size": shard_size}
     if RUN in names and resume and not overwrite:
         manifest = read_manifest(store, asked)
-        there = set(names)
-        return Run(job, manifest, frozenset(s.number for s in manifest.shards if job.file(s) in there))
+        done = {*names}
+        return Run(job, manifest, frozenset(s.number for s in manifest.shards if job.file(s) in done))
     # Recordings alone, without what they are for, are of a run that died before it began.
     there = [name for name in names if name != NAMES and not name.startswith(".")]
     if there and not overwrite:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ast_cli.errors import OutputError, UsageError
+from ast_cli.names import tree_folder, tree_path
 from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
@@ -204,17 +205,16 @@ def write_recording(path: Path, format_: str, run_info: Callable[[], RunInfo], o
 
 def common_folder(paths: Sequence[str]) -> Path:
     """The folder under which all of the paths lie; of one folder, itself."""
-    folders = [one if os.path.isdir(one) else os.path.dirname(_absolute(one)) for one in paths]  # noqa: PTH112, PTH120
-    return Path(os.path.commonpath(map(_absolute, folders)) if folders else _absolute("."))
+    return Path(os.path.commonpath(map(tree_folder, paths)) if paths else tree_path("."))
 
 
 def folder_of_all(files: Iterable[str]) -> Path:
     """The folder under which all files lie, of which there may be any number."""
     common: str | None = None
     for file in files:
-        folder = os.path.dirname(_absolute(file))  # noqa: PTH120
+        folder = os.path.dirname(tree_path(file))  # noqa: PTH120
         common = folder if common is None else os.path.commonpath([common, folder])
-    return Path(common or _absolute("."))
+    return Path(common or tree_path("."))
 
 
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
@@ -225,7 +225,7 @@ def place_in_folder(file: str, base: Path, suffix: str) -> Path:
     """
     # A list may name what no file can be called, whose failure is a result, too.
     file = file.replace("\0", "\N{SYMBOL FOR NULL}")
-    path = Path(_absolute("stdin" if file == STDOUT else file))
+    path = Path(tree_path("stdin" if file == STDOUT else file))
     if path != base and path.is_relative_to(base):
         first, *others = path.relative_to(base).parts
         parts = [f"_{first}" if set(first) == {"_"} else first, *others]
@@ -240,10 +240,6 @@ def _fitting(name: str, suffix: str = "") -> str:
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         name = f"{os.fsdecode(os.fsencode(name)[:150])}-{digest}"
     return name + suffix
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(path)  # noqa: PTH100 — links stay as they were named
 
 
 def journal_of(out: str) -> Path:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, UsageError
+from ast_cli.names import without_secrets
 from ast_cli.outputs.records import from_record, to_record
 from ast_cli.results import FileResult, ModelInfo, Outcome, RunInfo, Stamp, display_name
 
@@ -133,13 +134,18 @@ class Journal:
         self._syncing.start()
 
     def known(self, file: str) -> FileResult | None:
-        """The result of a recording from an earlier run, if it still is the same file."""
+        """The result of a recording from an earlier run, if it still is the same file.
+
+        One in a shard is the same while the shard is. What is at an address is taken to be the same: stores
+        have to be asked for each, which takes about as long as to fetch it.
+        """
+        file = without_secrets(file)
         offset = self._index.find(file) if self._index is not None else None
         if offset is None:
             return None
         try:
             outcome = self._at(offset)
-            stamp = Stamp.of(os.stat(file))  # noqa: PTH116 — names are bytes, and there may be millions
+            stamp = Stamp.of_recording(file)
         except (OSError, *UNREADABLE):
             return None
         # What failed is tried again: a share may be mounted by now.

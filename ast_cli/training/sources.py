@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from ast_cli.audio.discover import AUDIO_SUFFIXES, discover
+from ast_cli.audio.discover import discover
+from ast_cli.audio.suffixes import AUDIO_SUFFIXES
 from ast_cli.errors import UsageError
 from ast_cli.labels import audioset_classes, speech_commands_names
 from ast_cli.outputs.text import with_controls

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 from urllib.parse import quote
 
+from ast_cli.audio.sources import open_file
 from ast_cli.errors import EngineError, InputError, ResultsError
 from ast_cli.outputs.reader import StoredRun
 from ast_cli.results import FileResult, Outcome, RunInfo, display_name
@@ -103,7 +104,7 @@ class _Sound:
     """The audio of a recording as the page has it, and what is to be said of it."""
 
     link: str = ""
-    embedded: str | None = None  # the path of what is embedded
+    embedded: IO[bytes] | None = None
     picture: Spectrogram | None = None
     notes: tuple[str, ...] = ()
 
@@ -155,8 +156,8 @@ class Report:
         detail = detail_of(outcome) | {"audio": sound.link, "picture": picture}
         self._details.write(script_json(detail)[:-1])
         if sound.embedded is not None:
-            self._details.write(f',"type":{script_json(_mime_type(sound.embedded))},"bytes":"')
-            with open(sound.embedded, "rb") as file:  # noqa: PTH123 — names are bytes
+            self._details.write(f',"type":{script_json(_mime_type(outcome.file))},"bytes":"')
+            with sound.embedded as file:
                 while piece := file.read(BYTES_AT_ONCE):
                     self._details.write(base64.b64encode(piece).decode("ascii"))
             self._details.write('"')
@@ -207,15 +208,23 @@ class Report:
         path = self._find(result.file)
         if path is None:
             return _Sound(notes=("the audio is not where it was: nothing to play or to draw",))
-        sound = _Sound(link=_link(path, self._folder))
-        if self._settings.embed and not os.access(path, os.R_OK):
-            sound.notes = ("the audio may not be read here: linked, not embedded",)
-        elif self._settings.embed:
-            size = os.stat(path).st_size  # noqa: PTH116 — names are bytes
-            if size <= MOST_EMBEDDED:
-                sound.link, sound.embedded = "", path
+        is_file = os.path.isfile(path)  # noqa: PTH113 — names are bytes
+        sound = _Sound(link=_link(path, self._folder) if is_file else "")
+        linked = "linked, not embedded" if is_file else "not embedded"
+        if self._settings.embed:
+            try:
+                file, _ = open_file(path)
+            except InputError as error:
+                sound.notes = (f"the audio may not be read here: {linked} ({error.cause})",)
             else:
-                sound.notes = (f"{size >> 20} MB of audio are too much for a page: linked, not embedded",)
+                size = os.fstat(file.fileno()).st_size
+                if size <= MOST_EMBEDDED:
+                    sound.link, sound.embedded = "", file
+                else:
+                    file.close()
+                    sound.notes = (f"{size >> 20} MB of audio are too much for a page: {linked}",)
+        elif not is_file:
+            sound.notes = ("the audio is in a shard or at an address: nothing to play without --embed",)
         if not self._settings.spectrograms:
             return sound
         try:

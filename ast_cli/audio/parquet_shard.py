@@ -1,0 +1,174 @@
+"""A Parquet with an audio column, as the Hub's datasets store it: a struct of `bytes` and `path` in each row.
+
+Rows are read group by group, a few at a time, and only as far as needed: a group may hold gigabytes. What is
+in memory is a page, of which Parquet can read no part.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import accumulate
+from typing import IO, Any
+
+from ast_cli.audio.pieces import copy_of
+from ast_cli.errors import EngineError, InputError
+
+COLUMN = "audio"
+ROWS_AT_ONCE = 4  # whose audio is in memory
+PATHS_AT_ONCE = 1024
+BUFFER_BYTES = 1 << 20
+GROUPS_KEPT = 2  # neighbours: threads read some rows ahead of each other
+
+
+class ParquetShard:
+    """An open Parquet; a recording is called `<row>/<name of its path>`, or `<row>` if it has none.
+
+    Args:
+        descriptor: Of the file; stays open as long as this is used.
+
+    Raises:
+        EngineError: pyarrow is not installed.
+        InputError: It is no Parquet, or has no audio column.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        try:
+            import pyarrow
+            from pyarrow import parquet
+        except ImportError as error:
+            raise EngineError("Parquet needs pyarrow", "pip install 'ast-cli[parquet]'") from error
+
+        self._lock = threading.Lock()
+        self._groups: OrderedDict[int, _Group] = OrderedDict()
+        # By the name of the descriptor, which has no other if the shard is a copy.
+        self._open_file: Callable[[], Any] = lambda: parquet.ParquetFile(
+            pyarrow.OSFile(f"/dev/fd/{descriptor}"), buffer_size=BUFFER_BYTES, pre_buffer=False
+        )
+        with _telling_damage():
+            self._file = self._open_file()
+            self._column = _audio_column(pyarrow.types, self._file.schema_arrow)
+            counts = [self._file.metadata.row_group(g).num_rows for g in range(self._file.num_row_groups)]
+        self._first = [0, *accumulate(counts)]  # row of each group
+
+    def members(self) -> Iterator[str]:
+        """See `shards.Shard`."""
+        batches = self._batches(self._open_file(), [*range(len(self._first) - 1)], ["path"], PATHS_AT_ONCE)
+        row = 0
+        while True:
+            with _telling_damage():
+                audio = next(batches, None)
+                rows = [] if audio is None else audio.column(0).to_pylist()
+            if audio is None:
+                return
+            for one in rows:
+                base = os.path.basename((one or {}).get("path") or "")
+                yield f"{row}/{base}" if base not in ("", ".", "..") else str(row)
+                row += 1
+
+    def open(self, member: str) -> IO[bytes] | str:
+        """See `shards.Shard`."""
+        number = member.partition("/")[0]
+        row = int(number) if number.isascii() and number.isdigit() else -1
+        if not 0 <= row < self._first[-1]:
+            raise InputError("not-found", f"the shard has {self._first[-1]:,} rows", "They count from 0")
+        with self._lock, _telling_damage():
+            group = max(g for g, first in enumerate(self._first[:-1]) if first <= row)
+            held = self._groups.get(group)
+            if held is None:
+                batches = self._batches(self._file, [group], ["bytes", "path"], ROWS_AT_ONCE)
+                held = self._groups[group] = _Group(batches, self._first[group + 1] - self._first[group])
+            self._groups.move_to_end(group)
+            while len(self._groups) > GROUPS_KEPT:
+                self._groups.popitem(last=False)
+            return held.open(row - self._first[group])
+
+    def _batches(self, file: Any, groups: list[int], fields: list[str], rows: int) -> Iterator[Any]:
+        columns = [f"{self._column}.{field}" for field in fields]
+        return iter(file.iter_batches(rows, row_groups=groups, columns=columns, use_threads=False))
+
+
+class _Group:
+    """The recordings of a row group on the disk, as far as they were needed."""
+
+    def __init__(self, batches: Iterator[Any], rows: int) -> None:
+        self._batches = batches
+        self._rows = rows
+        self._places: list[tuple[int, int] | str | None] = []
+        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — closed with this
+        self._end = 0
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def open(self, number: int) -> IO[bytes] | str:
+        while number >= len(self._places):
+            self._read()
+        place = self._places[number]
+        if place is None:
+            raise InputError("not-found", "the row holds neither audio nor a path")
+        if isinstance(place, tuple):
+            return copy_of(self._file.fileno(), *place)
+        if os.path.isabs(place) or ".." in place.split("/"):
+            raise InputError("not-found", "the row names a file that is not beside the shard")
+        return place
+
+    def _read(self) -> None:
+        batch = next(self._batches, None)
+        if batch is None:
+            raise InputError(
+                "unreadable", "the shard holds fewer rows than it says", "Fetch or make it again"
+            )
+        for audio in batch.column(0):
+            value = audio.as_py() or {}
+            data, path = value.get("bytes"), value.get("path")
+            if data is None:
+                self._places.append(path or None)
+                continue
+            left = memoryview(data)
+            while left:
+                left = left[self._file.write(left) :]
+            self._places.append((self._end, len(data)))
+            self._end += len(data)
+        if len(self._places) >= self._rows:
+            self._batches = iter(())  # it may hold a page, which may be all of the group
+
+
+def _audio_column(types: Any, schema: Any) -> str:
+    """The column called `audio`, or the only one of such a shape."""
+    found = [field.name for field in schema if _is_audio(types, field.type)]
+    if COLUMN in found:
+        return COLUMN
+    if len(found) == 1:
+        return str(found[0])
+    what = f"several audio columns, none called {COLUMN}: {', '.join(found)}" if found else "no audio column"
+    raise InputError(
+        "no-audio", f"it has {what}", "One is a struct of bytes and path, as in the Hub's datasets"
+    )
+
+
+def _is_audio(types: Any, kind: Any) -> bool:
+    if not types.is_struct(kind):
+        return False
+    fields = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
+    return {*fields} >= {"bytes", "path"} and (
+        types.is_binary(fields["bytes"]) or types.is_large_binary(fields["bytes"])
+    )
+
+
+@contextmanager
+def _telling_damage() -> Iterator[None]:
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
+        raise _damaged(error) from error
+
+
+def _damaged(cause: object) -> InputError:
+    return InputError("unreadable", f"no Parquet, or damaged ({cause})", "Fetch or make the shard again")

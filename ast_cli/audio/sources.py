@@ -1,0 +1,55 @@
+"""The name of a recording -> a local file that can be sought in; what it holds is not looked at.
+
+A path, standard input, an address, or a member of a shard: a name is all it takes, whoever listed it.
+"""
+
+from __future__ import annotations
+
+from typing import IO
+
+from ast_cli.audio import remote, shards
+from ast_cli.audio.opening import open_path, open_stdin, spool
+from ast_cli.errors import InputError
+from ast_cli.names import STDIN, is_address, shard_and_member
+from ast_cli.results import Stamp
+
+
+def open_file(name: str) -> tuple[IO[bytes], Stamp | None]:
+    """The file itself, or a seekable copy of what lies elsewhere: in a pipe, at an address, in a shard.
+
+    Args:
+        name: Of the recording; `-` is standard input.
+
+    Returns:
+        An unbuffered file with a descriptor; a copy has no name: nothing links to it. And its stamp, or that
+        of its local shard.
+
+    Raises:
+        InputError: It does not exist or cannot be read.
+        EngineError: A package is not installed that opens addresses of this scheme, or Parquet.
+        UsageError: There is no such scheme.
+    """
+    if name == STDIN:
+        with open_stdin("cat clip.wav | ast-tag -") as pipe:
+            return spool(pipe), None
+    inside = shard_and_member(name)
+    if inside is not None:
+        return _open_member(name, *inside)
+    if is_address(name):
+        return remote.fetch(name), None
+    return open_path(name)
+
+
+def _open_member(name: str, shard: str, member: str) -> tuple[IO[bytes], Stamp | None]:
+    try:
+        opened, stamp = shards.open_member(shard, member)
+    except InputError as error:
+        if not is_address(name) or error.word != "not-found":
+            raise
+        try:  # what is called like a shard may be a folder
+            return remote.fetch(name), None
+        except InputError:
+            raise error from None
+    if isinstance(opened, str):
+        return open_file(opened)[0], stamp
+    return opened, stamp
