@@ -1,21 +1,25 @@
 """Recordings -> windows, those of all in full batches -> an outcome for each recording, in their order.
 
-Decoding runs on threads ahead of the network. What the network gives for a window, and what becomes of it,
-are handed in: scores and labels, or vectors.
+Decoding runs ahead of the network: on threads, and in child processes where the network is fast. What the
+network gives for a window, and what becomes of it, are handed in: scores and labels, or vectors.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
 
 from ast_cli.audio.decode import Recording
+from ast_cli.audio.discover import STDIN
 from ast_cli.batches import Batches, Collector, PendingScores
+from ast_cli.config import ASTConfig
+from ast_cli.decoders.pool import Decoders
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
@@ -27,6 +31,10 @@ from ast_cli.windows import file_windows, recording_windows, window_and_hop
 MOST_WORKERS = 16
 WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
 IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
+LONG_RUN = 100  # windows after which a run is worth the seconds of CPU that it takes to start processes
+LEAST_PROCESSES = 4  # fewer threads hardly wait for each other
+# Such names mean something else in each process: standard input, and what the shell makes of `<(…)`.
+OF_THIS_PROCESS = (STDIN, "/dev/", "/proc/")
 
 
 class _Named(Protocol):
@@ -80,7 +88,7 @@ class Flow:
             found: Paths, taken as they are needed.
             collector: Makes what becomes of the windows of a recording, by its path.
             batch_size: Windows in a forward pass; None for what the engine does best with.
-            workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
+            workers: Recordings decoded at once; None for one a core, at most `MOST_WORKERS`.
             on_heard: Called with the seconds of audio that were newly heard, after every batch.
 
         Raises:
@@ -110,7 +118,7 @@ class Flow:
     def windows(self, recording: Recording) -> Iterator[Window | Facts]:
         """The windows of an open recording; see `recording_windows`."""
         return recording_windows(
-            recording, self.extractor, self.settings, self._cropped_length, waveforms=self._as_waveforms
+            recording, self.extractor, self.settings, self._cropped, waveforms=self._as_waveforms
         )
 
     def _outcomes(
@@ -121,18 +129,34 @@ class Flow:
         workers: int,
         depth: int,
     ) -> Iterator[ResultT | FileFailure]:
-        as_waveforms = self._as_waveforms
+        here = partial(
+            file_windows,
+            extractor=self.extractor,
+            settings=self.settings,
+            cropped=self._cropped,
+            waveforms=self._as_waveforms,
+        )
+        # Where networks are slower, threads keep up with them, and need no seconds to be started.
+        decoders = Decoders(here, LONG_RUN) if self._as_waveforms and workers >= LEAST_PROCESSES else None
 
         def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
             torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
-            yield from file_windows(
-                one, self.extractor, self.settings, self._cropped_length, waveforms=as_waveforms
-            )
+            if (
+                decoders is None
+                or not isinstance(one, str)
+                or one == STDIN
+                or one.startswith(OF_THIS_PROCESS)
+            ):
+                return here(one)
+            return decoders.items(one)
 
         threads = torch.get_num_threads()
         recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
         try:
-            with closing(recordings):
+            with ExitStack() as stack:
+                if decoders is not None:
+                    stack.enter_context(closing(decoders))
+                stack.enter_context(closing(recordings))
                 yield from batches.outcomes(
                     next_ and (collector(next_[0] if isinstance(next_[0], str) else next_[0].file), next_[1])
                     for next_ in recordings
@@ -152,12 +176,17 @@ class Flow:
         """Whether the engines extract the frames themselves; what repeats frames must have them before."""
         return self.settings.short != "repeat" and all(engine.takes_waveforms for engine in self.engines)
 
-    def _cropped_length(self, frames: int) -> int:
-        """The shortest window in which every network has patches over so many frames."""
-        return max(engine.config.cropped_length(frames) for engine in self.engines)
+    @property
+    def _cropped(self) -> Callable[[int], int]:
+        """The shortest window in which every network has patches over so many frames; can be pickled."""
+        return partial(_cropped_length, tuple(engine.config for engine in self.engines))
+
+
+def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
+    return max(config.cropped_length(frames) for config in configs)
 
 
 def default_workers() -> int:
-    """Decoding threads: one for each core this process may use, at most `MOST_WORKERS`."""
+    """Recordings decoded at once: one for each core this process may use, at most `MOST_WORKERS`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)

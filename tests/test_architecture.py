@@ -25,7 +25,7 @@ ORDER = """
     events
     features · model
     aggregate · audio · engines
-    batches · clips · embedding · stored · windows
+    batches · clips · decoders · embedding · stored · windows
     flow
     tagger
     bench · live · training
@@ -48,6 +48,7 @@ KNOW_ONLY = {
     "selection settings tagger",
     "aggregate": "errors events results selection settings",
     "batches": "errors features results",
+    "decoders": "features results",
     "embedding": "aggregate results settings",
     "events": "labels results settings",
     "clips": "audio errors outputs results settings",
