@@ -23,6 +23,7 @@ from ast_cli.decoders.pool import Decoders
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
+from ast_cli.masking import NoiseMasking
 from ast_cli.readahead import read_ahead
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
@@ -33,8 +34,6 @@ WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
 IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
 LONG_RUN = 100  # windows after which a run is worth the seconds of CPU that it takes to start processes
 LEAST_PROCESSES = 4  # fewer threads hardly wait for each other
-# Such names mean something else in each process: standard input, and what the shell makes of `<(…)`.
-OF_THIS_PROCESS = (STDIN, "/dev/", "/proc/")
 
 
 class _Named(Protocol):
@@ -54,6 +53,7 @@ class Flow:
         extractor: The features all of them take.
         settings: How recordings are heard.
         start: B windows -> what the networks give for each, [B, …], on its way.
+        masking: Hides what is quiet in each window, if given.
 
     Raises:
         UsageError: The settings ask for a window or hop that cannot be, or for what an engine does not do.
@@ -63,6 +63,7 @@ class Flow:
     extractor: ASTFeatureExtractor
     settings: TagSettings
     start: Callable[[Sequence[Window]], PendingScores]
+    masking: NoiseMasking | None = None
 
     def __post_init__(self) -> None:
         # Refused now rather than at the first recording, or at the first short one.
@@ -118,7 +119,12 @@ class Flow:
     def windows(self, recording: Recording) -> Iterator[Window | Facts]:
         """The windows of an open recording; see `recording_windows`."""
         return recording_windows(
-            recording, self.extractor, self.settings, self._cropped, waveforms=self._as_waveforms
+            recording,
+            self.extractor,
+            self.settings,
+            self._cropped,
+            self.masking,
+            waveforms=self._as_waveforms,
         )
 
     def _outcomes(
@@ -134,19 +140,16 @@ class Flow:
             extractor=self.extractor,
             settings=self.settings,
             cropped=self._cropped,
+            masking=self.masking,
             waveforms=self._as_waveforms,
         )
-        # Where networks are slower, threads keep up with them, and need no seconds to be started.
-        decoders = Decoders(here, LONG_RUN) if self._as_waveforms and workers >= LEAST_PROCESSES else None
+        # With slower networks threads keep up, and they need no seconds to be started.
+        in_processes = self._take_waveforms and workers >= LEAST_PROCESSES
+        decoders = Decoders(here, LONG_RUN) if in_processes else None
 
         def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
             torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
-            if (
-                decoders is None
-                or not isinstance(one, str)
-                or one == STDIN
-                or one.startswith(OF_THIS_PROCESS)
-            ):
+            if decoders is None or not isinstance(one, str) or _is_of_this_process(one):
                 return here(one)
             return decoders.items(one)
 
@@ -173,8 +176,13 @@ class Flow:
 
     @property
     def _as_waveforms(self) -> bool:
-        """Whether the engines extract the frames themselves; what repeats frames must have them before."""
-        return self.settings.short != "repeat" and all(engine.takes_waveforms for engine in self.engines)
+        """Whether the engines extract the frames themselves; what changes frames must have them before."""
+        return self.settings.short != "repeat" and self.masking is None and self._take_waveforms
+
+    @property
+    def _take_waveforms(self) -> bool:
+        """Whether the engines can extract the frames themselves: they are much faster than threads, then."""
+        return all(engine.takes_waveforms for engine in self.engines)
 
     @property
     def _cropped(self) -> Callable[[int], int]:
@@ -184,6 +192,11 @@ class Flow:
 
 def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
     return max(config.cropped_length(frames) for config in configs)
+
+
+def _is_of_this_process(path: str) -> bool:
+    """Whether a name means something else in each process, as do those that the shell makes of `<(…)`."""
+    return path == STDIN or path.startswith(("/dev/", "/proc/"))
 
 
 def default_workers() -> int:

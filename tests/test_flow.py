@@ -49,7 +49,7 @@ def descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
-@pytest.mark.parametrize("options", [{}, {"short": "crop", "hop": 0.3, "channel": 2}])
+@pytest.mark.parametrize("options", [{}, {"short": "crop", "hop": 0.3, "channel": 2}, {"short": "repeat"}])
 def test_child_processes_give_the_same_results_in_the_same_order(
     tagger: Tagger, recordings: list[str], monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
 ) -> None:

@@ -62,6 +62,18 @@ def embed(
             help="Windows shorter than the model's: pad them as in training, repeat them, or crop the model.",
         ),
     ] = DEFAULTS.short,
+    noise_masking: Annotated[
+        float | None,
+        typer.Option(
+            "--noise-masking",
+            metavar="DB",
+            min=0,
+            rich_help_panel=options.HEARD,
+            help="Hide in each window what is quieter than a white noise so many dB below it: `search` then "
+            "finds recordings by noisy copies; 10 is for an SNR of 10 dB and better.",
+            show_default="none",
+        ),
+    ] = None,
     model: options.OneModelOption = DEFAULT_MODEL,
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
@@ -84,6 +96,7 @@ def embed(
     if engine != "torch":
         raise UsageError(f"{engine} gives scores only, no vectors", "Use --engine torch")
     how: dict[str, Any] = {"channel": channel_of(channel), "window": window, "hop": hop, "short": short}
+    how["noise_masking"] = noise_masking
     screen = TagScreen(quiet=quiet, verbose=verbose, done="embedded")
     with open_embedding_file(out, overwrite=overwrite) as file, screen.closing_line():
         from ast_cli.tagger import Tagger

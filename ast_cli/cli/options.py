@@ -26,6 +26,7 @@ def batch_size_of(text: str) -> int | None:
 HEARD = "What is heard"
 MODEL = "Model"
 RUN = "Where and how it runs"
+CLUSTER = "On a cluster"
 MESSAGES = "Messages"
 
 PathsArgument = Annotated[

@@ -18,6 +18,7 @@ from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, Outcome, display_name
 
 if TYPE_CHECKING:
+    from ast_cli.cluster.worker import Report
     from ast_cli.embedding import Embedding
 
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
@@ -160,6 +161,23 @@ class TagScreen:
         self.tagged += 1
         for warning in outcome.warnings:
             self.warn(f"{file}: {warning}")
+
+    def skip(self, recordings: int) -> None:
+        """So many were done before this run."""
+        self.skipped += recordings
+
+    def report(self, report: Report) -> None:
+        """A shard is done, whose recordings have their outcomes."""
+        for notice in report.notices:
+            self.warn(notice)
+        for file, error, message in report.failures:
+            self.outcome(FileFailure(file, error, message))
+        for file, warning in report.warnings:
+            self.warn(f"{display_name(file)}: {warning}")
+        self.tagged += report.tagged
+        self.heard(report.seconds)
+        if self._progress is not None:
+            self._progress.advance(self._task, report.tagged)
 
     def failure(self, message: str) -> None:
         """Something that could not be done, said even when all else is quiet."""

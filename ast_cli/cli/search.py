@@ -146,7 +146,7 @@ def _embed(
             "--model says where the model of the file is now; or embed the recordings anew",
         )
     screen.note(tagger.description)
-    heard = {name: stored.settings.get(name) for name in ("window", "hop")}
+    heard = {name: stored.settings.get(name) for name in ("window", "hop", "noise_masking")}
     [found] = tagger.embed([query], short=stored.settings.get("short", "pad"), **heard)  # type: ignore[arg-type]
     if isinstance(found, FileFailure):
         raise InputError(found.error, f"{display_name(query)}: {found.error}: {found.message}")

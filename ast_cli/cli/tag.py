@@ -16,6 +16,7 @@ import typer
 
 from ast_cli.audio.discover import STDIN, discover, read_list
 from ast_cli.cli import options
+from ast_cli.cli.cluster import cluster_format, tag_on_cluster
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.labels import did_you_mean
@@ -147,6 +148,27 @@ def tag(
             help="Stop at the first bad file; --resume goes on from there.",
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|auto|ADDRESS",
+            rich_help_panel=options.CLUSTER,
+            help="Tag on Ray: local starts one here, auto joins the cluster of RAY_ADDRESS or this machine. "
+            "--out is then a folder or an address such as s3://bucket/dir, for a file per shard.",
+        ),
+    ] = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size",
+            metavar="N",
+            min=1,
+            rich_help_panel=options.CLUSTER,
+            help="Recordings in a shard, which is tagged in one go.",
+            show_default="256",
+        ),
+    ] = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
@@ -157,11 +179,16 @@ def tag(
     """
     from ast_cli.outputs.destination import common_folder, is_complete, open_destination
 
-    format_, writer = format_of(format_, out)
+    if shard_size is not None and ray is None:
+        raise UsageError("--shard-size is of --ray, which is not asked for", "Add --ray local")
+    format_, writer = format_of(format_, out) if ray is None else cluster_format(format_, out)
     inputs = inputs_of(paths or [], files_from, null=null)
     if files_from is None and format_ == "table":
         _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
-    _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
+    if ray is None:
+        _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
+    elif keep_scores or fail_fast:
+        raise UsageError("--keep-scores and --fail-fast are for one machine", "Leave them out, or --ray")
     number, thresholds = options.threshold_of(threshold)
     settings = TagSettings(
         top_k=top_k,
@@ -179,6 +206,37 @@ def tag(
         keep_scores=keep_scores,
     )
     screen = TagScreen(quiet=quiet, verbose=verbose)
+    how: dict[str, Any] = {
+        "revision": revision,
+        "device": device,
+        "dtype": dtype,
+        "attn_implementation": attn,
+        "engine": engine,
+        "compile": compile_,
+        "scores": scores,
+        "offline": offline,
+    }
+    if ray is not None:
+        tag_on_cluster(
+            ray,
+            screen,
+            inputs,
+            settings,
+            out=out,
+            format_=format_,
+            model=model,
+            thresholds=thresholds,
+            how=how,
+            batch_size=batch_size,
+            workers=workers,
+            shard_size=shard_size,
+            resume=resume,
+            overwrite=overwrite,
+            verbose=verbose,
+        )
+        if screen.failed:
+            raise typer.Exit(ExitCode.SOME_FAILED)
+        return
     if resume and not overwrite and out != STDOUT and is_complete(out):
         screen.warn(f"{out} is complete: there is nothing to go on with; --overwrite tags anew")
         return
@@ -195,18 +253,7 @@ def tag(
     ):
         from ast_cli.tagger import Tagger
 
-        tagger = Tagger.from_pretrained(
-            model,
-            revision,
-            device=device,
-            dtype=dtype,
-            attn_implementation=attn,
-            engine=engine,
-            compile=compile_,
-            scores=scores,
-            offline=offline,
-            on_notice=screen.warn,
-        )
+        tagger = Tagger.from_pretrained(model, **how, on_notice=screen.warn)
         if thresholds is not None:
             from ast_cli.training.thresholds import read_thresholds
 
