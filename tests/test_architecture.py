@@ -14,7 +14,7 @@ MOST_LINES = 420
 # A room may import the rooms of the lines above its own; a folder is one room.
 ORDER = """
     errors
-    kernels · labels · model_outputs · published · readahead · results
+    allocation · kernels · labels · model_outputs · published · readahead · results
     settings
     hub · outputs
     locate
@@ -37,6 +37,7 @@ ORDER = """
 
 # Rooms that know less than their place allows, as their docstrings promise.
 KNOW_ONLY = {
+    "allocation": "",
     "kernels": "",
     "labels": "errors",
     "published": "",
@@ -48,7 +49,7 @@ KNOW_ONLY = {
     "selection settings tagger",
     "aggregate": "errors events results selection settings",
     "batches": "errors features results",
-    "decoders": "features results",
+    "decoders": "allocation features results",
     "embedding": "aggregate results settings",
     "events": "labels results settings",
     "cluster": "errors outputs results settings tagger",

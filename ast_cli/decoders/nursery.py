@@ -15,6 +15,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import NoReturn
 
+from ast_cli.allocation import keep_memory
 from ast_cli.decoders.channel import Channel, ClosedError, receive, send
 
 READY = "ready"
@@ -56,6 +57,7 @@ def _load(pickled: bytes) -> Callable[[str], Iterator[object]]:
     run: Callable[[str], Iterator[object]] = pickle.loads(pickled)  # noqa: S301 — of our own parent
     import torch
 
+    keep_memory()  # the blocks of a recording are as large as those of the one before
     torch.set_num_threads(1)  # there is a process for each core
     gc.collect()
     gc.freeze()  # or the collector would write to, and so copy, the memory that children share
