@@ -24,15 +24,18 @@ from ast_cli.results import FileFailure
 
 ItemT = TypeVar("ItemT")
 
-# Isolated, so that no module is taken from the working folder, or named by a variable; the parent's path is
-# handed on. Single threads: numpy would start one for each core, and a process that has some is not forked.
+# The parent's path is handed on, before anything is imported: with `-m` or `-c` alone, the working folder would
+# come first, and a `torch.py` in it. What cannot be imported so is told by the end of the process.
 PROGRAM = """
 import sys
 sys.path[:] = sys.argv[2:]
-from ast_cli.decoders.nursery import main
+try:
+    from ast_cli.decoders.nursery import main
+except ImportError:
+    sys.exit(1)
 main(int(sys.argv[1]))
 """
-OPTIONS = ("-I", "-W", "ignore")
+# numpy would start a thread for each core, and a process that has several cannot be forked safely.
 SINGLE_THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
@@ -162,7 +165,7 @@ class _Nursery:
         with ExitStack() as stack:
             self._control, its = map(stack.enter_context, socket.socketpair())
             self._process = subprocess.Popen(  # noqa: S603 — this very Python
-                [sys.executable, *OPTIONS, "-c", PROGRAM, str(its.fileno()), *map(str, sys.path)],
+                [sys.executable, "-W", "ignore", "-c", PROGRAM, str(its.fileno()), *map(str, sys.path)],
                 pass_fds=[its.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,  # where results go

@@ -123,7 +123,17 @@ def failure_document(failure: FileFailure) -> dict[str, Any]:
 
 
 def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
-    return [asdict(tag) | {"score": round(tag.score, 6)} for tag in tags]
+    # Spelt out, in a tenth of the time of `asdict`: there are more of them than of anything else.
+    return [
+        {
+            "rank": tag.rank,
+            "index": tag.index,
+            "mid": tag.mid,
+            "label": tag.label,
+            "score": round(tag.score, 6),
+        }
+        for tag in tags
+    ]
 
 
 def _window(window: WindowResult) -> dict[str, Any]:
@@ -154,10 +164,14 @@ def _model(models: Sequence[ModelInfo]) -> dict[str, Any] | None:
     }
 
 
+# Made once: `json.dumps` would make another for every document.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def dump(document: object) -> str:
     """A document as one line of JSON."""
     # Text stays text, so that a name can be searched for; one line each, so that `grep` and `tail` work.
-    return _inert(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    return _inert(_ENCODER.encode(document))
 
 
 def _inert(text: str) -> str:
