@@ -97,6 +97,14 @@ def test_what_a_decoder_prints_is_never_among_the_results(
     assert capfd.readouterr() == ("", "on standard error\n")
 
 
+def test_no_module_is_taken_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("torch", "numpy", "pickle", "ast_cli"):
+        (tmp_path / f"{name}.py").write_text("raise ImportError")
+    with closing(Decoders(made_up, after=0)) as decoders:
+        assert process_of([*decoders.items("0")]) != os.getpid()
+
+
 # When
 
 

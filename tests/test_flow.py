@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,10 @@ import soundfile
 
 from ast_cli import FileFailure, Tagger, flow
 from ast_cli.audio.decode import open_recording
+from ast_cli.errors import ExitCode
+from tests.cli.runner import start
+from tests.test_decoders import is_there
+from tests.test_readahead import wait_until
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="on threads only, on this system")
 
@@ -110,3 +116,37 @@ def test_slow_networks_few_workers_and_short_runs_start_no_processes(
     monkeypatch.setattr("subprocess.Popen", None)
     outcomes = tagger.tag_many(recordings[:1] * files, workers=workers)
     assert len([*outcomes]) == files
+
+
+def children(process: int) -> set[int]:
+    """The processes that a process has started, and those that they have."""
+    parents = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = {process}
+    while more := {one for one, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {process}
+
+
+def test_ctrl_c_ends_the_run_and_its_processes_and_nothing_else_is_said(
+    checkpoint: Path, recordings: list[str], tmp_path: Path
+) -> None:
+    before = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from ast_cli import flow; "
+        "flow.Flow._take_waveforms = True; flow.LONG_RUN = 0"
+    )
+    out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
+    arguments = ("-m", checkpoint, "-o", out, "-b1", "--workers", str(WORKERS), *recordings[:1] * 3000)
+    with start(*arguments, before=before, start_new_session=True) as process:
+        wait_until(lambda: journal.exists() and journal.read_bytes().count(b'"file"') >= 3)
+        started = children(process.pid)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+        err = process.communicate(timeout=60)[1].decode()
+    assert process.returncode == ExitCode.INTERRUPTED
+    *_, last = err.splitlines()
+    assert last == "ast-tag: interrupted"
+    assert "Traceback" not in err
+    assert len(started) > 1
+    wait_until(lambda: not any(map(is_there, started)))

@@ -24,8 +24,8 @@ from ast_cli.results import FileFailure
 
 ItemT = TypeVar("ItemT")
 
-# The parent's path is handed on, before anything is imported: with `-m` or `-c` alone, the working folder would
-# come first, and a `torch.py` in it. What cannot be imported so is told by the end of the process.
+# The parent's path is handed on before anything is imported: by itself, Python would look into the working
+# folder first, and find a `torch.py` there. Where nothing can be imported so, the process ends.
 PROGRAM = """
 import sys
 sys.path[:] = sys.argv[2:]
