@@ -44,6 +44,7 @@ from ast_cli.settings import (
     Short,
     TagSettings,
     Threshold,
+    in_words,
     require_choice,
 )
 
@@ -160,7 +161,7 @@ class Tagger:
     def description(self) -> str:
         """Which checkpoints run where and how, in one line."""
         names = " + ".join(checkpoint.files.id for checkpoint in self._checkpoints)
-        return f"{names}: {self.scores} scores, {self.engines[0].description}"
+        return f"{names}: {in_words(self.scores)}, {self.engines[0].description}"
 
     def run_info(self, **settings: object) -> RunInfo:
         """What results of this tagger were made with; reads the weights files once for their sha256."""

@@ -59,7 +59,7 @@ def tag_on_cluster(
     """Tag on a cluster; what failed is told as on one machine.
 
     Args:
-        address: See `ray_data.cluster`.
+        address: See `connection.cluster`.
         screen: Where messages go.
         inputs: What the user named.
         settings: How recordings are tagged.
@@ -73,12 +73,12 @@ def tag_on_cluster(
         shard_size: Recordings in a shard.
         resume: See `run.prepare`, as for the next.
         overwrite: Likewise.
-        verbose: See `ray_data.cluster`.
+        verbose: See `connection.cluster`.
 
     Raises:
-        AstCliError: See `ray_data` and `run.prepare`.
+        AstCliError: See `connection.cluster` and `run.prepare`.
     """
-    from ast_cli.cluster.ray_data import cluster, require_ray, room_for
+    from ast_cli.cluster.connection import cluster, require_ray, room_for
     from ast_cli.cluster.run import SHARD_SIZE, prepare
     from ast_cli.cluster.worker import Job
 

@@ -27,7 +27,7 @@ def embed(
             "-o",
             metavar="FILE",
             rich_help_panel=OUTPUT,
-            help="A .npz or .parquet; or a .npy, with a .csv of the same name beside it.",
+            help="A .npz or .parquet; or a .npy, with a .csv and a .npy.json of the same name beside it.",
         ),
     ] = ...,  # type: ignore[assignment]
     per: Annotated[
@@ -46,10 +46,7 @@ def embed(
             help="Give vectors length one, so that their products are cosines; or leave them as they are.",
         ),
     ] = True,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     files_from: options.FilesFromOption = None,
     null: options.NullOption = False,
     channel: options.ChannelOption = "mix",
@@ -125,7 +122,7 @@ def embed(
         run = tagger.run_info(per=per, normalize=normalize, batch_size=batch_size or "auto", **how)
         file.begin(run, tagger.engines[0].config.hidden_size)
         # A list can be read only once, so that its length is not known before its end.
-        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out)):
+        with screen.progress(None if files_from else lambda: discover(paths or [], leave_out), "embedding"):
             for outcome in outcomes:
                 if not isinstance(outcome, FileFailure):
                     file.add(outcome.file, outcome.starts, outcome.ends, outcome.vectors)

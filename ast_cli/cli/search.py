@@ -34,7 +34,10 @@ def search(
     in_: Annotated[
         str,
         typer.Option(
-            "--in", metavar="FILE", rich_help_panel=WHAT, help="The .npz or .parquet that `embed` wrote."
+            "--in",
+            metavar="FILE",
+            rich_help_panel=WHAT,
+            help="The .npz, .parquet or .npy that `embed` wrote.",
         ),
     ] = ...,  # type: ignore[assignment]
     near_duplicates: Annotated[
@@ -79,10 +82,7 @@ def search(
             help="In a pipe, a table is lines with tabs.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     model: Annotated[
         str | None,
         typer.Option(

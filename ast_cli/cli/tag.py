@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ast_cli.tagger import Tagger
 
 LABELS = options.LABELS
-OUTPUT = "Output"
+OUTPUT = options.OUTPUT
 FORMATS_HELP = "table, json, jsonl, csv, tsv, parquet; of events: audacity, raven, dcase, rttm, vtt, srt."
 DEFAULTS = TagSettings()
 EVENTS = EventSettings()
@@ -89,16 +89,7 @@ def tag(
     hysteresis: options.HysteresisOption = EVENTS.hysteresis,
     min_duration: options.MinDurationOption = EVENTS.min_duration,
     max_gap: options.MaxGapOption = EVENTS.max_gap,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR/",
-            rich_help_panel=OUTPUT,
-            help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
-        ),
-    ] = "-",
+    out: options.OutOption = "-",
     format_: Annotated[
         str | None,
         typer.Option(
@@ -126,10 +117,7 @@ def tag(
             help="Go on with the run of --out that was broken off, if there is one.",
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
@@ -189,14 +177,15 @@ def tag(
         _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
     elif keep_scores or fail_fast:
         raise UsageError("--keep-scores and --fail-fast are for one machine", "Leave them out, or --ray")
-    number, thresholds = options.threshold_of(threshold)
+    number, thresholds = options.threshold_of(threshold, scores)
+    of_events = events or writer.of_events
     settings = TagSettings(
         top_k=top_k,
         threshold=number,
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         rollup=rollup,
-        events=events_of(hysteresis, min_duration, max_gap, wanted=events or writer.of_events),
+        events=events_of(hysteresis, min_duration, max_gap, wanted=of_events),
         aggregate=aggregate,
         channel=channel_of(channel),
         window=window,
@@ -206,6 +195,8 @@ def tag(
         keep_scores=keep_scores,
     )
     screen = TagScreen(quiet=quiet, verbose=verbose)
+    if timeline and (warning := options.windows_left_out(format_, events=of_events)):
+        screen.warn(warning)
     how: dict[str, Any] = {
         "revision": revision,
         "device": device,

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ast_cli.cluster.connection import Actors
 from ast_cli.cluster.manifest import NAMES, RUN, Manifest, Shard, read_manifest, write_manifest
-from ast_cli.cluster.ray_data import Actors, tag_shards
+from ast_cli.cluster.ray_data import tag_shards
 from ast_cli.cluster.store import Store
 from ast_cli.cluster.worker import Job, Report
 from ast_cli.errors import OutputError
@@ -93,12 +94,14 @@ def prepare(
         manifest = read_manifest(store, asked)
         there = set(names)
         return Run(job, manifest, frozenset(s.number for s in manifest.shards if job.file(s) in there))
-    ours = [name for name in names if name in (NAMES, RUN) or _is_part(name)]
-    others = [name for name in names if name not in ours and not name.startswith(".")]
-    if (ours or others) and not overwrite:
+    # Recordings alone, without what they are for, are of a run that died before it began.
+    there = [name for name in names if name != NAMES and not name.startswith(".")]
+    if there and not overwrite:
         remedy = "--resume goes on with it, --overwrite starts anew" if RUN in names else "Name another"
         raise OutputError(f"{job.out} is not empty", remedy)
-    for name in sorted(ours, key=lambda name: name != RUN):  # first, since without it nothing can go on
+    if RUN in names:
+        store.remove(RUN)  # first, since without it nothing can go on with what is half removed
+    for name in filter(_is_part, names):
         store.remove(name)
     return Run(job, write_manifest(store, find(), asked, shard_size), frozenset())
 

@@ -123,6 +123,22 @@ def test_a_model_that_moved_is_named(indexed: Path, checkpoint: Path, tmp_path: 
     assert found["results"][0]["file"] == "clip.wav"
 
 
+def test_an_npy_is_searched_by_what_lies_beside_it(indexed: Path, checkpoint: Path) -> None:
+    names = ("clip.wav", "copy.wav", "long.wav", "tone.wav")
+    assert ast_tag("embed", *names, "-m", str(checkpoint), "--out", "v.npy").code == ExitCode.OK
+    found = document("clip.wav", "--in", "v.npy")
+    assert found["results"] == document("clip.wav", "--in", "v.npz")["results"]
+    assert found["model"] == document("clip.wav", "--in", "v.npz")["model"]
+    Path("v.csv").write_text("file,start\nclip.wav,0\n")
+    assert (
+        "v.npy holds no vectors that can be read" in ast_tag("search", "clip.wav", "--in", "v.npy").one_line()
+    )
+    Path("v.npy.json").unlink()
+    done = ast_tag("search", "clip.wav", "--in", "v.npy")
+    assert done.code == ExitCode.CANNOT_RUN
+    assert "v.npy does not say which model its vectors are of: v.npy.json is not there" in done.one_line()
+
+
 @pytest.mark.parametrize(
     "damage", ["no file", "empty", "text", "short", "scores", "wrong rows", "npy", "folder"]
 )
