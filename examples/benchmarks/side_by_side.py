@@ -42,7 +42,7 @@ WAYS = {
         "openvino int8": ["--engine", "openvino", "--dtype", "int8"],
     },
     "cuda": {
-        **{f"{PEER}, {size} at once": [*HALF, "--batch-size", str(size)] for size in (8, 32, 128)},
+        **{f"{PEER}, {size} at once": [*HALF, "--batch-size", str(size)] for size in (8, 32)},
         "torch float16": HALF,
         "torch float16, compiled": [*HALF, "--compile"],
     },
