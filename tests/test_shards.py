@@ -253,7 +253,7 @@ def test_a_header_that_is_overwritten_is_told_with_its_place(tmp_path: Path) -> 
     name, told = members(shard)
     assert name == f"{shard}/a.wav"
     assert isinstance(told, FileFailure)
-    assert "damaged at byte 1,024: 1 recordings come before" in told.message
+    assert "damaged at byte 1,024: 1 recording comes before" in told.message
     assert failure(f"{shard}/b.wav").word == "unreadable"
 
 
