@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from importlib.util import find_spec
@@ -144,6 +145,22 @@ def test_a_thousand_recordings_on_several_pages(s3: S3Server, tagger: Tagger, tm
     local = [*tagger.tag_many(save(tmp_path / "thousand", files))]
     there = [*tagger.tag_many("s3://thousand/")]
     assert [replace(one, file=one.file.replace("s3://", f"{tmp_path}/")) for one in there] == local
+
+
+def test_a_forked_process_has_connections_of_its_own(s3: S3Server, bucket: str) -> None:
+    heard = samples("s3://tree/all/a.wav")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            same = np.array_equal(samples("s3://tree/all/a.wav"), heard)
+            os.write(writing, b"same" if same else b"other")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        assert answer.read() == b"same"
+    os.waitpid(child, 0)
 
 
 def test_a_missing_key_and_a_missing_bucket(s3: S3Server, bucket: str) -> None:
