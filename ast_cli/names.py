@@ -28,7 +28,7 @@ _SECRET = re.compile(
 LONGEST_SHOWN = 16  # characters of a value in a query; a longer one may be a secret of any name
 
 SHARD_SUFFIXES = (".tar", ".parquet")
-_SHARD = re.compile(r"\.(?:tar|parquet)(?=/.)", re.IGNORECASE)
+_SHARD = re.compile(r"\.(?:tar|parquet)(?=/.)", re.IGNORECASE | re.DOTALL)
 _IN_WEB = {"%": "%25", "?": "%3F", "#": "%23"}  # of a member below an address of the web
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")

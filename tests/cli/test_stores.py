@@ -11,8 +11,7 @@ import pytest
 from ast_cli.errors import ExitCode
 from tests.cli.known import plain
 from tests.cli.runner import ast_tag, in_a_process
-from tests.stores import S3Server, WebServer, clip
-from tests.test_shards import save, save_parquet, tar_of
+from tests.stores import S3Server, WebServer, clip, save, save_parquet, tar_of
 
 
 @pytest.fixture

@@ -11,15 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile
 from webdataset import TarWriter
 
 from tests.checkpoints import random_config, save_random_checkpoint
 from tests.hub_server import HubServer
-from tests.stores import ENVIRONMENT, S3Server, clip
+from tests.stores import ENVIRONMENT, S3Server, clip, save_parquet
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -96,9 +94,7 @@ def fill_stores(here: Path) -> S3Server:
     for number in range(2):
         with TarWriter(str(here / f"shard-{number:03}.tar")) as writer:
             writer.write({"__key__": "one", "wav": clip(number), "json": {"label": number}})
-    audio = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    rows = pa.array([{"bytes": clip(0), "path": "one.wav"}], audio)
-    pq.write_table(pa.table({"audio": rows}), here / "train.parquet")
+    save_parquet(here / "train.parquet", [{"bytes": clip(0), "path": "one.wav"}])
     s3 = S3Server()
     s3.fill(
         "recordings", {"2024-05/one.flac": clip(0, form="FLAC"), "2024-06/two.flac": clip(1, form="FLAC")}
