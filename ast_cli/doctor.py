@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ast_cli import __version__
+from ast_cli.cluster.connection import Actors, cluster, installed, nodes, room_for
 from ast_cli.errors import AstCliError
 from ast_cli.locate import cached_models, converted_folder
 from ast_cli.published import PUBLISHED_MODELS
@@ -59,6 +60,37 @@ def examine() -> Iterator[Finding]:
         needed=False,
     )
     yield _try("cache", _cache, "pip install --force-reinstall huggingface_hub")
+
+
+def examine_cluster(address: str) -> Iterator[Finding]:
+    """Ask every machine of a Ray cluster for what is installed there; it must be what is here.
+
+    Args:
+        address: See `cluster.connection.cluster`.
+
+    Raises:
+        EngineError: Ray is not installed, or there is no such cluster.
+    """
+    with cluster(address):
+        here = installed()
+        actors = room_for("auto")
+        yield Finding("Ray", f"{here['ray']}: room for {_actors(actors)}")
+        for node in nodes():
+            has = f"{node.name}: {node.cores} cores, {node.gpus} GPUs"
+            other = [f"{name} {one}" for name, one in node.versions.items() if one != here[name]]
+            if node.problem:
+                yield Finding("node", f"{has}; {node.problem}", False, True, "Install the same there as here")
+            elif other:
+                there = f"{has}; {', '.join(other)} instead of {', '.join(here[o.split()[0]] for o in other)}"
+                yield Finding("node", there, False, True, "Install the same there as here")
+            else:
+                yield Finding("node", has)
+
+
+def _actors(actors: Actors) -> str:
+    each = "a GPU and " if actors.gpus else ""
+    count = "1 actor" if actors.count == 1 else f"{actors.count} actors"
+    return f"{count} with {each}{actors.cores} {'core' if actors.cores == 1 else 'cores'}"
 
 
 def _try(what: str, how: Callable[[], str | Finding], remedy: str, *, needed: bool = True) -> Finding:

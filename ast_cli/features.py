@@ -143,6 +143,27 @@ class ASTFeatureExtractor(FeatureConfig):
         energies: Tensor = power @ mel_filters  # [B, T, M]
         return energies.clamp_min(ENERGY_FLOOR).log()
 
+    def white_noise(self) -> Tensor:
+        """The mean energies [M] of white noise of power one, not their logarithms.
+
+        A frame is linear in its samples, and those of white noise have nothing to do with each other: so its
+        mean energies are the sum of those that each sample has alone.
+        """
+        alone = self.fbank(torch.eye(self.frame_length))[:, 0].exp()
+        # A filter without a weight has the floor, give or take its rounding, and no noise.
+        return torch.where(alone > 1.01 * ENERGY_FLOOR, alone, 0.0).sum(dim=0)
+
+    def power_weights(self) -> Tensor:
+        """How much each energy [M] of a frame adds to the power of the waveform, above `LOWEST_HZ`.
+
+        One over what the pre-emphasis and the taper make of a power of one in its band, as white noise tells.
+        """
+        _, mel_filters = _tables(
+            self.frame_length, self.sampling_rate, self.num_mel_bins, torch.device("cpu")
+        )
+        widths, white = mel_filters.sum(dim=0), self.white_noise()
+        return torch.where(white > 0, widths / widths.sum() / white, 0.0)
+
     def pad(self, frames: Tensor, length: int | None = None) -> Tensor:
         """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalising, as in training.
 

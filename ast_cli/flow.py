@@ -19,6 +19,7 @@ from ast_cli.batches import Batches, Collector, PendingScores
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
+from ast_cli.masking import NoiseMasking
 from ast_cli.readahead import read_ahead
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
@@ -46,6 +47,7 @@ class Flow:
         extractor: The features all of them take.
         settings: How recordings are heard.
         start: B windows -> what the networks give for each, [B, …], on its way.
+        masking: Hides what is quiet in each window, if given.
 
     Raises:
         UsageError: The settings ask for a window or hop that cannot be, or for what an engine does not do.
@@ -55,6 +57,7 @@ class Flow:
     extractor: ASTFeatureExtractor
     settings: TagSettings
     start: Callable[[Sequence[Window]], PendingScores]
+    masking: NoiseMasking | None = None
 
     def __post_init__(self) -> None:
         # Refused now rather than at the first recording, or at the first short one.
@@ -110,7 +113,12 @@ class Flow:
     def windows(self, recording: Recording) -> Iterator[Window | Facts]:
         """The windows of an open recording; see `recording_windows`."""
         return recording_windows(
-            recording, self.extractor, self.settings, self._cropped_length, waveforms=self._as_waveforms
+            recording,
+            self.extractor,
+            self.settings,
+            self._cropped_length,
+            self.masking,
+            waveforms=self._as_waveforms,
         )
 
     def _outcomes(
@@ -126,7 +134,7 @@ class Flow:
         def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
             torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
             yield from file_windows(
-                one, self.extractor, self.settings, self._cropped_length, waveforms=as_waveforms
+                one, self.extractor, self.settings, self._cropped_length, self.masking, waveforms=as_waveforms
             )
 
         threads = torch.get_num_threads()
@@ -149,8 +157,10 @@ class Flow:
 
     @property
     def _as_waveforms(self) -> bool:
-        """Whether the engines extract the frames themselves; what repeats frames must have them before."""
-        return self.settings.short != "repeat" and all(engine.takes_waveforms for engine in self.engines)
+        """Whether the engines extract the frames themselves; what changes frames must have them before."""
+        if self.settings.short == "repeat" or self.masking is not None:
+            return False
+        return all(engine.takes_waveforms for engine in self.engines)
 
     def _cropped_length(self, frames: int) -> int:
         """The shortest window in which every network has patches over so many frames."""

@@ -114,6 +114,11 @@ class TagSettings(LabelSettings):
         require_choice("way with short clips", self.short, get_args(Short))
 
 
+def in_words(scores: str) -> str:
+    """What scores of this kind are called: `sigmoid scores`, but `logits`."""
+    return scores if scores == "logits" else f"{scores} scores"
+
+
 def require_choice(what: str, given: str, choices: Sequence[str]) -> None:
     """Raise UsageError unless `given` is one of `choices`."""
     if given not in choices:

@@ -29,6 +29,7 @@ from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.flow import Flow
 from ast_cli.labels import LabelSet
+from ast_cli.masking import NoiseMasking
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
 from ast_cli.selection import Selection
@@ -43,6 +44,7 @@ from ast_cli.settings import (
     Short,
     TagSettings,
     Threshold,
+    in_words,
     require_choice,
 )
 
@@ -159,7 +161,7 @@ class Tagger:
     def description(self) -> str:
         """Which checkpoints run where and how, in one line."""
         names = " + ".join(checkpoint.files.id for checkpoint in self._checkpoints)
-        return f"{names}: {self.scores} scores, {self.engines[0].description}"
+        return f"{names}: {in_words(self.scores)}, {self.engines[0].description}"
 
     def run_info(self, **settings: object) -> RunInfo:
         """What results of this tagger were made with; reads the weights files once for their sha256."""
@@ -263,10 +265,34 @@ class Tagger:
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
-        flow, selection = self._plan(options)
         found: Iterable[str | Outcome] = discover(_several(paths), leave_out)
         if known is not None:
             found = ((known(one) or one) if isinstance(one, str) else one for one in found)
+        return self.tag_found(found, batch_size=batch_size, workers=workers, on_heard=on_heard, **options)
+
+    def tag_found(
+        self,
+        found: Iterable[str | Outcome],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_heard: Callable[[float], None] | None = None,
+        **options: Unpack[TagOptions],
+    ) -> Iterator[Outcome]:
+        """Tag what `discover` found, here or elsewhere: single recordings; what has its outcome is handed on.
+
+        Args:
+            found: Taken as they are needed.
+            batch_size: See `tag_many`, as for the others.
+            workers: Likewise.
+            on_heard: Likewise.
+            **options: Likewise.
+
+        Raises:
+            EngineError: The device cannot run the network.
+            UsageError: An option has no such value.
+        """
+        flow, selection = self._plan(options)
 
         def aggregate(file: str) -> Aggregate:
             return Aggregate(file, selection, flow.settings, self.scores)
@@ -279,6 +305,7 @@ class Tagger:
         *,
         per: Per = "file",
         normalize: bool = True,
+        noise_masking: float | None = None,
         batch_size: int | None = None,
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
@@ -292,6 +319,8 @@ class Tagger:
             per: `file` for one vector, the mean of the windows, each weighed by the seconds it newly covers;
                 or `window` for the vector of each.
             normalize: Whether the vectors have length one, so that their products are cosines.
+            noise_masking: How many dB below each window a white noise is that hides what is quieter; None for
+                none. Vectors can be compared only if it is the same for all.
             batch_size: See `tag_many`.
             workers: See `tag_many`.
             on_heard: See `tag_many`.
@@ -311,7 +340,8 @@ class Tagger:
             pending = engine.start(windows)
             return lambda: pending().numpy()
 
-        flow = Flow((engine,), self.extractor, TagSettings(**options), start)
+        masking = None if noise_masking is None else NoiseMasking(self.extractor, noise_masking)
+        flow = Flow((engine,), self.extractor, TagSettings(**options), start, masking)
         found = discover(_several(paths), leave_out)
         pooling = partial(Pooling, per=per, normalize=normalize)
         return flow.outcomes(found, pooling, batch_size=batch_size, workers=workers, on_heard=on_heard)

@@ -24,6 +24,7 @@ from ast_cli.features import (
     Window,
     WindowStream,
 )
+from ast_cli.masking import NoiseMasking
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import Short, TagSettings
 
@@ -35,6 +36,7 @@ def file_windows(
     extractor: ASTFeatureExtractor,
     settings: TagSettings,
     cropped: Callable[[int], int] | None = None,
+    masking: NoiseMasking | None = None,
     *,
     waveforms: bool = False,
 ) -> Iterator[Window | Facts | KnownT | FileFailure]:
@@ -47,7 +49,9 @@ def file_windows(
         return
     try:
         with open_recording(found) as recording:
-            yield from recording_windows(recording, extractor, settings, cropped, waveforms=waveforms)
+            yield from recording_windows(
+                recording, extractor, settings, cropped, masking, waveforms=waveforms
+            )
     except InputError as error:
         yield FileFailure.of(found, error)
     except AstCliError:  # a package is missing, and so all that need it would fail
@@ -62,6 +66,7 @@ def recording_windows(
     extractor: ASTFeatureExtractor,
     settings: TagSettings,
     cropped: Callable[[int], int] | None = None,
+    masking: NoiseMasking | None = None,
     *,
     waveforms: bool = False,
 ) -> Iterator[Window | Facts]:
@@ -72,8 +77,9 @@ def recording_windows(
         extractor: Makes the frames.
         settings: How long windows are, and what becomes of short ones.
         cropped: Says how many frames the network needs at least for so many; wanted for `short="crop"`.
+        masking: Hides what is quiet in a window, if given.
         waveforms: Whether windows hold waveforms rather than frames; not with `short="repeat"`, which repeats
-            frames.
+            frames, nor with `masking`.
 
     Raises:
         InputError: It cannot be read to its end, or is shorter than one frame.
@@ -81,6 +87,9 @@ def recording_windows(
     """
     resampler = StreamResampler(recording.sample_rate, extractor.sampling_rate)
     fit = fitting(extractor, settings.short, cropped, waveforms=waveforms)
+    if masking is not None:
+        assert not waveforms
+        fit = _masked(masking, fit)
     stream = WindowStream(extractor, *window_and_hop(extractor, settings), fit=fit, waveforms=waveforms)
     samples = 0
     for mono in recording.mono(settings.channel):
@@ -102,6 +111,10 @@ def recording_windows(
         warnings=tuple(recording.warnings),
         stamp=recording.stamp,
     )
+
+
+def _masked(masking: NoiseMasking, fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda frames: fit(masking(frames))  # before padding, which is no sound
 
 
 def fitting(

@@ -24,11 +24,11 @@ ORDER = """
     selection
     events
     features · model
-    aggregate · audio · engines
+    aggregate · audio · engines · masking
     batches · clips · embedding · stored · windows
     flow
     tagger
-    bench · live · training
+    bench · cluster · live · training
     views
     doctor · verify
     cli
@@ -51,12 +51,14 @@ KNOW_ONLY = {
     "batches": "errors features results",
     "embedding": "aggregate names results settings",
     "events": "labels results settings",
+    "cluster": "errors names outputs results settings tagger",
     "clips": "audio errors names outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",
     "live": "aggregate audio errors events results selection settings tagger windows",
     "views": "audio config engines errors features names outputs results settings stored tagger",
     "model": "checkpoint config errors kernels layouts model_outputs settings",
+    "masking": "errors features",
     "model_outputs": "",
 }
 

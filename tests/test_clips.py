@@ -444,7 +444,9 @@ def test_a_full_disk_leaves_no_clip_of_the_recording(monkeypatch: pytest.MonkeyP
     full.symlink_to("/dev/full")
     clips = cutter([result("a.wav", event(0, 1)), result("b.wav", event(0, 1.5), event(1, 2))]).clips()
     assert next(clips).skipped == ""
-    with pytest.raises(OutputError, match=r"b\.wav_1\.000-2\.000\.wav: .*Free some space"):
+    with pytest.raises(
+        OutputError, match=r"b\.wav_1\.000-2\.000\.wav: No space left on device\. Free some space, or choose"
+    ):
         next(clips)
     assert there() == ["Dog/a.wav_0.000-1.000.wav"]
 
@@ -516,3 +518,7 @@ def test_the_table_tells_what_became_of_every_event() -> None:
     assert (empty["clip"], empty["mid"], empty["skipped"]) == ("", "'=1", "empty")
     assert (missing["file"], missing["skipped"]) == ("./=1\r\n.wav", "missing")
     assert re.match("no such file. --audio", missing["message"])
+
+
+def test_the_table_shows_a_name_that_a_terminal_would_obey_as_its_bytes() -> None:
+    assert [row["file"] for row in rows(cut(result("\x1b[2J.wav", event(0, 1))))] == [r"\x1b[2J.wav"]

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 from ast_cli import FileFailure, Tagger
 from ast_cli.embedding import Embedding, Pooling, unit_length
 from ast_cli.errors import InputError, UsageError
+from ast_cli.features import Window
+from ast_cli.masking import NoiseMasking
 from ast_cli.results import Facts
+from ast_cli.windows import fitting
 
 TOLERANCE = 1e-4
 
@@ -68,6 +71,38 @@ def test_a_normalized_vector_points_the_same_way_with_length_one(
         assert np.linalg.norm(unit.vectors) == pytest.approx(1, abs=1e-6)
         assert np.linalg.norm(plain.vectors) != pytest.approx(1, abs=0.1)
         np.testing.assert_allclose(unit.vectors, unit_length(plain.vectors), atol=1e-6)
+
+
+@pytest.mark.parametrize("short", ["pad", "repeat", "crop"])
+def test_noise_is_masked_before_a_window_is_padded(tagger: Tagger, tmp_path: Path, short: str) -> None:
+    samples = np.random.default_rng(0).standard_normal(8_000) * 0.1
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    [found] = embed(tagger, tmp_path / "a.wav", short=short, noise_masking=10, normalize=False)
+    frames = tagger.extractor.fbank(torch.from_numpy(samples.astype(np.float32)))
+    frames = NoiseMasking(tagger.extractor, 10)(frames)
+    engine = tagger.engines[0]
+    fit = fitting(tagger.extractor, short, engine.config.cropped_length)  # type: ignore[arg-type]
+    window = Window(0, len(frames), len(frames), fit(frames))
+    expected = engine.pooled().start([window])().numpy()
+    np.testing.assert_allclose(found.vectors, expected, atol=1e-5)
+
+
+def test_a_noise_far_below_masks_nothing(tagger: Tagger, recordings: list[Path]) -> None:
+    for plain, masked in zip(
+        embed(tagger, recordings), embed(tagger, recordings, noise_masking=300), strict=True
+    ):
+        np.testing.assert_allclose(masked.vectors, plain.vectors, atol=1e-5)
+
+
+def test_frames_are_masked_where_the_engine_would_take_waveforms(
+    tagger: Tagger, recordings: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = embed(tagger, recordings, noise_masking=10)
+    pooled = tagger.engines[0].pooled()
+    monkeypatch.setattr(pooled, "takes_waveforms", True)
+    monkeypatch.setattr(tagger.engines[0], "pooled", lambda: pooled)
+    for one, other in zip(embed(tagger, recordings, noise_masking=10), expected, strict=True):
+        np.testing.assert_allclose(one.vectors, other.vectors, atol=1e-6)
 
 
 def test_a_vector_of_zeros_stays_one() -> None:

@@ -23,7 +23,7 @@ from ast_cli.outputs import choose_format, make_writer
 from ast_cli.outputs.rows import PlainWriter
 from ast_cli.outputs.sink import open_sink
 from ast_cli.outputs.table import BAR_WIDTH, TableWriter, bar, clock, sparkline
-from ast_cli.outputs.text import FORMULA_STARTS, inert, inert_path, one_line
+from ast_cli.outputs.text import FORMULA_STARTS, inert, inert_path, one_line, with_controls, without_controls
 from ast_cli.results import (
     FileFailure,
     FileResult,
@@ -311,6 +311,7 @@ def test_a_clock_shows_tenths(seconds: float, shown: str) -> None:
 
 names = st.binary(min_size=1, max_size=30).filter(lambda name: b"\0" not in name).map(os.fsdecode)
 labels = st.text(max_size=30).filter(lambda label: "\0" not in label)
+OBEYED = {*map(chr, (*range(0x20), *range(0x7F, 0xA0)))} - {*"\t\r\n"}
 tricky = st.text("\r\n\t\",'= \\\x0b\x1b\x85\u2028\ufeff", min_size=1, max_size=6)
 
 
@@ -384,7 +385,18 @@ def test_what_is_not_printable_is_shown_as_its_escape(text: str, shown: str) -> 
 def test_no_cell_begins_like_a_formula(text: str) -> None:
     for cell in (inert(text), inert_path(text)):
         assert cell == "-" or not cell.startswith(FORMULA_STARTS)
-        assert cell.endswith(text)
+        assert cell.endswith(without_controls(text))
+
+
+def test_a_cell_shows_what_a_terminal_would_obey_as_its_bytes() -> None:
+    assert inert_path("\x1b]0;x\x07\x9b31m.wav") == r"\x1b]0;x\x07\xc2\x9b31m.wav"
+    assert inert("two\nlines\tand\rmore 日本語 \u202e") == "two\nlines\tand\rmore 日本語 \u202e"
+
+
+@given((names | labels | tricky).filter(lambda text: "\\x" not in text))
+def test_a_cell_without_controls_gives_them_back(text: str) -> None:
+    assert not set(without_controls(text)) & OBEYED
+    assert with_controls(without_controls(text)) == text
 
 
 def test_an_inert_path_names_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

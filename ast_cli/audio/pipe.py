@@ -30,11 +30,15 @@ class PipeReader:
         most_ahead: Bytes that may wait to be taken.
 
     Attributes:
+        started: When reading began, of `time.monotonic`.
         received: Bytes that the pipe has delivered so far.
+        ended: Whether nothing more comes.
     """
 
     def __init__(self, pipe: IO[bytes], most_ahead: int = MOST_BYTES_AHEAD) -> None:
+        self.started = time.monotonic()
         self.received = 0
+        self.ended = False
         self._taken = 0
         self._most_ahead = most_ahead
         self._stopped = False
@@ -93,3 +97,5 @@ class PipeReader:
             self._pieces.put(error)
         except ValueError:  # whoever stopped it has closed the file, too
             self._pieces.put(b"")
+        finally:
+            self.ended = True

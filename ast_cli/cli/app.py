@@ -33,10 +33,12 @@ from ast_cli.cli import (
     verify,
 )
 from ast_cli.cli.screen import error_line
+from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
 from ast_cli.errors import AstCliError, ExitCode
 from ast_cli.outputs.sink import abandon_stdout
 
 DEFAULT_COMMAND = "tag"
+ARGUMENTS = "ast_cli.arguments"  # of the context's meta
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "token_normalize_func": lambda token: token.replace("_", "-"),
@@ -52,6 +54,7 @@ class DefaultCommandGroup(TyperGroup):
         own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         if args and args[0] not in self.commands and args[0] not in own:
             args.insert(0, DEFAULT_COMMAND)
+        ctx.meta[ARGUMENTS] = list(args)
         return list(super().parse_args(ctx, args))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -66,7 +69,10 @@ class DefaultCommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command inside the error boundary."""
         with error_boundary():
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            except TYPER_ERROR as error:
+                raise said_as_ours(error, ctx, ctx.meta[ARGUMENTS]) from None
 
 
 app = typer.Typer(

@@ -46,7 +46,7 @@ def clips(
         ),
     ] = None,
     exclude: options.ExcludeOption = None,
-    threshold: options.ThresholdOption = None,
+    threshold: options.EventThresholdOption = None,
     rollup: options.RollupOption = False,
     hysteresis: options.HysteresisOption = EVENTS.hysteresis,
     min_duration: options.MinDurationOption = EVENTS.min_duration,
@@ -101,7 +101,7 @@ def clips(
     from ast_cli.clips.cutter import ClipSettings, Cutter, Manifest
     from ast_cli.clips.places import MANIFEST
     from ast_cli.outputs.destination import folder_of_all
-    from ast_cli.outputs.direct import open_folder
+    from ast_cli.outputs.direct import opened_folder
     from ast_cli.outputs.reader import read_results
     from ast_cli.outputs.sink import open_sink
     from ast_cli.stored import Replay, labels_of
@@ -121,11 +121,13 @@ def clips(
     cutting = ClipSettings(margin, most, format_)
     # What cannot be had is said before a folder is made.
     next((outcome for outcome in replay.outcomes() if isinstance(outcome, FileResult)), None)
-    folder = open_folder(out, overwrite=overwrite)
-    cutter = Cutter(replay.outcomes, labels.names, folder, base, audio, cutting)
     counts: Counter[str] = Counter()
     told = None
-    with open_sink(str(folder / MANIFEST), overwrite=True) as stream:
+    with (
+        opened_folder(out, overwrite=overwrite) as folder,
+        open_sink(str(folder / MANIFEST), overwrite=True) as stream,
+    ):
+        cutter = Cutter(replay.outcomes, labels.names, folder, base, audio, cutting)
         manifest = Manifest(stream)
         for clip in cutter.clips():
             manifest.add(clip)

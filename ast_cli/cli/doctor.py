@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from typing import Annotated
+
 import typer
 from rich.markup import escape
 
@@ -9,13 +12,23 @@ from ast_cli.cli.screen import stdout
 from ast_cli.errors import ExitCode
 
 
-def doctor() -> None:
+def doctor(
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|auto|ADDRESS",
+            help="Ask the machines of a Ray cluster, too, which must have installed what is here.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Check versions, device, codecs and cache by trying them; exit code 3 if something needed is broken."""
-    from ast_cli.doctor import examine
+    from ast_cli.doctor import examine, examine_cluster
 
     broken = False
     with stdout() as console:
-        for finding in examine():
+        for finding in chain(examine(), () if ray is None else examine_cluster(ray)):
             mark = "[green]✓[/]" if finding.works else "[bold red]✗[/]" if finding.needed else "[yellow]–[/]"
             console.print(f"{mark} [bold]{finding.what}[/]  {escape(finding.found)}", soft_wrap=True)
             if not finding.works:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from ast_cli.cli import options
+from ast_cli.cli.inputs import counting, inputs_of
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import OUTPUT, channel_of, counting, inputs_of
+from ast_cli.cli.tag import OUTPUT, channel_of
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import FileFailure
@@ -26,7 +27,7 @@ def embed(
             "-o",
             metavar="FILE",
             rich_help_panel=OUTPUT,
-            help="A .npz or .parquet; or a .npy, with a .csv of the same name beside it.",
+            help="A .npz or .parquet; or a .npy, with a .csv and a .npy.json of the same name beside it.",
         ),
     ] = ...,  # type: ignore[assignment]
     per: Annotated[
@@ -45,10 +46,7 @@ def embed(
             help="Give vectors length one, so that their products are cosines; or leave them as they are.",
         ),
     ] = True,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     files_from: options.FilesFromOption = None,
     null: options.NullOption = False,
     channel: options.ChannelOption = "mix",
@@ -61,6 +59,18 @@ def embed(
             help="Windows shorter than the model's: pad them as in training, repeat them, or crop the model.",
         ),
     ] = DEFAULTS.short,
+    noise_masking: Annotated[
+        float | None,
+        typer.Option(
+            "--noise-masking",
+            metavar="DB",
+            min=0,
+            rich_help_panel=options.HEARD,
+            help="Hide in each window what is quieter than a white noise so many dB below it: `search` then "
+            "finds recordings by noisy copies; 10 is for an SNR of 10 dB and better.",
+            show_default="none",
+        ),
+    ] = None,
     model: options.OneModelOption = DEFAULT_MODEL,
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
@@ -83,6 +93,7 @@ def embed(
     if engine != "torch":
         raise UsageError(f"{engine} gives scores only, no vectors", "Use --engine torch")
     how: dict[str, Any] = {"channel": channel_of(channel), "window": window, "hop": hop, "short": short}
+    how["noise_masking"] = noise_masking
     screen = TagScreen(quiet=quiet, verbose=verbose, done="embedded")
     with open_embedding_file(out, overwrite=overwrite) as file, screen.closing_line():
         from ast_cli.tagger import Tagger
@@ -110,7 +121,7 @@ def embed(
         )
         run = tagger.run_info(per=per, normalize=normalize, batch_size=batch_size or "auto", **how)
         file.begin(run, tagger.engines[0].config.hidden_size)
-        with screen.progress(counting(paths or [], files_from, leave_out)):
+        with screen.progress(counting(paths or [], files_from, leave_out), "embedding"):
             for outcome in outcomes:
                 if not isinstance(outcome, FileFailure):
                     file.add(outcome.file, outcome.starts, outcome.ends, outcome.vectors)

@@ -281,6 +281,7 @@ def _draw(measured: Evaluation, folder: Path) -> None:
 
 def _tell_data(screen: TagScreen, dataset: Dataset) -> None:
     _tell_few(screen, "recordings that are not there", dataset.missing)
+    _tell_few(screen, "folders without a recording, which are no classes", dataset.empty)
     if dataset.unknown:
         left_out = "left out of their clips" if dataset.multi_label else "left out with their clips"
         counts = [f"{label} ({count})" for label, count in dataset.unknown.items()]

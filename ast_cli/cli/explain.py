@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +11,9 @@ from rich.text import Text
 
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen, stdout
+from ast_cli.cli.tag import channel_of
 from ast_cli.errors import InputError, OutputError, UsageError
+from ast_cli.outputs.documents import dump
 from ast_cli.outputs.text import cell, one_line
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import FRAMES_PER_SECOND, display_name
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ast_cli.views.explain import Explanation
 
 WHAT = "What is explained"
-OUTPUT = "Output"
 SUFFIXES = (".png", ".npz", ".html")
 COLUMNS = ("label", "score", "method", "start", "end", "low_hz", "high_hz", "lost", "random")
 LONG_SECONDS = 600  # from here on it is said that --at would be faster
@@ -77,16 +77,7 @@ def explain(
     seed: Annotated[
         int, typer.Option(min=0, rich_help_panel=WHAT, help="Of the random tenths to compare with.")
     ] = 0,
-    channel: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            min=1,
-            rich_help_panel=WHAT,
-            help="Hear this channel only, counted from 1.",
-            show_default="the mean of all",
-        ),
-    ] = None,
+    channel: options.ChannelOption = "mix",
     model: options.OneModelOption = DEFAULT_MODEL,
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
@@ -97,16 +88,14 @@ def explain(
             "--out",
             "-o",
             metavar="FILE",
-            rich_help_panel=OUTPUT,
+            rich_help_panel=options.OUTPUT,
             help="Heat over the spectrogram as .png or .html, with the extra plot; arrays as .npz.",
             show_default=False,
         ),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there.")
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     as_json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON document.")
+        bool, typer.Option("--json", rich_help_panel=options.OUTPUT, help="One JSON document.")
     ] = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -117,6 +106,7 @@ def explain(
     """
     if fine and method != "occlusion":
         raise UsageError("--fine is of occlusion", "Leave out --fine or --method")
+    heard_channel = channel_of(channel)
     _check_out(out, overwrite)
     from ast_cli.tagger import Tagger
     from ast_cli.views.explain import explain as explain_window
@@ -136,8 +126,8 @@ def explain(
         heard += seconds
         screen.heard(seconds)
 
-    with screen.progress(None):
-        window = choose_window(tagger, clip, at, chosen, channel=channel, on_heard=on_heard)
+    with screen.progress(None, "hearing"):
+        window = choose_window(tagger, clip, at, chosen, channel=heard_channel, on_heard=on_heard)
     name = display_name(clip)
     for warning in window.warnings:
         screen.warn(f"{name}: {warning}")
@@ -160,8 +150,7 @@ def explain(
     with stdout() as console:
         if as_json:
             document = {"schema": "ast-explain/1", "file": name, "model": model, **_document(explanation)}
-            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-            console.file.write(text + "\n")
+            console.file.write(dump(document, indent=2) + "\n")
         elif console.is_terminal:
             table = Table(*COLUMNS, box=None, pad_edge=False, header_style="dim")
             for row in _rows(explanation):

@@ -12,6 +12,7 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import FORMATS_HELP, OUTPUT, events_of, format_of
 from ast_cli.errors import UsageError
 from ast_cli.outputs.sink import STDOUT
+from ast_cli.results import FileResult
 from ast_cli.settings import Aggregation, EventSettings, LabelSettings
 
 if TYPE_CHECKING:
@@ -59,16 +60,7 @@ def export(
     hysteresis: options.HysteresisOption = EVENTS.hysteresis,
     min_duration: options.MinDurationOption = EVENTS.min_duration,
     max_gap: options.MaxGapOption = EVENTS.max_gap,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR/",
-            rich_help_panel=OUTPUT,
-            help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
-        ),
-    ] = STDOUT,
+    out: options.OutOption = STDOUT,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -80,10 +72,7 @@ def export(
             show_default="by the suffix of --out, else table",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
     """Write the results of a run in another format, or with other labels: the model is not needed.
@@ -97,6 +86,10 @@ def export(
     from ast_cli.stored import Replay, labels_of
 
     format_, writer = format_of(format_, out)
+    screen = TagScreen(quiet=quiet, verbose=False)
+    of_events = events or writer.of_events
+    if timeline and (warning := options.windows_left_out(format_, events=of_events)):
+        screen.warn(warning)
     stored = read_results(results)
     labels = labels_of(stored)
     settings = LabelSettings(
@@ -105,7 +98,7 @@ def export(
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         rollup=rollup,
-        events=events_of(hysteresis, min_duration, max_gap, wanted=events or writer.of_events),
+        events=events_of(hysteresis, min_duration, max_gap, wanted=of_events),
     )
     replay = Replay(stored, labels, settings, aggregate=aggregate, timeline=timeline)
     outcomes = replay.outcomes()
@@ -119,7 +112,6 @@ def export(
     with open_output(out, format_, lambda: replay.run_info, overwrite=overwrite, base=base) as write:
         for outcome in chain(first, outcomes):
             write(outcome)
-    screen = TagScreen(quiet=quiet, verbose=False)
     for warning in stored.warnings:
         screen.warn(warning)
     asked = any(getattr(ctx.get_parameter_source(name), "name", "") != "DEFAULT" for name in REACHING)
@@ -127,11 +119,16 @@ def export(
         screen.warn(options.lacking(replay.missing, results))
 
 
+def scores_of(stored: StoredRun) -> str:
+    """What the scores of a stored run are; empty if it does not say, or has none."""
+    return next((one.scores for one in stored.outcomes() if isinstance(one, FileResult)), "")
+
+
 def read_threshold(
     text: str | None, labels: LabelSet, stored: StoredRun
 ) -> float | tuple[float | None, ...] | None:
     """What --threshold says for the classes of a stored run."""
-    number, file = options.threshold_of(text)
+    number, file = options.threshold_of(text, scores_of(stored) if text else "")
     if file is None:
         return number
     from ast_cli.training.thresholds import read_thresholds

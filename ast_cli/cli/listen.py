@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -83,7 +84,7 @@ def listen(
             "as in training, or repeat them.",
         ),
     ] = LIVE_SHORT,
-    threshold: options.ThresholdOption = None,
+    threshold: options.EventThresholdOption = None,
     include: options.IncludeOption = None,
     exclude: options.ExcludeOption = None,
     rollup: options.RollupOption = False,
@@ -124,7 +125,7 @@ def listen(
     elif channels or encoding:
         raise UsageError("--channels and --encoding tell of raw PCM, whose rate is missing", "Add --rate")
     mixed = channel_of(channel)
-    number, thresholds = options.threshold_of(threshold)
+    number, thresholds = options.threshold_of(threshold, scores)
     screen = TagScreen(quiet=quiet, verbose=verbose)
     # Read from now on, lest a recorder lose samples while the model loads.
     reader = PipeReader(open_stdin(EXAMPLE))
@@ -185,6 +186,7 @@ class _Session:
         self._seconds = 0.0
         self._counts: Counter[str] = Counter()
         self._stopped = False
+        self._is_live = True
         self._warned = WORTH_A_WARNING / 2  # seconds behind; the next warning comes at twice as many
 
     def run(self) -> None:
@@ -244,9 +246,12 @@ class _Session:
         return max(0.0, self._reader.received / self._form.bytes_per_second - self._seconds)
 
     def _warn_if_late(self, behind: float) -> None:
+        received = self._reader.received / self._form.bytes_per_second
+        if received > time.monotonic() - self._reader.started + WORTH_A_WARNING:
+            self._is_live = False  # no microphone is so far ahead of the clock: a file waits, nobody else
         if behind < self._listener.window:
             self._warned = WORTH_A_WARNING / 2
-        elif behind >= 2 * self._warned:
+        elif self._is_live and not self._reader.ended and behind >= 2 * self._warned:
             self._warned = behind
             self._screen.warn(
                 f"{clock(behind)} behind: the sound comes faster than the model hears it; --short crop, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from ast_cli.errors import UsageError
 from ast_cli.published import DEFAULT_MODEL
-from ast_cli.settings import Attention, Dtype, EngineName, TorchDtype
+from ast_cli.settings import DEFAULT_EVENT_THRESHOLD, Attention, Dtype, EngineName, TorchDtype
 
 
 def batch_size_of(text: str) -> int | None:
@@ -19,13 +20,14 @@ def batch_size_of(text: str) -> int | None:
     if text == "auto":
         return None
     if not re.fullmatch("[1-9][0-9]{0,8}", text):
-        raise typer.BadParameter(f"{text} is neither auto nor a number from 1")
+        raise UsageError(f"--batch-size {text} is neither auto nor a number from 1", "Leave it out for auto")
     return int(text)
 
 
 HEARD = "What is heard"
 MODEL = "Model"
 RUN = "Where and how it runs"
+CLUSTER = "On a cluster"
 MESSAGES = "Messages"
 
 PathsArgument = Annotated[
@@ -165,6 +167,16 @@ ThresholdOption = Annotated[
         show_default="none dropped; 0.5 for events",
     ),
 ]
+EventThresholdOption = Annotated[
+    str | None,
+    typer.Option(
+        "--threshold",
+        metavar="NUMBER|FILE",
+        rich_help_panel=LABELS,
+        help="The score at which an event begins; a CSV of `eval --calibrate` has one for each class.",
+        show_default=f"{DEFAULT_EVENT_THRESHOLD:g}",
+    ),
+]
 IncludeOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -206,6 +218,22 @@ MaxGapOption = Annotated[
     typer.Option(
         metavar="SECONDS", rich_help_panel=EVENTS, help="Events of a class that are this close are one."
     ),
+]
+
+OUTPUT = "Output"
+OutOption = Annotated[
+    str,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE|DIR/",
+        rich_help_panel=OUTPUT,
+        help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
+    ),
+]
+OverwriteOption = Annotated[
+    bool,
+    typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
 ]
 
 ResultsArgument = Annotated[
@@ -263,18 +291,43 @@ VerboseOption = Annotated[
 ]
 
 
-def threshold_of(text: str | None) -> tuple[float | None, Path | None]:
-    """What --threshold says: a number for all classes, or the file that has one for each."""
+def threshold_of(text: str | None, scores: str) -> tuple[float | None, Path | None]:
+    """What --threshold says of these scores: a number for all classes, or the file that has one for each."""
     if text is None:
         return None, None
     try:
-        return float(text), None
+        return require_threshold(float(text), scores), None
     except ValueError:
         if not os.path.exists(text):  # noqa: PTH110 — Path.exists may raise
             raise UsageError(
                 f"--threshold {text} is neither a number nor a file", "`ast-tag eval --calibrate` writes one"
             ) from None
         return None, Path(text)
+
+
+def require_threshold(number: float, scores: str) -> float:
+    """The number, unless all scores of this kind, or none, are above it: it is not what was meant.
+
+    Args:
+        number: What --threshold says.
+        scores: Of `settings.Scores`, where auto is never logits; empty if it is not known.
+    """
+    if scores in ("", "logits") or not math.isfinite(number) or 0 <= number <= 1:
+        return number
+    meant = f"Did you mean {number / 100:g}?" if 1 < number <= 100 else "Choose a number in between"
+    raise UsageError(f"--threshold {number:g} fits no score: they are from 0 to 1", meant)
+
+
+def windows_left_out(format_: str, *, events: bool) -> str:
+    """The warning that a format does not show the windows of --timeline; empty if it does.
+
+    Args:
+        format_: A key of `outputs.FORMATS`.
+        events: Whether there are events, be it that the format is of events.
+    """
+    if not events or format_ in ("json", "jsonl"):
+        return ""
+    return f"{format_} shows events alone, without the windows of --timeline; json --events has both"
 
 
 def lacking(recordings: int, results: str) -> str:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ast_cli.cli import options
+from ast_cli.cli.export import scores_of
+from ast_cli.cli.inputs import counting, require_openable
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import DEFAULTS, EVENTS, counting, require_openable, warn_if_guessed
+from ast_cli.cli.tag import DEFAULTS, EVENTS, warn_if_guessed
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.names import is_pattern, is_there
 from ast_cli.outputs.sink import STDOUT, open_sink
@@ -132,14 +134,16 @@ def report(
         require_openable(what, offline=offline)
     if not is_stored and not any(os.path.lexists(one) or is_pattern(one) or is_there(one) for one in what):
         raise InputError("not-found", f"no such file: {', '.join(what)}", "Check the spelling")
+    stored = read_results(what[0]) if is_stored else None
+    if threshold is not None:
+        options.require_threshold(threshold, "auto" if stored is None else scores_of(stored))
     labels = LabelSettings(top_k, threshold, tuple(include or ()), tuple(exclude or ()), events=EVENTS)
     screen = TagScreen(quiet=quiet, verbose=False)
     settings = ReportSettings(title or _heading(what), embed, not no_spectrograms)
     folder = Path.cwd() if out == STDOUT else Path(os.path.abspath(out)).parent  # noqa: PTH100 — links stay
-    if is_stored:
+    if stored is not None:
         from ast_cli.clips.places import find_recording
 
-        stored = read_results(what[0])
         base = folder_of_all(stored.files())
         with (
             Report(folder, settings, lambda file: find_recording(file, base, audio)) as page,
@@ -148,7 +152,9 @@ def report(
             outcomes = stored_outcomes(
                 stored, labels, lambda missing: screen.warn(options.lacking(missing, what[0]))
             )
-            write_report(outcomes, page, stream, lambda: stored.run)
+            total = sum(1 for _ in stored.files())
+            with screen.progress(lambda: range(total), "drawing"):
+                write_report(_advancing(screen, outcomes), page, stream, lambda: stored.run)
         for warning in stored.warnings:
             screen.warn(warning)
     else:
@@ -205,6 +211,13 @@ def _showing(screen: TagScreen, paths: list[str], tagged: Iterator[Outcome]) -> 
 
     with screen.progress(counting(paths)):
         yield each()
+
+
+def _advancing(screen: TagScreen, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """The outcomes, each of which shows in the progress once the page has taken it."""
+    for outcome in outcomes:
+        yield outcome
+        screen.advance()
 
 
 def _heading(what: list[str]) -> str:

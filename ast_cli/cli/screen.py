@@ -17,8 +17,10 @@ from ast_cli.outputs.sink import open_stdout
 from ast_cli.outputs.table import clock
 from ast_cli.outputs.text import one_line
 from ast_cli.results import FileFailure, Outcome, display_name
+from ast_cli.settings import in_words
 
 if TYPE_CHECKING:
+    from ast_cli.cluster.worker import Report
     from ast_cli.embedding import Embedding
 
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
@@ -85,11 +87,14 @@ class TagScreen:
         self.skipped = 0
 
     @contextmanager
-    def progress(self, count: Callable[[], Iterable[object]] | None) -> Iterator[None]:
+    def progress(
+        self, count: Callable[[], Iterable[object]] | None, doing: str = "tagging"
+    ) -> Iterator[None]:
         """Show progress while the block runs, on a terminal only.
 
         Args:
             count: Gives the inputs once more, for the total; None where they can be read only once.
+            doing: What is done with them.
         """
         self._started = time.perf_counter()
         if self._quiet or not self._console.is_terminal:
@@ -107,7 +112,7 @@ class TagScreen:
             redirect_stdout=False,
             redirect_stderr=False,
         )
-        self._task = self._progress.add_task("tagging", total=None, heard="")
+        self._task = self._progress.add_task(doing, total=None, heard="")
         if count is not None:
             # Walking a large tree takes a while; tagging need not wait for it.
             threading.Thread(target=self._count, args=(count,), daemon=True).start()
@@ -148,10 +153,14 @@ class TagScreen:
         if self._progress is not None:
             self._progress.update(self._task, heard=self._rate())
 
-    def outcome(self, outcome: Outcome | Embedding, *, is_new: bool = True) -> None:
-        """A recording is done, or was before this run."""
+    def advance(self) -> None:
+        """An input is done."""
         if self._progress is not None:
             self._progress.advance(self._task)
+
+    def outcome(self, outcome: Outcome | Embedding, *, is_new: bool = True) -> None:
+        """A recording is done, or was before this run."""
+        self.advance()
         if not is_new:
             self.skipped += 1
             return
@@ -164,6 +173,23 @@ class TagScreen:
         self.tagged += 1
         for warning in outcome.warnings:
             self.warn(f"{file}: {warning}")
+
+    def skip(self, recordings: int) -> None:
+        """So many were done before this run."""
+        self.skipped += recordings
+
+    def report(self, report: Report) -> None:
+        """A shard is done, whose recordings have their outcomes."""
+        for notice in report.notices:
+            self.warn(notice)
+        for file, error, message in report.failures:
+            self.outcome(FileFailure(file, error, message))
+        for file, warning in report.warnings:
+            self.warn(f"{display_name(file)}: {warning}")
+        self.tagged += report.tagged
+        self.heard(report.seconds)
+        if self._progress is not None:
+            self._progress.advance(self._task, report.tagged)
 
     def failure(self, message: str) -> None:
         """Something that could not be done, said even when all else is quiet."""
@@ -205,7 +231,7 @@ class TagScreen:
             raise
         inputs = self.tagged + self.failed + self.skipped
         if not self._quiet:
-            scores = f" · {self.scores} scores" if self.scores and self.tagged else ""
+            scores = f" · {in_words(self.scores)}" if self.scores and self.tagged else ""
             counts = f"{self._counts()}, {self.skipped} skipped"
             self._say(
                 f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"

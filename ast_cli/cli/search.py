@@ -35,7 +35,10 @@ def search(
     in_: Annotated[
         str,
         typer.Option(
-            "--in", metavar="FILE", rich_help_panel=WHAT, help="The .npz or .parquet that `embed` wrote."
+            "--in",
+            metavar="FILE",
+            rich_help_panel=WHAT,
+            help="The .npz, .parquet or .npy that `embed` wrote.",
         ),
     ] = ...,  # type: ignore[assignment]
     near_duplicates: Annotated[
@@ -80,10 +83,7 @@ def search(
             help="In a pipe, a table is lines with tabs.",
         ),
     ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     model: Annotated[
         str | None,
         typer.Option(
@@ -149,7 +149,7 @@ def _embed(
             "--model says where the model of the file is now; or embed the recordings anew",
         )
     screen.note(tagger.description)
-    heard = {name: stored.settings.get(name) for name in ("window", "hop")}
+    heard = {name: stored.settings.get(name) for name in ("window", "hop", "noise_masking")}
     [found] = tagger.embed([query], short=stored.settings.get("short", "pad"), **heard)  # type: ignore[arg-type]
     if isinstance(found, FileFailure):
         raise InputError(found.error, f"{display_name(query)}: {found.error}: {found.message}")

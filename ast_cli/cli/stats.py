@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,7 @@ import typer
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import ExitCode
+from ast_cli.outputs.documents import dump
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import FileFailure, display_name
 
@@ -96,7 +96,7 @@ def stats(
                     "fits": fits,
                 },
             }
-            console.file.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+            console.file.write(dump(document, indent=2) + "\n")
         else:
             rows = [
                 ("mean", f"{measured.mean:.6f}"),

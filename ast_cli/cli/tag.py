@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ast_cli.audio import remote
-from ast_cli.audio.discover import discover, read_list
 from ast_cli.cli import options
+from ast_cli.cli.cluster import cluster_format, tag_on_cluster
+from ast_cli.cli.inputs import counting, inputs_of, refuse_missing
 from ast_cli.cli.screen import TagScreen
-from ast_cli.errors import ExitCode, InputError, UsageError
-from ast_cli.labels import did_you_mean
-from ast_cli.names import STDIN, is_address, is_pattern, is_there, may_be_many
+from ast_cli.errors import ExitCode, UsageError
+from ast_cli.names import may_be_many
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import display_name
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
     from ast_cli.tagger import Tagger
 
 LABELS = options.LABELS
-OUTPUT = "Output"
+OUTPUT = options.OUTPUT
 FORMATS_HELP = "table, json, jsonl, csv, tsv, parquet; of events: audacity, raven, dcase, rttm, vtt, srt."
 DEFAULTS = TagSettings()
 EVENTS = EventSettings()
@@ -90,16 +87,7 @@ def tag(
     hysteresis: options.HysteresisOption = EVENTS.hysteresis,
     min_duration: options.MinDurationOption = EVENTS.min_duration,
     max_gap: options.MaxGapOption = EVENTS.max_gap,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE|DIR/",
-            rich_help_panel=OUTPUT,
-            help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
-        ),
-    ] = "-",
+    out: options.OutOption = "-",
     format_: Annotated[
         str | None,
         typer.Option(
@@ -127,10 +115,7 @@ def tag(
             help="Go on with the run of --out that was broken off, if there is one.",
         ),
     ] = False,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-    ] = False,
+    overwrite: options.OverwriteOption = False,
     model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
     revision: options.RevisionOption = None,
     offline: options.OfflineOption = False,
@@ -149,6 +134,27 @@ def tag(
             help="Stop at the first bad file; --resume goes on from there.",
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="local|auto|ADDRESS",
+            rich_help_panel=options.CLUSTER,
+            help="Tag on Ray: local starts one here, auto joins the cluster of RAY_ADDRESS or this machine. "
+            "--out is then a folder or an address such as s3://bucket/dir, for a file per shard.",
+        ),
+    ] = None,
+    shard_size: Annotated[
+        int | None,
+        typer.Option(
+            "--shard-size",
+            metavar="N",
+            min=1,
+            rich_help_panel=options.CLUSTER,
+            help="Recordings in a shard, which is tagged in one go.",
+            show_default="256",
+        ),
+    ] = None,
     quiet: options.QuietOption = False,
     verbose: options.VerboseOption = False,
 ) -> None:
@@ -159,19 +165,25 @@ def tag(
     """
     from ast_cli.outputs.destination import common_folder, is_complete, open_destination
 
-    format_, writer = format_of(format_, out)
+    if shard_size is not None and ray is None:
+        raise UsageError("--shard-size is of --ray, which is not asked for", "Add --ray local")
+    format_, writer = format_of(format_, out) if ray is None else cluster_format(format_, out)
     inputs = inputs_of(paths or [], files_from, null=null, offline=offline)
     if files_from is None and format_ == "table":
-        _refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
-    _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
-    number, thresholds = options.threshold_of(threshold)
+        refuse_missing(paths or [], [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
+    if ray is None:
+        _refuse_outputs(paths or [], files_from, out, format_, writer, keep_scores=keep_scores)
+    elif keep_scores or fail_fast:
+        raise UsageError("--keep-scores and --fail-fast are for one machine", "Leave them out, or --ray")
+    number, thresholds = options.threshold_of(threshold, scores)
+    of_events = events or writer.of_events
     settings = TagSettings(
         top_k=top_k,
         threshold=number,
         include=tuple(include or ()),
         exclude=tuple(exclude or ()),
         rollup=rollup,
-        events=events_of(hysteresis, min_duration, max_gap, wanted=events or writer.of_events),
+        events=events_of(hysteresis, min_duration, max_gap, wanted=of_events),
         aggregate=aggregate,
         channel=channel_of(channel),
         window=window,
@@ -181,6 +193,39 @@ def tag(
         keep_scores=keep_scores,
     )
     screen = TagScreen(quiet=quiet, verbose=verbose)
+    if timeline and (warning := options.windows_left_out(format_, events=of_events)):
+        screen.warn(warning)
+    how: dict[str, Any] = {
+        "revision": revision,
+        "device": device,
+        "dtype": dtype,
+        "attn_implementation": attn,
+        "engine": engine,
+        "compile": compile_,
+        "scores": scores,
+        "offline": offline,
+    }
+    if ray is not None:
+        tag_on_cluster(
+            ray,
+            screen,
+            inputs,
+            settings,
+            out=out,
+            format_=format_,
+            model=model,
+            thresholds=thresholds,
+            how=how,
+            batch_size=batch_size,
+            workers=workers,
+            shard_size=shard_size,
+            resume=resume,
+            overwrite=overwrite,
+            verbose=verbose,
+        )
+        if screen.failed:
+            raise typer.Exit(ExitCode.SOME_FAILED)
+        return
     if resume and not overwrite and out != STDOUT and is_complete(out):
         screen.warn(f"{out} is complete: there is nothing to go on with; --overwrite tags anew")
         return
@@ -197,18 +242,7 @@ def tag(
     ):
         from ast_cli.tagger import Tagger
 
-        tagger = Tagger.from_pretrained(
-            model,
-            revision,
-            device=device,
-            dtype=dtype,
-            attn_implementation=attn,
-            engine=engine,
-            compile=compile_,
-            scores=scores,
-            offline=offline,
-            on_notice=screen.warn,
-        )
+        tagger = Tagger.from_pretrained(model, **how, on_notice=screen.warn)
         if thresholds is not None:
             from ast_cli.training.thresholds import read_thresholds
 
@@ -321,75 +355,3 @@ def channel_of(text: str) -> int | None:
     if not re.fullmatch("[1-9][0-9]{0,8}", text):
         raise UsageError(f"no such channel: {text}", "--channel takes mix or a number from 1")
     return int(text)
-
-
-def counting(
-    paths: list[str], files_from: str | None = None, leave_out: Sequence[str] = ()
-) -> Callable[[], Iterable[object]] | None:
-    """What counts the inputs beforehand, for the progress; None where that would cost as much as the run.
-
-    A list can be read only once, and what is at addresses would be listed and fetched twice.
-    """
-    if files_from is not None or any(map(is_address, paths)):
-        return None
-    return lambda: discover(paths, leave_out)
-
-
-def inputs_of(
-    paths: list[str], files_from: str | None, *, null: bool, what: str = "tag", offline: bool = False
-) -> Iterable[str]:
-    """The names of the command line, then those of the list as they come.
-
-    Raises:
-        EngineError: What addresses on the command line need is not installed.
-        UsageError: There is nothing, it is said twice, or it is on the network, which `offline` forbids.
-    """
-    if null and files_from is None:
-        raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
-    if not paths and files_from is None:
-        raise UsageError(f"nothing to {what}", "Name files or folders, or --files-from a list")
-    if files_from == "-" and "-" in paths:
-        raise UsageError("stdin cannot be both an audio file and a list of files")
-    require_openable(paths, offline=offline)
-    if files_from is None:
-        return paths
-    if files_from == "-" and sys.stdin is None:
-        raise UsageError("standard input is closed", "Name a file with the list")
-    try:
-        # Names are bytes: what is not UTF-8 comes through as it is.
-        lines = (
-            sys.stdin.buffer if files_from == "-" else open(files_from, "rb")  # noqa: PTH123, SIM115
-        )
-    except OSError as error:
-        raise UsageError(f"cannot read the list {files_from}: {error.strerror}") from error
-    listed = read_list(lines, b"\0" if null else b"\n")
-    return chain(paths, _refusing_addresses(listed) if offline else listed)
-
-
-def require_openable(paths: Iterable[str], *, offline: bool) -> None:
-    """Say so before a model is loaded if addresses cannot be opened here at all."""
-    for address in filter(is_address, _refusing_addresses(paths) if offline else paths):
-        remote.require(address)
-
-
-def _refusing_addresses(names: Iterable[str]) -> Iterator[str]:
-    for name in names:
-        if is_address(name):
-            shown = display_name(name)
-            raise UsageError(f"{shown} is on the network, which --offline never touches", "Leave one out")
-        yield name
-
-
-def _may_be_there(name: str) -> bool:
-    return name == STDIN or os.path.lexists(name) or is_pattern(name) or is_there(name)
-
-
-def _refuse_missing(paths: list[str], commands: list[str]) -> None:
-    """Say so at once if nothing that was named is there: a slip should not cost the loading of a model.
-
-    Only to a person: another program gets the document it asked for, with the failures in it.
-    """
-    if not paths or any(map(_may_be_there, paths)):
-        return
-    hint = did_you_mean(paths[0], commands).replace("mean ", "mean the command ")
-    raise InputError("not-found", f"no such file: {', '.join(paths)}", hint or "Check the spelling")

@@ -42,6 +42,7 @@ class TrainingScreen:
         missing = [*training.missing, *(name for name in validation.missing if name not in training.missing)]
         for what, names in (
             ("files that are missing", missing),
+            ("folders without a recording, which are no classes", training.empty),
             ("classes with no clip to learn from", _having(training, counts, 0)),
             ("classes with a single clip", _having(training, counts, 1)),
         ):

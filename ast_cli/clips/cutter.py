@@ -20,7 +20,7 @@ from ast_cli.errors import InputError, UsageError
 from ast_cli.names import STDIN
 from ast_cli.outputs.destination import place_in_folder
 from ast_cli.outputs.rows import UnixLines
-from ast_cli.outputs.text import inert, inert_path
+from ast_cli.outputs.text import inert, inert_path, without_controls
 from ast_cli.results import Event, FileResult, Outcome, display_name
 from ast_cli.settings import ClipFormat
 
@@ -214,6 +214,6 @@ class Manifest:
             (
                 *(path, inert_path(display_name(clip.file)), event.index),
                 *(inert(event.mid), inert(event.label)),
-                *(*times[:2], f"{event.score:.6f}", *times[2:], clip.skipped, clip.message),
+                *(*times[:2], f"{event.score:.6f}", *times[2:], clip.skipped, without_controls(clip.message)),
             )
         )

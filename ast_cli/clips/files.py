@@ -27,6 +27,8 @@ from ast_cli.settings import ClipFormat
 MOST_OPEN = 128  # clips that are written at a time
 LARGEST_WAV = 0xFFFF0000  # bytes of audio; more needs 64-bit lengths
 WIDEST = 8  # bytes of a sample
+SYSTEM_ERROR = 2  # among the codes of libsndfile
+A_BLOCK = 1 << 16  # bytes, more than what a full disk may have left
 DECIMALS = 3  # of seconds in results
 # Bits of a sample that is a whole number; where there are none, it is not.
 BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
@@ -158,7 +160,7 @@ class _ClipFile:
     """A clip that is being written."""
 
     def __init__(self, cut: Cut, part: Path, recording: Recording, format_: ClipFormat) -> None:
-        self._path = cut.path
+        self._path, self._part = cut.path, part
         self._subtype = subtype_of(recording.encoding, format_)
         is_large = (cut.last - cut.first) * recording.channels * WIDEST > LARGEST_WAV
         with self._errors():
@@ -184,9 +186,14 @@ class _ClipFile:
         try:
             yield
         except soundfile.LibsndfileError as error:
+            if error.code == SYSTEM_ERROR:
+                with output_errors(self._path), self._part.open("ab") as file:
+                    file.write(bytes(A_BLOCK))  # the system says why, which libsndfile keeps to itself
             raise OutputError(
                 f"cannot write {self._path}: {error.error_string.rstrip('.')}",
-                "Free some space, or try --format wav, which takes any rate and number of channels",
+                "Choose another place"
+                if error.code == SYSTEM_ERROR
+                else "Try --format wav, which takes any rate and number of channels",
             ) from error
 
 

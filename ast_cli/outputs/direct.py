@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ast_cli.errors import OutputError
@@ -24,7 +25,8 @@ def open_output(
 ) -> Iterator[Callable[[Outcome], None]]:
     """Open an output; what is handed out writes an outcome.
 
-    A file appears under its name when the block ends well; in a folder, each as soon as it is written.
+    A file appears under its name when the block ends well; in a folder, each as soon as it is written. If an
+    error ends the block, they are gone, so that the next try finds the folder as it was.
 
     Args:
         out: `-` for standard output; a file; or a folder, which ends in a slash or is there.
@@ -43,24 +45,44 @@ def open_output(
         ):
             yield writer.write
         return
-    folder = open_folder(out, overwrite=overwrite)
+    written: list[Path] = []
+    with opened_folder(out, overwrite=overwrite) as folder:
 
-    def write(outcome: Outcome) -> None:
-        path = folder / place_in_folder(outcome.file, base, FORMATS[format_].suffix)
-        write_recording(path, format_, run_info, outcome)
+        def write(outcome: Outcome) -> None:
+            path = folder / place_in_folder(outcome.file, base, FORMATS[format_].suffix)
+            write_recording(path, format_, run_info, outcome)
+            written.append(path)
 
-    yield write
+        try:
+            yield write
+        except Exception:  # an interruption keeps what was done
+            for path in () if overwrite else written:
+                with suppress(OSError):
+                    path.unlink()
+            raise
 
 
-def open_folder(out: str, *, overwrite: bool) -> Path:
+@contextmanager
+def opened_folder(out: str, *, overwrite: bool) -> Iterator[Path]:
     """Make a folder for outputs, or take the one that is there.
+
+    If the block does not end well, no folder is left that was made for nothing.
 
     Raises:
         OutputError: It holds something and must not be written into, or cannot be made.
     """
     folder = target_of(out)
     with output_errors(folder):
-        if not overwrite and folder.is_dir() and any(folder.iterdir()):
+        is_empty = not folder.is_dir() or not any(folder.iterdir())
+        if not overwrite and not is_empty:
             raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
+        made = [one for one in (folder, *folder.parents) if not one.exists()]
         folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    try:
+        yield folder
+    except BaseException:
+        within = os.walk(folder, topdown=False) if is_empty else ()
+        for one in [*(Path(path) for path, _, _ in within if Path(path) != folder), *made]:
+            with suppress(OSError):  # it holds something
+                one.rmdir()
+        raise

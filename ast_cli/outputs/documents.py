@@ -29,7 +29,7 @@ class JsonWriter(Writer):
             ERRORS_IN_MEMORY, "w+", encoding="utf-8", newline="\n"
         )
         head = {"schema": SCHEMA, "model": _model(run.models), "settings": run.settings}
-        text = _inert(json.dumps(head, indent=2, ensure_ascii=False))
+        text = dump(head, indent=2)
         self.stream.write(text.removesuffix("\n}") + ",\n")
         self._begin_list("results")
 
@@ -154,10 +154,10 @@ def _model(models: Sequence[ModelInfo]) -> dict[str, Any] | None:
     }
 
 
-def dump(document: object) -> str:
-    """A document as one line of JSON."""
+def dump(document: object, indent: int | None = None) -> str:
+    """A document as one line of JSON, or as indented lines."""
     # Text stays text, so that a name can be searched for; one line each, so that `grep` and `tail` work.
-    return _inert(json.dumps(document, ensure_ascii=False, allow_nan=False))
+    return _inert(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent))
 
 
 def _inert(text: str) -> str:

@@ -1,9 +1,12 @@
-"""Vectors of recordings in a file: .npz, .parquet, or .npy with a .csv beside it; and back.
+"""Vectors of recordings in a file: .npz, .parquet, or .npy with more beside it; and back.
 
 An .npz holds `embeddings` [R, D], float32; `files` [F], the recordings; `recording` [R], the place of a row's
 recording among them; `starts` and `ends` [R], in seconds; `model` and `sha256`, texts; `normalized`, whether
 the rows have length one; and `run`, a JSON text that tells what they were made with. Nothing in it is
 compressed, and `embeddings` comes first, so that it can be read where it lies, without loading it.
+
+Beside NAME.npy, which is `embeddings`, lie NAME.csv with the columns file, start, end, and NAME.npy.json, the
+text `run`.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from ast_cli.outputs.parquet import require_pyarrow
 from ast_cli.outputs.rows import UnixLines
 from ast_cli.outputs.score_file import DAMAGED
 from ast_cli.outputs.sink import STDOUT, replacing, target_of
-from ast_cli.outputs.text import inert_path
+from ast_cli.outputs.text import inert_path, with_controls
 from ast_cli.results import RunInfo, display_name
 
 if TYPE_CHECKING:
@@ -104,7 +107,7 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         require_pyarrow()
-    paths = [path, path.with_suffix(".csv")] if suffix == ".npy" else [path]
+    paths = [path, *_beside(path)] if suffix == ".npy" else [path]
     for one in paths:
         if one.is_dir():
             raise OutputError(f"{one} is a folder", "Name a file in it")
@@ -148,7 +151,12 @@ def _write_npz(rows: EmbeddingFile, path: Path) -> None:
                 npy.write_array(member, values, allow_pickle=False)
 
 
-def _write_npy(rows: EmbeddingFile, path: Path, table: Path) -> None:
+def _beside(path: Path) -> tuple[Path, Path]:
+    """The table and the JSON of an .npy."""
+    return path.with_suffix(".csv"), path.with_name(f"{path.name}.json")
+
+
+def _write_npy(rows: EmbeddingFile, path: Path, table: Path, run: Path) -> None:
     with path.open("wb") as stream:
         _write_vectors(rows, stream)
     with table.open("w", encoding="utf-8", newline="\n") as text:
@@ -156,6 +164,7 @@ def _write_npy(rows: EmbeddingFile, path: Path, table: Path) -> None:
         lines.writerow(COLUMNS)
         for place, start, end in zip(rows.recording, rows.starts, rows.ends, strict=True):
             lines.writerow((inert_path(rows.files[place]), f"{start:.3f}", f"{end:.3f}"))
+    run.write_text(rows.run_text() + "\n", encoding="utf-8")
 
 
 def _write_parquet(rows: EmbeddingFile, path: Path) -> None:
@@ -219,7 +228,7 @@ class StoredEmbeddings:
 
 
 def read_embeddings(name: str) -> StoredEmbeddings:
-    """What `embed` wrote to an .npz or .parquet.
+    """What `embed` wrote.
 
     Raises:
         EngineError: pyarrow is not installed.
@@ -227,16 +236,14 @@ def read_embeddings(name: str) -> StoredEmbeddings:
     """
     path = Path(name)
     suffix = path.suffix.lower()
-    if suffix == ".npy":
-        raise ResultsError(
-            f"{name} does not say which model its vectors are of", "Search an .npz or .parquet"
-        )
     try:
         if not os.path.isfile(path):  # noqa: PTH113 — it may be no name at all
             raise ResultsError(f"no such file: {name}", "`ast-tag embed` writes one")
         if suffix == ".parquet":
             require_pyarrow()
             stored = _read_parquet(path)
+        elif suffix == ".npy":
+            stored = _read_npy(path)
         else:
             stored = _read_npz(path)
         rows = len(stored.vectors)
@@ -272,6 +279,37 @@ def _read_npz(path: Path) -> StoredEmbeddings:
             stored["ends"],
             *_made_with(str(stored["run"])),
         )
+
+
+def _read_npy(path: Path) -> StoredEmbeddings:
+    import numpy as np
+
+    table, run = _beside(path)
+    for one, what in ((table, "which recordings"), (run, "which model")):
+        if not one.is_file():
+            raise ResultsError(
+                f"{path} does not say {what} its vectors are of: {one} is not there",
+                f"Put it beside {path.name}, or make all anew with `ast-tag embed`",
+            )
+    try:
+        with table.open(encoding="utf-8", newline="") as text:
+            rows = [
+                (with_controls(row["file"]), *(float(row[name]) for name in COLUMNS[1:]))
+                for row in csv.DictReader(text)
+            ]
+    except csv.Error as error:
+        raise ValueError(f"{table}: {error}") from error
+    names = list(dict.fromkeys(file for file, _, _ in rows))
+    place = {name: number for number, name in enumerate(names)}
+    return StoredEmbeddings(
+        path,
+        np.load(path, mmap_mode="r" if rows else None).astype(np.float32, copy=False),
+        np.array(names, dtype=str),
+        np.array([place[file] for file, _, _ in rows], np.int64),
+        np.array([start for _, start, _ in rows]),
+        np.array([end for _, _, end in rows]),
+        *_made_with(run.read_bytes()),
+    )
 
 
 def _in_place(path: Path) -> NDArray[Any]:

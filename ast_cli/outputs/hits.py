@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, TextIO
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ast_cli.outputs.documents import dump
 from ast_cli.outputs.rows import UnixLines
 from ast_cli.outputs.text import inert_path, one_line
 
@@ -63,8 +63,7 @@ def write_hits(
     names = [field.name for field in fields(kind)]
     if format_ == "json":
         found = [{name: _number(getattr(hit, name)) for name in names} for hit in hits]
-        json.dump({"schema": SCHEMA, **about, "results": found}, stream, ensure_ascii=False, indent=2)
-        stream.write("\n")
+        stream.write(dump({"schema": SCHEMA, **about, "results": found}, indent=2) + "\n")
     elif format_ == "csv":
         rows = csv.writer(UnixLines(stream), lineterminator="\r\n")
         rows.writerow(names)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# All but tab and line ends, which CSV and TSV quote, so that whoever reads one has them as they are.
+CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+SHOWN_CONTROLS = re.compile(r"(?:\\x(?:0[0-8bcef]|1[0-9a-f]|7f|c2\\x[89][0-9a-f]))+")
 
 
 def one_line(text: str) -> str:
@@ -17,13 +21,31 @@ def one_line(text: str) -> str:
     )
 
 
+def without_controls(text: str) -> str:
+    r"""Text for a cell that CSV or TSV may quote, with what a terminal would obey as `\x1b` or `\xc2\x9b`.
+
+    These are its bytes, as `results.display_name` shows those that are not UTF-8.
+    """
+    return CONTROLS.sub(lambda found: "".join(f"\\x{byte:02x}" for byte in found[0].encode()), text)
+
+
+def with_controls(cell: str) -> str:
+    """The text that `without_controls` shows so; one that holds such an escape itself cannot be told."""
+    return SHOWN_CONTROLS.sub(lambda found: bytes.fromhex(found[0].replace("\\x", "")).decode(), cell)
+
+
 def inert(text: str) -> str:
     """A label for a cell: one that begins like a formula, which a spreadsheet would run, gets a quote."""
+    text = without_controls(text)
     return f"'{text}" if text.startswith(FORMULA_STARTS) else text
 
 
 def inert_path(path: str) -> str:
-    """A path for a cell: `./` keeps one from beginning like a formula, and still names the same file."""
+    """A path for a cell: `./` keeps one from beginning like a formula, and still names the same file.
+
+    What a terminal would obey is escaped: `with_controls` gives it back.
+    """
+    path = without_controls(path)
     return f"./{path}" if path.startswith(FORMULA_STARTS) and path != "-" else path
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ast_cli.outputs.text import without_controls
 from ast_cli.training.metrics import Metrics
 
 CARD_FILE = "README.md"
@@ -90,5 +91,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
 
 def _row(cells: Sequence[Any]) -> str:
     # A label or a file name may hold anything; in a table it must stay one cell, and text.
-    texts = (str(cell).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for cell in cells)
+    texts = (
+        without_controls(str(cell)).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+        for cell in cells
+    )
     return f"| {' | '.join(' '.join(text.split()) for text in texts)} |"

@@ -59,6 +59,7 @@ class Dataset:
         missing: Names of the clips whose file is not there.
         unknown: Labels that AudioSet or the class CSV knows but the checkpoint does not, each with the number
             of clips it was left out of; single-label clips were left out with it.
+        empty: Folders beside those of the classes that hold no recording, and so are none.
     """
 
     clips: tuple[LabelledClip, ...]
@@ -66,6 +67,7 @@ class Dataset:
     multi_label: bool
     missing: tuple[str, ...] = ()
     unknown: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    empty: tuple[str, ...] = ()
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -182,7 +184,7 @@ def read_dataset(
             f"none of the labels of {source} is a class of the model, such as {next(iter(lookup.unknown))}",
             "Name a model for these classes, or train one: `ast-tag finetune`",
         )
-    return Dataset(kept, names, found.multi_label, missing, dict(lookup.unknown))
+    return Dataset(kept, names, found.multi_label, missing, dict(lookup.unknown), found.empty)
 
 
 class _Lookup:

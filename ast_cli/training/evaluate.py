@@ -338,7 +338,7 @@ def write_classes(evaluation: Evaluation, stream: TextIO) -> None:
     rows.writerow(CLASS_COLUMNS)
     for one, (index, mid, label) in _named(evaluation):
         numbers = ("" if math.isnan(value) else f"{value:.6f}" for value in (one.ap, one.auc))
-        rows.writerow((index, mid, inert(label), one.positives, *numbers))
+        rows.writerow((index, inert(mid), inert(label), one.positives, *numbers))
 
 
 def _named(evaluation: Evaluation) -> Iterator[tuple[ClassMetrics, tuple[int, str, str]]]:

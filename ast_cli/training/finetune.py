@@ -29,6 +29,7 @@ from ast_cli.errors import CheckpointError, InputError, OutputError, UsageError
 from ast_cli.features import ASTFeatureExtractor
 from ast_cli.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES
 from ast_cli.model import ASTForAudioClassification
+from ast_cli.outputs.text import without_controls
 from ast_cli.results import display_name
 from ast_cli.training.augment import Augmentation
 from ast_cli.training.card import CARD_FILE, Card
@@ -326,7 +327,9 @@ class Finetuning:
             for clip in self.validation.clips:
                 labels = ";".join(self.training.labels[index] for index in clip.labels)
                 times = ("" if time is None else time for time in (clip.start, clip.end))
-                rows.writerow((os.path.realpath(clip.file), labels, *times))
+                rows.writerow(
+                    (without_controls(os.path.realpath(clip.file)), without_controls(labels), *times)
+                )
 
     def _finish(self, outcome: Outcome) -> None:
         draw_learning_curve(self.folder / CURVE_FILE, read_log(self.folder))

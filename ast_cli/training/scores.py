@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import UsageError
-from ast_cli.outputs.text import inert_path
+from ast_cli.outputs.text import inert_path, with_controls, without_controls
 from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import require_choice
 from ast_cli.training.datasets import Dataset, LabelledClip
@@ -210,7 +210,7 @@ def write_scores(scored: ScoredClips, stream: TextIO, format_: str) -> None:
         )
         return
     rows = csv.writer(stream, lineterminator="\n")
-    rows.writerow((FILE_COLUMN, *scored.labels))
+    rows.writerow((FILE_COLUMN, *map(without_controls, scored.labels)))
     for name, row in zip(scored.names, scored.scores, strict=True):
         # The shortest digits that mean the same float32, so that what is read again measures the same.
         rows.writerow((inert_path(name), *map(str, row)))
@@ -268,7 +268,7 @@ def _read_csv(path: Path) -> StoredScores:
             raise UsageError(f"{path} has no column of scores", "Beside file it needs one for each class")
         names, scores = [], []
         for row in table:
-            names.append(table.cells(row, [place])[0])
+            names.append(with_controls(table.cells(row, [place])[0]))
             cells = table.cells(row, columns)
             try:
                 scores.append(np.array(cells, dtype=np.float32))
@@ -277,7 +277,9 @@ def _read_csv(path: Path) -> StoredScores:
                     table.number(cell, header[column])
                 raise
     stacked = np.stack(scores) if scores else np.empty((0, len(columns)), np.float32)
-    return StoredScores(path, tuple(names), tuple(header[column] for column in columns), stacked, None)
+    return StoredScores(
+        path, tuple(names), tuple(with_controls(header[column]) for column in columns), stacked, None
+    )
 
 
 def _normal(name: str) -> str:

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ast_cli.audio.discover import discover
+from ast_cli.audio.suffixes import AUDIO_SUFFIXES
 from ast_cli.errors import UsageError
 from ast_cli.labels import audioset_classes, speech_commands_names
+from ast_cli.outputs.text import with_controls
 from ast_cli.training.tables import open_table, shown
 
 SPLITS = {
@@ -70,6 +72,7 @@ class Source:
         aliases: Other words for classes, such as their mids, each with its name.
         entries: What is there.
         missing: What is named but not there.
+        empty: Folders that would be classes, if they held a recording.
     """
 
     multi_label: bool
@@ -77,6 +80,7 @@ class Source:
     aliases: Mapping[str, str] = field(default_factory=dict)
     entries: list[Entry] = field(default_factory=list)
     missing: list[Entry] = field(default_factory=list)
+    empty: tuple[str, ...] = ()
 
     def add(self, entry: Entry, *, is_there: bool) -> None:
         """Take one more entry."""
@@ -155,6 +159,8 @@ def _audioset_names() -> tuple[str, ...]:
 
 def _table(path: Path, audio: Path | None) -> Source:
     """A CSV file: which one, its first rows tell."""
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        raise UsageError(f"{path} is a recording, and not what tells which label it has", LAYOUTS)
     with open_table(path) as table:
         header = table.header()
     if not header:
@@ -182,9 +188,11 @@ def _labelled_table(path: Path, audio: Path | None) -> Source:
             if not file:
                 raise UsageError(f"{table.where}: no file is named", "Each row needs one")
             source.multi_label = source.multi_label or ";" in text
-            labels = _several(text, ";")
+            labels = _several(with_controls(text), ";")
             times = table.times(start, end)
             found, is_there = listings.find(file, folder, audio)
+            if not is_there:  # as `finetune` writes it, perhaps, where no terminal may obey it
+                found, is_there = listings.find(with_controls(file), folder, audio)
             entry = Entry(found, labels, *times, fold or None, split_name(split) or None)
             source.add(entry, is_there=is_there)
     return source
@@ -329,13 +337,16 @@ def _class_folders(folder: Path) -> Source:
             found = [Entry(file, (name,), split=split) for file in _recordings(place / name)]
             counts[name] = counts.get(name, 0) + len(found)
             source.entries += found
-    empty = [name for name, count in counts.items() if not count]
-    if empty or not counts:
+    if not counts:
+        raise UsageError(f"{folder} holds no labels", "Make a folder for each in every split")
+    if not any(counts.values()):
         raise UsageError(
-            f"no recording is in {folder} for the label {empty[0]}" if empty else f"{folder} holds no labels",
-            "Put some in its folder, or remove it" if empty else "Make a folder for each in every split",
+            f"no recording is in {folder} for the label {next(iter(counts))}, nor for any other",
+            "Put some into the folder of each",
         )
-    source.names = tuple(sorted(counts))
+    # Beside classes there may be a folder for something else.
+    source.empty = tuple(sorted(name for name, count in counts.items() if not count))
+    source.names = tuple(sorted(name for name, count in counts.items() if count))
     return source
 
 

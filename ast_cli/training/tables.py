@@ -36,8 +36,15 @@ class Table:
         return f"{self.path}, line {self._reader.line_num}"
 
     def header(self) -> list[str]:
-        """The names of the columns: the first row, or nothing of an empty file."""
-        return [cell.strip() for cell in next(iter(self), [])]
+        """The names of the columns: the first row, or nothing of an empty file.
+
+        Raises:
+            UsageError: It is no text.
+        """
+        names = [cell.strip() for cell in next(iter(self), [])]
+        if any("\0" in name for name in names):  # what is no text has such in its first bytes
+            raise UsageError(f"{self.path} is no text", "Name a CSV file: comma-separated text in UTF-8")
+        return names
 
     def places(self, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
         """Where the columns `wanted` stand in `header`.

@@ -89,7 +89,9 @@ def write_thresholds(thresholds: Sequence[Threshold], labels: LabelSet, stream: 
         # The shortest digits that mean the same float32.
         threshold = "" if one.threshold is None else str(np.float32(one.threshold))
         f1 = "" if one.f1 is None else f"{one.f1:.6f}"
-        rows.writerow((index, labels.mids[index], inert(labels.names[index]), threshold, f1, one.positives))
+        rows.writerow(
+            (index, inert(labels.mids[index]), inert(labels.names[index]), threshold, f1, one.positives)
+        )
 
 
 def read_thresholds(path: Path, labels: LabelSet) -> tuple[float | None, ...]:

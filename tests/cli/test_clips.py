@@ -220,3 +220,22 @@ def test_quiet_says_nothing_but_failures(here: Path) -> None:
     assert clips("--quiet").errors == []
     Path("field/music.wav").unlink()
     assert "missing" in clips("--quiet", out="other").one_line()
+
+
+def test_a_full_disk_is_named_and_no_folder_is_left_for_nothing(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touch = Path.touch
+
+    def touch_full(path: Path) -> None:
+        """As on a disk that has room for names alone."""
+        path.symlink_to("/dev/full") if path.name.endswith(".wav.part") else touch(path)
+
+    monkeypatch.setattr(Path, "touch", touch_full)
+    done = ast_tag("clips", "r.jsonl", "--out", "new/out")
+    assert done.code == ExitCode.CANNOT_RUN
+    assert "No space left on device. Free some space, or choose another place" in done.one_line()
+    assert not Path("new").exists()
+    Path("out").mkdir()
+    assert clips().code == ExitCode.CANNOT_RUN
+    assert not any(Path("out").iterdir())

@@ -222,7 +222,7 @@ def test_where_the_model_does_not_say_the_data_tells_whether_classes_exclude_eac
         (("data.csv", "--save-scores", "s.json"), "Choose one of npz, csv"),
         (("data.csv", "--audio", "gone"), "no such recordings: gone"),
         (("data.csv", "--classes", "data.csv"), "data.csv lacks the columns index, mid, display_name"),
-        (("clip.wav",), "clip.wav lacks the columns file, labels"),
+        (("clip.wav",), "clip.wav is a recording, and not what tells which label it has"),
         ((".", "--folds"), "no folder for each class"),
     ],
 )

@@ -70,6 +70,11 @@ def test_arrays_are_written_once(here: Path, model: str) -> None:
     assert ast_tag(*command, "--overwrite").code == ExitCode.OK
 
 
+def test_the_channel_is_said_as_everywhere(here: Path, model: str) -> None:
+    command = ("explain", "clip.wav", "-m", model, "--method", "rollout", "--channel")
+    assert ast_tag(*command, "mix").out == ast_tag(*command, "1").out != ""  # it has one channel
+
+
 def test_a_picture_and_a_page_of_a_strange_name(here: Path, model: str) -> None:
     pytest.importorskip("matplotlib")
     name = '<i>"a"\n$x$.wav'
@@ -94,6 +99,7 @@ def test_a_picture_and_a_page_of_a_strange_name(here: Path, model: str) -> None:
         (("--fine", "--method", "rollout"), ExitCode.USAGE, "--fine is of occlusion"),
         (("--out", "why.jpg"), ExitCode.USAGE, "--out why.jpg is none of .png, .npz, .html"),
         (("--out", "no/why.npz"), ExitCode.CANNOT_RUN, "cannot write no/why.npz: no such folder"),
+        (("--channel", "0"), ExitCode.USAGE, "no such channel: 0. --channel takes mix or a number from 1"),
         (("--channel", "2"), ExitCode.SOME_FAILED, "clip.wav: there is no channel 2"),
         (("-m", "nowhere"), ExitCode.CANNOT_RUN, "no such model: nowhere"),
     ],

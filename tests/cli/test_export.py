@@ -10,13 +10,14 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
-from ast_cli.errors import EngineError, ExitCode
-from ast_cli.outputs import FORMATS, choose_format
+from ast_cli.errors import EngineError, ExitCode, OutputError
+from ast_cli.outputs import FORMATS, choose_format, direct
 from tests.cli.known import LOGITS, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag
 from tests.cli.test_startup import command, heavy_modules
@@ -281,6 +282,14 @@ def test_what_was_not_kept_at_all_is_refused(options: tuple[str, ...], said: str
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("command", ["export", "clips", "report"])
+def test_a_threshold_that_no_score_is_near_is_refused(command: str, tmp_path: Path) -> None:
+    done = ast_tag(command, "many.jsonl", "--threshold", "30", "--out", f"{tmp_path}/out.csv")
+    assert done.code == ExitCode.USAGE
+    assert "they are from 0 to 1. Did you mean 0.3?" in done.one_line()
+    assert not [*tmp_path.iterdir()]
+
+
 def test_all_windows_kept_give_the_maximum_too() -> None:
     exact = export("many.jsonl", "-f", "csv", "--aggregate", "max").out
     rounded = export("many.all.jsonl", "-f", "csv", "--aggregate", "max").out
@@ -398,3 +407,28 @@ def test_a_document_tells_the_settings_it_was_exported_with(tmp_path: Path) -> N
     assert settings["events"]["hysteresis"] == 0.5
     ours = json.loads(Path("events.json").read_text())["settings"]
     assert [*settings] == [*ours]
+
+
+def test_what_fails_leaves_a_folder_as_it_was_for_the_next_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ("export", "many.jsonl", "-f", "csv", "--out", f"{tmp_path}/new/out/")
+    assert ast_tag(*options).code == ExitCode.OK
+    expected = {path: path.read_bytes() for path in tmp_path.rglob("*.csv")}
+    shutil.rmtree(tmp_path / "new")
+    write, count = direct.write_recording, 0
+
+    def write_one(*args: Any) -> None:
+        nonlocal count
+        count += 1
+        if count > 1:
+            raise OutputError("the disk is full")
+        write(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(direct, "write_recording", write_one)
+        assert ast_tag(*options).code == ExitCode.CANNOT_RUN
+    assert count > 1
+    assert not any(tmp_path.iterdir())
+    assert ast_tag(*options).code == ExitCode.OK
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.csv")} == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -514,6 +515,19 @@ def test_a_checkpoint_of_another_shape(tones: Path, nano: str, tmp_path: Path) -
     told = finetune(tones, "-m", broken, "--out", tmp_path / "out", *QUICK, code=3)
     assert "but config.json asks for" in told.errors[-1]
     assert [*(tmp_path / "out").iterdir()] == []
+
+
+def test_a_folder_without_a_recording_stops_nothing_and_is_said(
+    tones: Path, nano: str, tmp_path: Path
+) -> None:
+    for name in ("low", "high"):
+        shutil.copytree(tones / name, tmp_path / "data" / name)
+    (tmp_path / "data/notes").mkdir()
+    told = finetune(tmp_path / "data", "-m", nano, "--out", tmp_path / "out", *QUICK)
+    assert (
+        "ast-tag: warning: folders without a recording, which are no classes: 1, namely notes" in told.errors
+    )
+    assert run_of(tmp_path / "out")["labels"] == ["high", "low"]
 
 
 def test_a_class_with_a_single_clip_is_trained_on_and_said(tones: Path, nano: str, tmp_path: Path) -> None:

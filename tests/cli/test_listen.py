@@ -9,8 +9,10 @@ import pty
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,11 +121,45 @@ def test_guessed_scores_are_said_to_be(tmp_path: Path) -> None:
     assert "softmax" not in ast_tag(*RAW, "-m", unknown, "--scores", "sigmoid", stdin=2 * SECOND).err
 
 
-def test_a_model_that_is_behind_says_so_and_misses_nothing(known: str) -> None:
-    done = ast_tag(*RAW, "-m", known, stdin=40 * SECOND)  # at once, where a microphone takes 40 s
+class Microphone(io.BytesIO):
+    """What came while nobody heard it; then it takes a while until the end."""
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        data = super().read1(-1 if size is None else size)
+        if not data:
+            time.sleep(1)
+        return data
+
+
+@pytest.fixture
+def forty_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading began 40 s before the first window is heard, as where the model takes its time."""
+    monkeypatch.setattr("ast_cli.cli.listen.time", SimpleNamespace(monotonic=lambda: time.monotonic() + 40))
+
+
+@pytest.mark.usefixtures("forty_seconds_later")
+def test_a_model_that_is_behind_says_so_and_misses_nothing(
+    known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ast_cli.audio.decode.open_stdin", lambda _: Microphone(40 * SECOND))
+    done = ast_tag(*RAW, "-m", known)
     assert (done.code, done.out) == (0, STARTS + ends(39.98))
     [warning] = done.errors[1:-1]
     assert re.fullmatch(r"ast-tag: warning: 3\d\.\d s behind: .*--short crop.*", warning)
+
+
+def test_what_comes_faster_than_a_microphone_is_not_said_to(
+    known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ast_cli.audio.decode.open_stdin", lambda _: Microphone(40 * SECOND))
+    done = ast_tag(*RAW, "-m", known)
+    assert (done.code, done.out) == (0, STARTS + ends(39.98))
+    assert done.errors[1:-1] == []
+
+
+@pytest.mark.usefixtures("forty_seconds_later")
+def test_what_has_ended_is_not_said_to_come_too_fast(known: str) -> None:
+    assert ast_tag(*RAW, "-m", known, stdin=40 * SECOND).errors[1:-1] == []
 
 
 def test_a_stream_that_is_cut_within_a_sample_is_heard_and_warned_of(known: str) -> None:

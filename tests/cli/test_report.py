@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import io
 import json
 import re
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from ast_cli.errors import ExitCode
 from tests.cli.runner import ast_tag
@@ -42,6 +44,21 @@ def simple(file: str = "a.wav", seconds: float = 1.0, **more: Any) -> dict[str, 
         "events": [event(0, seconds, 0, "Speech")],
     }
     return result(file, seconds, [SPEECH, DOG], **timed | more)
+
+
+@pytest.mark.parametrize("more", [(), ("--quiet",)])
+def test_that_pictures_are_drawn_shows_on_a_terminal(
+    more: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        save_sound(Path(name), 1)
+    save(Path("r.jsonl"), simple("a.wav"), simple("b.wav"))
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=100)
+    monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: console)
+    assert ast_tag("report", "r.jsonl", "--out", "report.html", *more).code == ExitCode.OK
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", file.getvalue())
+    assert ("drawing" in shown, "2/2" in shown) == ((False, False) if more else (True, True))
 
 
 def test_recordings_are_tagged_and_shown() -> None:

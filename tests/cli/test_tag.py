@@ -68,8 +68,9 @@ def json_tags(top_k: int = 5) -> list[dict[str, Any]]:
 
 
 def as_shown(name: str) -> str:
-    """The name in a cell of CSV: bytes as text, and not the beginning of a formula."""
-    return ("./" if name[0] in "=-" else "") + display_name(name)
+    """The name in a cell of CSV: bytes as text, as is what a terminal obeys; and no formula's beginning."""
+    shown = display_name(name).translate({0x1B: r"\x1b", 0x07: r"\x07", 0x9B: r"\xc2\x9b"})
+    return ("./" if name[0] in "=-" else "") + shown
 
 
 def printable(text: str) -> bool:
@@ -331,7 +332,7 @@ def test_rows_are_what_the_python_interface_says(here: Path, checkpoint: Path) -
 
 def test_a_threshold_drops_what_is_below_it(here: Path, known: str) -> None:
     assert ast_tag("clip.wav", "--threshold", "0.5", "-m", known).out == plain("clip.wav", top_k=3)
-    assert ast_tag("clip.wav", "--threshold", "2", "-m", known, "-f", "csv") == Done(0, HEADER, "")
+    assert ast_tag("clip.wav", "--threshold", "1", "-m", known, "-f", "csv") == Done(0, HEADER, "")
 
 
 def test_thresholds_of_a_file_are_each_classes_own(here: Path, known: str) -> None:
@@ -349,6 +350,8 @@ def test_thresholds_of_a_file_are_each_classes_own(here: Path, known: str) -> No
         ("nope.csv", "--threshold nope.csv is neither a number nor a file"),
         ("other.csv", "other.csv, line 2: the model has no class 'Spech'. Did you mean Speech"),
         ("nan", "threshold must be a finite number"),
+        ("50", "--threshold 50 fits no score: they are from 0 to 1. Did you mean 0.5?"),
+        ("-0.5", "--threshold -0.5 fits no score: they are from 0 to 1. Choose a number in between"),
     ],
 )
 def test_a_threshold_that_cannot_be_is_refused(threshold: str, message: str, here: Path, known: str) -> None:
@@ -356,6 +359,26 @@ def test_a_threshold_that_cannot_be_is_refused(threshold: str, message: str, her
     done = ast_tag("clip.wav", "--threshold", threshold, "-m", known)
     assert (done.code, done.out) == (ExitCode.USAGE, "")
     assert message in done.err
+
+
+def test_logits_have_thresholds_beyond_0_and_1(here: Path, known: str) -> None:
+    done = ast_tag("clip.wav", "--scores", "logits", "--threshold", "-1", "-m", known, "-f", "csv")
+    scores = [float(row["score"]) for row in csv.DictReader(io.StringIO(done.out))]
+    assert done.code == ExitCode.OK
+    assert min(scores) == -1
+
+
+def test_windows_that_a_format_cannot_show_are_not_left_out_silently(here: Path, known: str) -> None:
+    assert ast_tag("clip.wav", "-m", known, "--timeline", "-o", "r.json").code == ExitCode.OK
+    for command in (("tag", "clip.wav", "-m", known), ("export", "r.json")):
+        for format_, more in (("srt", ()), ("csv", ("--events",))):
+            done = ast_tag(*command, "--timeline", "-f", format_, *more)
+            warning = (
+                f"{format_} shows events alone, without the windows of --timeline; json --events has both"
+            )
+            assert done.errors == [f"ast-tag: warning: {warning}"]
+        done = ast_tag(*command, "--timeline", "--events", "-f", "json")
+        assert not any("warning" in line for line in done.errors)
 
 
 def test_a_top_k_of_0_is_all_classes(here: Path, known: str) -> None:
@@ -367,8 +390,10 @@ def test_a_top_k_of_0_is_all_classes(here: Path, known: str) -> None:
 
 
 def test_logits_may_be_asked_for(here: Path, known: str) -> None:
-    done = ast_tag("clip.wav", "--scores", "logits", "-k1", "-m", known)
+    done = ast_tag("clip.wav", "--scores", "logits", "-k1", "-m", known, "--verbose")
     assert done.out == "clip.wav\tSpeech\t2.000000\n"
+    assert done.closing.endswith("× realtime · logits")
+    assert done.one_line().startswith(f"{known}: logits, ")
 
 
 # Where it is written
@@ -703,8 +728,12 @@ def test_the_numbers_of_the_progress_line_are_never_cut(
     file = io.StringIO()
     console = Console(file=file, force_terminal=True, width=width)
     monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: console)
+    # What was drawn before the inputs were counted is not kept for half a second.
+    monkeypatch.setattr("rich.progress.TimeRemainingColumn.max_refresh", None)
     screen = TagScreen(quiet=False, verbose=False)
     with screen.progress(lambda: range(200_000)):
+        while screen._progress is None or screen._progress.tasks[0].total is None:
+            time.sleep(0.001)
         screen._started = time.perf_counter() - since
         screen.heard(60.0)
     shown = file.getvalue()

@@ -83,3 +83,10 @@ def test_help_begins_with_what_the_command_does(path: tuple[str, ...]) -> None:
 def test_the_short_option_shows_the_same(path: tuple[str, ...]) -> None:
     short = in_a_process(*path, "-h", env={"COLUMNS": "100"})
     assert words(short.out) == words(help_text(path))
+
+
+@pytest.mark.parametrize("command", ["listen", "clips"])
+def test_where_only_events_are_told_the_threshold_is_theirs(command: str) -> None:
+    shown = words(help_text((command,)))
+    assert "The score at which an event begins" in shown
+    assert "none dropped" not in shown

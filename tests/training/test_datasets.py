@@ -106,6 +106,17 @@ def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:
     assert read_dataset(table).clips[0].file == str(tmp_path / name)
 
 
+def test_a_table_that_shows_control_characters_names_the_file(tmp_path: Path) -> None:
+    touch(tmp_path, "\x1b[2J\x9b.wav", r"\x1b.wav")
+    rows = r"""file,labels
+\x1b[2J\xc2\x9b.wav,Do\x07g
+\x1b.wav,Cat
+"""
+    dataset = read_dataset(write(tmp_path / "d.csv", rows))
+    # A file that is called like an escape is meant.
+    assert heard(dataset, tmp_path) == {"\x1b[2J\x9b.wav": ["Do\x07g"], r"\x1b.wav": ["Cat"]}
+
+
 def test_missing_files_are_named_and_end_nothing(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     (tmp_path / "folder.wav").mkdir()
@@ -323,6 +334,7 @@ def rows(*lines: str) -> str:
     ("name", "text", "says"),
     [
         ("d.csv", "", ["is empty"]),
+        ("d.wav", "RIFF", ["d.wav is a recording, and not what tells which label it has. Known are: CSV"]),
         ("d.csv", "file,labels\n", ["names no recording"]),
         ("d.csv", "file,label\na.wav,x\n", ["lacks the column labels", "file,label", "Did you mean label?"]),
         ("d.csv", "path;tags\na.wav;x\n", ["lacks the columns file, labels", "path;tags", "file,labels"]),
@@ -337,7 +349,7 @@ def rows(*lines: str) -> str:
         ("d.csv", rows("a.wav,x,nan,1"), ["line 2: start is 'nan'"]),
         ("d.csv", rows("gone.wav,x,,"), ["none of the 1 recordings", "gone.wav", "--audio"]),
         ("d.csv", rows("a.wav,x,,", "gone.wav,y,,"), ["no file is there for the label y", "remove its rows"]),
-        ("d.csv", "\0\0RIFF\xff", ["lacks the columns"]),
+        ("d.csv", "\0\0RIFF\xff", ["d.csv is no text"]),
         ("d.csv", HEAD, ["names no recording"]),
         ("d.csv", HEAD + "a, 0, 10\n", ["line 4: 3 columns rather than 4"]),
         ("d.csv", HEAD + "a, 10, 0, /m/x\n", ["line 4: a part from 10 s to 0 s"]),
@@ -371,7 +383,7 @@ def test_a_table_that_makes_no_sense_is_one_clear_line(
     [
         ([], "no folder for each class"),
         (["a.wav"], "no folder for each class"),
-        (["dog/a.wav", "cat/notes.txt"], "for the label cat"),
+        (["dog/notes.txt", "cat/notes.txt"], "for the label cat, nor for any other"),
         (["train/a.wav"], "holds no labels"),
         (["testing_list.txt"], "lists but no words"),
     ],
@@ -381,6 +393,12 @@ def test_a_folder_that_makes_no_sense_is_one_clear_line(files: list[str], says: 
     folder.mkdir()
     touch(folder, *files)
     assert says in str(error_of(lambda: read_dataset(folder)))
+
+
+def test_a_folder_without_a_recording_is_no_class(tmp_path: Path) -> None:
+    touch(tmp_path, "dog/a.wav", "cat/b.wav", "notes/n.txt")
+    dataset = read_dataset(tmp_path)
+    assert (dataset.labels, dataset.empty) == (("cat", "dog"), ("notes",))
 
 
 def test_a_list_that_is_not_there_is_told(tmp_path: Path) -> None:

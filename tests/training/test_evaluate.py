@@ -280,6 +280,16 @@ def test_stored_scores_measure_the_same(format_: str, tmp_path: Path) -> None:
     assert again.metrics == evaluate(scored, resamples=20).metrics
 
 
+def test_a_table_of_scores_has_nothing_that_a_terminal_obeys_and_gives_it_back(tmp_path: Path) -> None:
+    labels, names = ("no\x1b", "yes"), ("\x9b2J.wav",)
+    clips = tuple(LabelledClip(name, (0,)) for name in names)
+    dataset = Dataset(clips, labels, multi_label=False)
+    path = store(ScoredClips.of(dataset, [np.array([0.25, 0.75], np.float32)]), tmp_path / "scores.csv")
+    assert path.read_text("utf-8").replace("\n", "").isprintable()
+    stored = read_scores(path)
+    assert (stored.names, stored.labels) == (names, labels)
+
+
 def test_an_npz_knows_what_is_right(tmp_path: Path) -> None:
     scored = scored_by_hand(tmp_path)
     again = read_scores(store(scored, tmp_path / "scores.npz")).as_they_are()

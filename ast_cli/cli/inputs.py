@@ -1,0 +1,87 @@
+"""What the user names on the command line and in lists: recordings, folders, shards, addresses."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+
+from ast_cli.audio import remote
+from ast_cli.audio.discover import discover, read_list
+from ast_cli.errors import InputError, UsageError
+from ast_cli.labels import did_you_mean
+from ast_cli.names import STDIN, is_address, is_pattern, is_there
+from ast_cli.results import display_name
+
+
+def counting(
+    paths: list[str], files_from: str | None = None, leave_out: Sequence[str] = ()
+) -> Callable[[], Iterable[object]] | None:
+    """What counts the inputs beforehand, for the progress; None where that would cost as much as the run.
+
+    A list can be read only once, and what is at addresses would be listed and fetched twice.
+    """
+    if files_from is not None or any(map(is_address, paths)):
+        return None
+    return lambda: discover(paths, leave_out)
+
+
+def inputs_of(
+    paths: list[str], files_from: str | None, *, null: bool, what: str = "tag", offline: bool = False
+) -> Iterable[str]:
+    """The names of the command line, then those of the list as they come.
+
+    Raises:
+        EngineError: What addresses on the command line need is not installed.
+        UsageError: There is nothing, it is said twice, or it is on the network, which `offline` forbids.
+    """
+    if null and files_from is None:
+        raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
+    if not paths and files_from is None:
+        raise UsageError(f"nothing to {what}", "Name files or folders, or --files-from a list")
+    if files_from == "-" and "-" in paths:
+        raise UsageError("stdin cannot be both an audio file and a list of files")
+    require_openable(paths, offline=offline)
+    if files_from is None:
+        return paths
+    if files_from == "-" and sys.stdin is None:
+        raise UsageError("standard input is closed", "Name a file with the list")
+    try:
+        # Names are bytes: what is not UTF-8 comes through as it is.
+        lines = (
+            sys.stdin.buffer if files_from == "-" else open(files_from, "rb")  # noqa: PTH123, SIM115
+        )
+    except OSError as error:
+        raise UsageError(f"cannot read the list {files_from}: {error.strerror}") from error
+    listed = read_list(lines, b"\0" if null else b"\n")
+    return chain(paths, _refusing_addresses(listed) if offline else listed)
+
+
+def require_openable(paths: Iterable[str], *, offline: bool) -> None:
+    """Say so before a model is loaded if addresses cannot be opened here at all."""
+    for address in filter(is_address, _refusing_addresses(paths) if offline else paths):
+        remote.require(address)
+
+
+def _refusing_addresses(names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        if is_address(name):
+            shown = display_name(name)
+            raise UsageError(f"{shown} is on the network, which --offline never touches", "Leave one out")
+        yield name
+
+
+def _may_be_there(name: str) -> bool:
+    return name == STDIN or os.path.lexists(name) or is_pattern(name) or is_there(name)
+
+
+def refuse_missing(paths: list[str], commands: list[str]) -> None:
+    """Say so at once if nothing that was named is there: a slip should not cost the loading of a model.
+
+    Only to a person: another program gets the document it asked for, with the failures in it.
+    """
+    if not paths or any(map(_may_be_there, paths)):
+        return
+    hint = did_you_mean(paths[0], commands).replace("mean ", "mean the command ")
+    raise InputError("not-found", f"no such file: {', '.join(paths)}", hint or "Check the spelling")

@@ -1,0 +1,61 @@
+"""Shards through Ray Data's pool of actors: scheduling, retries and queues are its own."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+
+from ast_cli.cluster.connection import Actors, first_line
+from ast_cli.cluster.manifest import Shard
+from ast_cli.cluster.worker import Job, Report, ShardTagger
+from ast_cli.errors import AstCliError, EngineError
+
+MOST_BLOCKS = 4000  # which the driver keeps track of; of more shards, several are one
+
+
+def tag_shards(job: Job, shards: Sequence[Shard], actors: Actors) -> Iterator[Report]:
+    """Have shards tagged; a report for each, as it is done. One whose actor is lost is tagged again.
+
+    Raises:
+        AstCliError: What every shard would raise, as that there is no such model.
+    """
+    import ray.data
+    from ray.exceptions import RayError
+
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    dataset = ray.data.from_items(
+        [asdict(shard) for shard in shards], override_num_blocks=min(len(shards), MOST_BLOCKS)
+    ).map_batches(
+        ShardTagger,
+        fn_constructor_args=(job, actors.cores),
+        batch_size=1,
+        batch_format="numpy",
+        num_cpus=actors.cores,
+        num_gpus=actors.gpus or None,
+        # More of them where the cluster grows, fewer where it has shrunk.
+        concurrency=(1, max(len(shards), actors.count), actors.count),
+    )
+    try:
+        for rows in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="numpy"):
+            yield from (Report(**json.loads(text)) for text in rows["report"])
+    except RayError as error:
+        ours = _cause(error)
+        if ours is not None:
+            raise ours from error
+        raise EngineError(
+            f"the cluster failed: {first_line(error)}", "--resume goes on from there; --verbose says more"
+        ) from error
+
+
+def _cause(error: BaseException | None) -> AstCliError | None:
+    """The error of ours that Ray has wrapped."""
+    while error is not None:
+        if isinstance(error, AstCliError):
+            return error
+        error = getattr(error, "cause", None) or error.__cause__
+    return None

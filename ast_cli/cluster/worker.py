@@ -1,0 +1,139 @@
+"""What an actor does with a shard: tag its recordings and write its file. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ast_cli.cluster.manifest import Shard, read_shard
+from ast_cli.cluster.store import Store
+from ast_cli.outputs import FORMATS
+from ast_cli.outputs.destination import write_file
+from ast_cli.results import FileFailure, Outcome
+from ast_cli.settings import TagSettings
+
+if TYPE_CHECKING:
+    from ast_cli.tagger import Tagger
+
+Rows = dict[str, Any]  # columns of a batch of Ray Data
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every shard of a run has in common.
+
+    Attributes:
+        out: Address of the folder.
+        format: A key of `outputs.FORMATS`.
+        open_tagger: Called once by each actor, where it runs.
+        settings: How recordings are tagged.
+        batch_size: See `Tagger.tag_many`.
+        workers: Likewise; None for one a core of the actor.
+        folder: Relative names are meant from here, where it is there.
+    """
+
+    out: str
+    format: str
+    open_tagger: Callable[[], Tagger]
+    settings: TagSettings
+    batch_size: int | None = None
+    workers: int | None = None
+    folder: str = ""
+
+    def file(self, shard: Shard) -> str:
+        """The name of a shard's results."""
+        return shard.file(FORMATS[self.format].suffix)
+
+
+@dataclass
+class Report:
+    """What became of a shard.
+
+    Attributes:
+        shard: Its number.
+        tagged: Recordings that have a result.
+        seconds: Of audio that was heard.
+        notices: What the tagger had to say of how it runs.
+        failures: What has none, as `FileFailure` has it.
+        warnings: File and what was odd about it.
+    """
+
+    shard: int
+    tagged: int = 0
+    seconds: float = 0.0
+    notices: list[str] = field(default_factory=list)
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+
+    def hear(self, seconds: float) -> None:
+        """More audio was heard."""
+        self.seconds += seconds
+
+    def tell(self, outcome: Outcome) -> Outcome:
+        """One more has its outcome, which is handed on."""
+        if isinstance(outcome, FileFailure):
+            self.failures.append((outcome.file, outcome.error, outcome.message))
+        else:
+            self.tagged += 1
+            self.warnings.extend((outcome.file, warning) for warning in outcome.warnings)
+        return outcome
+
+
+class ShardTagger:
+    """Tags shards one after the other with one tagger.
+
+    Args:
+        job: The run they are of.
+        cores: That are its own.
+    """
+
+    def __init__(self, job: Job, cores: int) -> None:
+        self._job = job
+        self._cores = cores
+        self._notices: list[str] = []
+        with suppress(OSError):  # of a machine that does not share the folder: names will be not found
+            if job.folder:
+                os.chdir(job.folder)
+        torch.set_num_threads(cores)
+        self._store = Store(job.out)
+        self._tagger = job.open_tagger()
+        for engine in self._tagger.engines:
+            engine.on_notice = self._notices.append
+
+    def __call__(self, rows: Rows) -> Rows:
+        """Tag the shards of a batch; returns their reports, as JSON."""
+        shards = zip(*(map(int, rows[one.name]) for one in fields(Shard)), strict=True)
+        return {"report": [json.dumps(asdict(self.tag(Shard(*shard)))) for shard in shards]}
+
+    def tag(self, shard: Shard) -> Report:
+        """Tag a shard and write its file.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        job, report = self._job, Report(shard.number)
+        options: dict[str, Any] = {one.name: getattr(job.settings, one.name) for one in fields(job.settings)}
+        outcomes = self._tagger.tag_found(
+            read_shard(self._store, shard.begin, shard.end),
+            batch_size=job.batch_size,
+            workers=job.workers or self._cores,
+            on_heard=report.hear,
+            **options,
+        )
+        info = partial(self._tagger.run_info, batch_size=job.batch_size or "auto", **asdict(job.settings))
+        name = job.file(shard)
+        with tempfile.TemporaryDirectory() as folder:
+            local = Path(folder) / name
+            write_file(local, job.format, info, map(report.tell, outcomes))
+            self._store.put(local, name)
+        report.notices, self._notices[:] = [*self._notices], []
+        return report
