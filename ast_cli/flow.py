@@ -1,25 +1,29 @@
 """Recordings -> windows, those of all in full batches -> an outcome for each recording, in their order.
 
-Decoding runs on threads ahead of the network. What the network gives for a window, and what becomes of it,
-are handed in: scores and labels, or vectors.
+Decoding runs ahead of the network: on threads, and in child processes where the network is fast. What the
+network gives for a window, and what becomes of it, are handed in: scores and labels, or vectors.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, TypeVar
 
 import torch
 
 from ast_cli.audio.decode import Recording
 from ast_cli.batches import Batches, Collector, PendingScores
+from ast_cli.config import ASTConfig
+from ast_cli.decoders.pool import Decoders
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features import ASTFeatureExtractor, Window
 from ast_cli.masking import NoiseMasking
+from ast_cli.names import STDIN, shard_and_member
 from ast_cli.readahead import read_ahead
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
@@ -28,6 +32,8 @@ from ast_cli.windows import file_windows, recording_windows, window_and_hop
 MOST_WORKERS = 16
 WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
 IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
+LONG_RUN = 100  # windows after which a run is worth the seconds of CPU that it takes to start processes
+LEAST_PROCESSES = 4  # fewer threads hardly wait for each other
 
 
 class _Named(Protocol):
@@ -83,7 +89,7 @@ class Flow:
             found: Paths, taken as they are needed.
             collector: Makes what becomes of the windows of a recording, by its path.
             batch_size: Windows in a forward pass; None for what the engine does best with.
-            workers: Decoding threads; None for one a core, at most `MOST_WORKERS`.
+            workers: Recordings decoded at once; None for one a core, at most `MOST_WORKERS`.
             on_heard: Called with the seconds of audio that were newly heard, after every batch.
 
         Raises:
@@ -116,7 +122,7 @@ class Flow:
             recording,
             self.extractor,
             self.settings,
-            self._cropped_length,
+            self._cropped,
             self.masking,
             waveforms=self._as_waveforms,
         )
@@ -129,18 +135,31 @@ class Flow:
         workers: int,
         depth: int,
     ) -> Iterator[ResultT | FileFailure]:
-        as_waveforms = self._as_waveforms
+        here = partial(
+            file_windows,
+            extractor=self.extractor,
+            settings=self.settings,
+            cropped=self._cropped,
+            masking=self.masking,
+            waveforms=self._as_waveforms,
+        )
+        # With slower networks threads keep up, and they need no seconds to be started.
+        in_processes = self._take_waveforms and workers >= LEAST_PROCESSES
+        decoders = Decoders(here, LONG_RUN) if in_processes else None
 
         def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
             torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
-            yield from file_windows(
-                one, self.extractor, self.settings, self._cropped_length, self.masking, waveforms=as_waveforms
-            )
+            if decoders is None or not isinstance(one, str) or _is_of_this_process(one):
+                return here(one)
+            return decoders.items(one)
 
         threads = torch.get_num_threads()
         recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
         try:
-            with closing(recordings):
+            with ExitStack() as stack:
+                if decoders is not None:
+                    stack.enter_context(closing(decoders))
+                stack.enter_context(closing(recordings))
                 yield from batches.outcomes(
                     next_ and (collector(next_[0] if isinstance(next_[0], str) else next_[0].file), next_[1])
                     for next_ in recordings
@@ -158,16 +177,29 @@ class Flow:
     @property
     def _as_waveforms(self) -> bool:
         """Whether the engines extract the frames themselves; what changes frames must have them before."""
-        if self.settings.short == "repeat" or self.masking is not None:
-            return False
+        return self.settings.short != "repeat" and self.masking is None and self._take_waveforms
+
+    @property
+    def _take_waveforms(self) -> bool:
+        """Whether the engines can extract the frames themselves: they are much faster than threads, then."""
         return all(engine.takes_waveforms for engine in self.engines)
 
-    def _cropped_length(self, frames: int) -> int:
-        """The shortest window in which every network has patches over so many frames."""
-        return max(engine.config.cropped_length(frames) for engine in self.engines)
+    @property
+    def _cropped(self) -> Callable[[int], int]:
+        """The shortest window in which every network has patches over so many frames; can be pickled."""
+        return partial(_cropped_length, tuple(engine.config for engine in self.engines))
+
+
+def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
+    return max(config.cropped_length(frames) for config in configs)
+
+
+def _is_of_this_process(name: str) -> bool:
+    """Whether a name is to be opened here: in each process, another file; or of a shard that is open here."""
+    return name == STDIN or name.startswith(("/dev/", "/proc/")) or shard_and_member(name) is not None
 
 
 def default_workers() -> int:
-    """Decoding threads: one for each core this process may use, at most `MOST_WORKERS`."""
+    """Recordings decoded at once: one for each core this process may use, at most `MOST_WORKERS`."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)

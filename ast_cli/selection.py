@@ -47,9 +47,12 @@ class Selection:
 
     def top(self, scores: NDArray[np.float32]) -> NDArray[np.intp]:
         """The indices of the labels of scores [C], highest first; equal ones in the order of the classes."""
-        order = np.argsort(-scores, kind="stable")
-        order = order[(self.shown & (scores >= self.least))[order]]
-        return order[: self.settings.top_k or len(order)]
+        left = np.flatnonzero(self.shown & (scores >= self.least))
+        count = self.settings.top_k or len(left)
+        if count < len(left):  # to sort all takes ten times as long as to find the last of the first
+            last = np.partition(scores[left], -count)[-count]
+            left = left[scores[left] >= last]
+        return left[np.argsort(-scores[left], kind="stable")][:count]
 
     def tags(self, scores: NDArray[np.float32]) -> tuple[Tag, ...]:
         """The labels of scores [C], rolled up if that is asked for."""

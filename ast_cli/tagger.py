@@ -255,7 +255,7 @@ class Tagger:
             paths: Files, folders, tar and Parquet shards, addresses of these, or a single one; `-` is
                 standard input. Taken as they are needed, so that there may be any number.
             batch_size: Windows in a forward pass; None for what the engine does best with.
-            workers: Decoding threads; None for one a core, at most 16.
+            workers: Recordings decoded at once; None for one a core, at most 16.
             on_heard: Called with the seconds of audio that were newly scored, after every batch.
             known: Called with each path, on another thread; what it returns, if anything, is handed on in
                 place of tagging it.

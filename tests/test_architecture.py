@@ -14,7 +14,7 @@ MOST_LINES = 420
 # A room may import the rooms of the lines above its own; a folder is one room.
 ORDER = """
     errors · names
-    kernels · labels · model_outputs · published · readahead · results
+    allocation · kernels · labels · model_outputs · published · readahead · results
     settings
     hub · outputs
     locate
@@ -25,7 +25,7 @@ ORDER = """
     events
     features · model
     aggregate · audio · engines · masking
-    batches · clips · embedding · stored · windows
+    batches · clips · decoders · embedding · stored · windows
     flow
     tagger
     bench · cluster · live · training
@@ -37,6 +37,7 @@ ORDER = """
 
 # Rooms that know less than their place allows, as their docstrings promise.
 KNOW_ONLY = {
+    "allocation": "",
     "kernels": "",
     "labels": "errors",
     "published": "",
@@ -49,6 +50,7 @@ KNOW_ONLY = {
     "selection settings tagger",
     "aggregate": "errors events results selection settings",
     "batches": "errors features results",
+    "decoders": "allocation features results",
     "embedding": "aggregate names results settings",
     "events": "labels results settings",
     "cluster": "errors names outputs results settings tagger",

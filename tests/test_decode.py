@@ -421,6 +421,19 @@ def test_what_is_left_of_a_flac_cut_short_is_read_with_a_warning(tmp_path: Path)
     assert warning.startswith(f"cut off: decoding fails after {len(found) / 16_000:.3f} s")
 
 
+@pytest.mark.parametrize("seconds", [4, 14, 24], ids=["first block", "second", "third"])
+def test_an_error_costs_no_more_than_the_second_that_it_is_in(tmp_path: Path, seconds: int) -> None:
+    samples = noise(30 * 16_000, 2)
+    data = bytearray(Path(write(tmp_path / "x.flac", samples, form="FLAC")).read_bytes())
+    place = len(data) * seconds // 30  # noise is as large everywhere
+    data[place : place + 20_000] = bytes(20_000)
+    (tmp_path / "x.flac").write_bytes(data)
+    blocks, recording = read(tmp_path / "x.flac")
+    assert (seconds - 1) * 16_000 <= len(blocks) <= (seconds + 1) * 16_000
+    assert np.abs(blocks - samples[: len(blocks)]).max() < 2**-14
+    assert recording.warnings[0].startswith(f"cut off: decoding fails after {len(blocks) / 16_000:.3f} s")
+
+
 def test_what_is_left_of_an_mp3_cut_short_is_read_with_a_warning(tmp_path: Path) -> None:
     path = Path(write(tmp_path / "x.mp3", tones(10, 16_000, 1), 16_000, "MPEG_LAYER_III", "MP3"))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])

@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ast_cli.audio.forward import STREAMS, ForwardFile, fill_to_error
 from ast_cli.audio.sources import open_file
 from ast_cli.audio.suffixes import AV_SUFFIXES
 from ast_cli.errors import InputError
@@ -37,7 +38,6 @@ BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many cha
 STREAMED_BYTES = 0x7F000000
 UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none, as in a streamed FLAC
 LARGEST_EMPTY = 4096  # bytes of a file that is a header and nothing else
-STREAMS = ("MP3", "OGG")  # formats in which libsndfile may stop before the audio does
 MOST_AFTER_AUDIO = 1 << 14  # bytes of an MP3 that may follow its audio without being called a tag
 SAMPLE_DUMP = (
     b"\xf0\x7e"  # libsndfile prints what it finds wrong with one on standard output, among the results
@@ -72,9 +72,11 @@ class Recording:
     encoding: str = ""
 
     def _mean(self, samples: Tensor) -> Tensor:
-        """[S, channels] -> [S]; as a product, in a fifth of the time of `mean`."""
+        """[S, channels] -> [S]; as a product, which is faster than `mean`, and for two channels as a sum."""
         if self.channels == 1:
             return samples[:, 0]
+        if self.channels == 2:
+            return (samples[:, 0] / 2).add_(samples[:, 1], alpha=0.5)
         return samples @ torch.full((self.channels,), 1 / self.channels)
 
     def mono(self, channel: int | None = None) -> Iterator[Tensor]:
@@ -155,23 +157,12 @@ def _block_length(sample_rate: int, channels: int) -> int:
     return max(1, min(BLOCK_SECONDS * sample_rate, BLOCK_VALUES // channels))
 
 
-class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from start to end, never seeking.
-
-    soundfile seeks after every read, which spoils the samples of an MP3, and fails at the end of a FLAC that
-    was streamed.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
 def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64]) -> Recording:
     if os.pread(file.fileno(), len(SAMPLE_DUMP), 0) == SAMPLE_DUMP:
         raise InputError("unsupported-format", "a MIDI sample dump", "Convert it to WAV or FLAC first")
     try:
         # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
-        sound = stack.enter_context(_ForwardFile(os.dup(file.fileno()), closefd=True))
+        sound = stack.enter_context(ForwardFile(os.dup(file.fileno()), closefd=True))
     except soundfile.LibsndfileError as error:
         raise _UnrecognisedError(error.error_string.rstrip(".")) from error
     size = os.fstat(file.fileno()).st_size
@@ -185,15 +176,10 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | 
         rate, length, done = sound.samplerate, _block_length(sound.samplerate, sound.channels), 0
         while True:
             block: Block = np.empty((length, sound.channels), dtype)
-            filled = 0
             try:
-                # A second at a time, since an error takes with it all that the same call had decoded.
-                while filled < length:
-                    piece = sound.read(out=block[filled : min(filled + rate, length)])
-                    if not len(piece):
-                        break
-                    filled += len(piece)
+                filled = sound.fill(block)
             except soundfile.LibsndfileError as error:
+                filled = fill_to_error(file, done, block)
                 if done + filled == 0:
                     raise InputError("unreadable", f"decoding fails: {error.error_string}") from error
                 seconds = (done + filled) / rate

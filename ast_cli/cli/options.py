@@ -281,7 +281,9 @@ BatchSizeOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, rich_help_panel=RUN, help="Decoding threads.", show_default="one a core, at most 16"),
+    typer.Option(
+        min=1, rich_help_panel=RUN, help="Recordings decoded at once.", show_default="one a core, at most 16"
+    ),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", rich_help_panel=MESSAGES, help="Only failures on stderr.")

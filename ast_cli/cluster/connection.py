@@ -202,4 +202,13 @@ def installed() -> dict[str, str]:
 
 def first_line(error: BaseException) -> str:
     """Of what an error says; its kind if it says nothing."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return next(_lines(error), type(error).__name__)
+
+
+def last_line(error: BaseException) -> str:
+    """Likewise; of a traceback, that is the error itself."""
+    return next(reversed([*_lines(error)]), type(error).__name__)
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    return filter(None, map(str.strip, str(error).splitlines()))

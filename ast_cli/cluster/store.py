@@ -53,7 +53,7 @@ class Store:
     def read(self, name: str, begin: int | None = None, end: int | None = None) -> bytes:
         """Bytes of a file, from one to another."""
         with self._errors("read"):
-            content: bytes = self._fs.cat_file(self._path(name), begin, end)
+            content: bytes = self._fs.cat_file(self._path(name), start=begin, end=end)
             return content
 
     def put(self, local: Path, name: str) -> None:

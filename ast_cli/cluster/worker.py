@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
+import pickle
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +16,7 @@ import torch
 
 from ast_cli.cluster.manifest import Shard, read_shard
 from ast_cli.cluster.store import Store
+from ast_cli.errors import AstCliError
 from ast_cli.outputs import FORMATS
 from ast_cli.outputs.destination import write_file
 from ast_cli.results import FileFailure, Outcome
@@ -100,40 +101,48 @@ class ShardTagger:
         self._job = job
         self._cores = cores
         self._notices: list[str] = []
+        self._tagger: Tagger | None = None
         with suppress(OSError):  # of a machine that does not share the folder: names will be not found
             if job.folder:
                 os.chdir(job.folder)
         torch.set_num_threads(cores)
-        self._store = Store(job.out)
-        self._tagger = job.open_tagger()
-        for engine in self._tagger.engines:
-            engine.on_notice = self._notices.append
 
     def __call__(self, rows: Rows) -> Rows:
-        """Tag the shards of a batch; returns their reports, as JSON."""
+        """Tag the shards of a batch; returns their reports, or the error that ends the run."""
         shards = zip(*(map(int, rows[one.name]) for one in fields(Shard)), strict=True)
-        return {"report": [json.dumps(asdict(self.tag(Shard(*shard)))) for shard in shards]}
+        try:
+            return {"report": [pickle.dumps(self.tag(Shard(*shard))) for shard in shards]}
+        except AstCliError as error:  # Ray would make a traceback of it
+            return {"report": [pickle.dumps(error)]}
 
     def tag(self, shard: Shard) -> Report:
         """Tag a shard and write its file.
 
         Raises:
-            OutputError: It cannot be written.
+            AstCliError: There is no such model, or the file cannot be written.
         """
+        store, tagger = Store(self._job.out), self._opened()
         job, report = self._job, Report(shard.number)
         options: dict[str, Any] = {one.name: getattr(job.settings, one.name) for one in fields(job.settings)}
-        outcomes = self._tagger.tag_found(
-            read_shard(self._store, shard.begin, shard.end),
+        outcomes = tagger.tag_found(
+            read_shard(store, shard.begin, shard.end),
             batch_size=job.batch_size,
             workers=job.workers or self._cores,
             on_heard=report.hear,
             **options,
         )
-        info = partial(self._tagger.run_info, batch_size=job.batch_size or "auto", **asdict(job.settings))
+        info = partial(tagger.run_info, batch_size=job.batch_size or "auto", **asdict(job.settings))
         name = job.file(shard)
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / name
             write_file(local, job.format, info, map(report.tell, outcomes))
-            self._store.put(local, name)
+            store.put(local, name)
         report.notices, self._notices[:] = [*self._notices], []
         return report
+
+    def _opened(self) -> Tagger:
+        if self._tagger is None:
+            self._tagger = self._job.open_tagger()
+            for engine in self._tagger.engines:
+                engine.on_notice = self._notices.append
+        return self._tagger

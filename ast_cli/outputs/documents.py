@@ -123,7 +123,17 @@ def failure_document(failure: FileFailure) -> dict[str, Any]:
 
 
 def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
-    return [asdict(tag) | {"score": round(tag.score, 6)} for tag in tags]
+    # Spelt out, in a tenth of the time of `asdict`: there are more of them than of anything else.
+    return [
+        {
+            "rank": tag.rank,
+            "index": tag.index,
+            "mid": tag.mid,
+            "label": tag.label,
+            "score": round(tag.score, 6),
+        }
+        for tag in tags
+    ]
 
 
 def _window(window: WindowResult) -> dict[str, Any]:
@@ -154,9 +164,15 @@ def _model(models: Sequence[ModelInfo]) -> dict[str, Any] | None:
     }
 
 
+# Made once: `json.dumps` would make another for every document.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
+
+
 def dump(document: object, indent: int | None = None) -> str:
     """A document as one line of JSON, or as indented lines."""
     # Text stays text, so that a name can be searched for; one line each, so that `grep` and `tail` work.
+    if indent is None:
+        return _inert(_ENCODER.encode(document))
     return _inert(json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent))
 
 

@@ -6,7 +6,6 @@ Labels are indices, whose names stand once in the journal; arrays are bytes in b
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import astuple
 from typing import Any
 
 from ast_cli.results import (
@@ -28,7 +27,7 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
         return {"file": outcome.file, "error": outcome.error, "message": outcome.message}
     record: dict[str, Any] = {
         "file": outcome.file,
-        "stamp": outcome.stamp and astuple(outcome.stamp),
+        "stamp": outcome.stamp and (outcome.stamp.size, outcome.stamp.mtime_ns),
         "facts": [outcome.duration, outcome.seconds_heard, outcome.sample_rate, outcome.channels],
         "scores": outcome.scores,
         "tags": [[tag.index, tag.score] for tag in outcome.tags],

@@ -19,6 +19,8 @@ import soundfile
 
 from ast_cli.errors import ExitCode
 from tests.cli.runner import MAIN, ROOT, ast_tag, environment
+from tests.stores import ENVIRONMENT as STORES
+from tests.stores import S3Server, clip
 
 pytest.importorskip("ray", reason="the extra `ray` is not installed")
 
@@ -200,6 +202,53 @@ def test_the_example_hands_its_command_to_a_cluster(
     assert done.returncode == ExitCode.SOME_FAILED, done.stderr  # as the command itself
     assert "60 inputs: 58 tagged, 2 failed, 0 skipped" in done.stdout
     assert_same(rows_of(parts(out)), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1000])
+def test_a_bucket_is_read_and_the_results_go_into_one(
+    count: int, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = {f"clips/{number:04}.wav": clip(number) for number in range(count)}
+    for name, content in clips.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    one = tmp_path / "one.jsonl"
+    assert ast_tag(tmp_path / "clips", "--model", checkpoint, "--out", one).code == ExitCode.OK
+    at_home = f"{tmp_path}/clips/"
+    expected = {f"s3://sounds/{row['file'].removeprefix(f'{tmp_path}/')}": row for row in rows_of([one])}
+    assert all(row.pop("file").startswith(at_home) for row in expected.values())
+
+    server = S3Server()
+    try:
+        server.fill("sounds", {**clips, "clips/broken.wav": b"no audio" * 9})
+        server.fill("results", {})
+        for name, value in {**STORES, "AWS_ENDPOINT_URL": server.url}.items():
+            monkeypatch.setenv(name, value)
+        command = ("s3://sounds/clips/", "--model", checkpoint, "--ray", "local", "--out", "s3://results/run")
+        _, messages = start(*command).communicate(timeout=280)
+        assert f"{count + 1:,} inputs: {count:,} tagged, 1 failed".replace(",", "") in messages.replace(
+            ",", ""
+        )
+        client = server.client()
+        keys = [one["Key"] for one in client.list_objects_v2(Bucket="results")["Contents"]]
+        assert keys == [
+            "run/_recordings.jsonl",
+            "run/_run.json",
+            *(f"run/part-00000{n}.jsonl" for n in range(4)),
+        ]
+        parts = [client.get_object(Bucket="results", Key=key)["Body"].read() for key in keys[2:]]
+        rows = [json.loads(line) for part in parts for line in part.splitlines()]
+        found = {row.pop("file"): row for row in rows if "file" in row}
+        assert found.pop("s3://sounds/clips/broken.wav")["error"] == "unsupported-format"
+        assert found == expected
+
+        client.delete_object(Bucket="results", Key=keys[-1])  # as if the run had died before
+        again = start(*command, "--resume").communicate(timeout=280)[1]
+        assert "768 skipped" in again
+        assert client.get_object(Bucket="results", Key=keys[-1])["Body"].read() == parts[-1]
+    finally:
+        server.stop()
 
 
 def free_port() -> int:

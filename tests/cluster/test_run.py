@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from functools import partial
@@ -23,7 +24,7 @@ from ast_cli.cluster.manifest import NAMES, RUN, read_manifest, read_shard, writ
 from ast_cli.cluster.run import Run, prepare
 from ast_cli.cluster.store import Store
 from ast_cli.cluster.worker import Job, Report, ShardTagger
-from ast_cli.errors import ExitCode, OutputError, UsageError
+from ast_cli.errors import CheckpointError, ExitCode, OutputError, UsageError
 from ast_cli.results import FileFailure, Outcome
 from ast_cli.settings import TagSettings
 from tests.cli.runner import ast_tag, environment
@@ -153,13 +154,17 @@ def test_shards_hold_what_one_machine_writes(
     assert [row for part in parts for row in rows_of(part)] == rows_of(one)
 
 
-def test_reports_go_through_ray_as_json(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
+def test_reports_go_through_ray_and_so_do_errors(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
     job = job_of(checkpoint, tmp_path)
     run = prepare(job, lambda: discover([folder]), NOTHING_ASKED, shard_size=10)
     [shard] = run.left
     rows = {name: np.array([getattr(shard, name)]) for name in ("number", "begin", "end")}
-    [text] = ShardTagger(job, 1)(rows)["report"]
-    assert Report(**json.loads(text)).tagged == 5
+    [pickled] = ShardTagger(job, 1)(rows)["report"]
+    assert pickle.loads(pickled).tagged == 5
+    [pickled] = ShardTagger(job_of(tmp_path / "nowhere", tmp_path), 1)(rows)["report"]
+    error = pickle.loads(pickled)
+    assert isinstance(error, CheckpointError)
+    assert "no such model" in str(error)
 
 
 # Going on

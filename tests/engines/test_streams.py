@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import platform
 import threading
 from collections.abc import Iterator
 
@@ -11,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ast_cli.engines.streams import M_MMAP_THRESHOLD, Streams, keep_memory
+from ast_cli.engines.streams import Streams
 
 WINDOWS = torch.arange(12.0).reshape(6, 2)
 
@@ -109,20 +107,3 @@ def test_an_error_is_the_callers() -> None:
     with pytest.raises(RuntimeError, match="window 0"):
         streams.map(run, WINDOWS)
     assert torch.equal(streams.map(lambda window: window, WINDOWS), WINDOWS)
-
-
-@pytest.mark.parametrize(("most", "taken"), [(1 << 30, 1 << 30), (1 << 25, 1 << 25)], ids=["new", "old"])
-def test_freed_memory_is_kept_by_every_glibc(most: int, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_to: dict[int, int] = {}
-
-    class Library:
-        def mallopt(self, parameter: int, value: int) -> int:
-            if parameter == M_MMAP_THRESHOLD and value > most:
-                return 0
-            set_to[parameter] = value
-            return 1
-
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.28"))
-    monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
-    keep_memory.__wrapped__()
-    assert set_to[M_MMAP_THRESHOLD] == taken
