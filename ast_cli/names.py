@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import unquote_plus
 
 STDIN = "-"
 
@@ -28,7 +28,7 @@ _SECRET = re.compile(
 LONGEST_SHOWN = 16  # characters of a value in a query; a longer one may be a secret of any name
 
 SHARD_SUFFIXES = (".tar", ".parquet")
-_SHARD = re.compile(r"\.(?:tar|parquet)(?=/.)", re.IGNORECASE)
+_SHARD = re.compile(r"\.(?:tar|parquet)(?=/.)", re.IGNORECASE | re.DOTALL)
 _IN_WEB = {"%": "%25", "?": "%3F", "#": "%23"}  # of a member below an address of the web
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
@@ -69,15 +69,24 @@ def without_secrets(name: str) -> str:
     bare, mark, query = re.split(r"#", name, maxsplit=1)[0].partition("?")
     if not mark:
         return bare
-    # What is no list of parameters may be a secret by itself.
-    kept = [(_shown(key), _shown(value)) for key, value in parse_qsl(query) if not _SECRET.search(key)]
-    return f"{bare}?{urlencode(kept)}" if kept else bare
+    kept = [shown for one in query.split("&") if (shown := _shown_parameter(one))]
+    return f"{bare}?{'&'.join(kept)}" if kept else bare
 
 
-def _shown(value: str) -> str:
+def holds_secrets(name: str) -> bool:
+    """Whether a name is opened with something that must not be shown or stored."""
+    return without_secrets(name) != name
+
+
+def _shown_parameter(parameter: str) -> str:
+    key, _, value = parameter.partition("=")
+    # What is no parameter with a value may be a secret by itself.
+    if not value or len(key) > LONGEST_SHOWN or _SECRET.search(unquote_plus(key)):
+        return ""
     if len(value) <= LONGEST_SHOWN:
-        return value
-    return f"~{hashlib.sha256(value.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
+        return parameter
+    digest = hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+    return f"{key}=~{digest[:8]}"
 
 
 def is_shard(name: str) -> bool:

@@ -184,7 +184,8 @@ class Tagger:
         """Tag one recording.
 
         Args:
-            path: An audio file; `-` is standard input.
+            path: An audio file, its address, or a member of a shard, as `shard.tar/clip.wav`; `-` is standard
+                input.
             **options: See `TagSettings`.
 
         Raises:
@@ -251,8 +252,8 @@ class Tagger:
         """Tag recordings, one result or failure for each, in their order.
 
         Args:
-            paths: Files and folders, or a single one; `-` is standard input. Taken as they are needed, so
-                that there may be any number.
+            paths: Files, folders, tar and Parquet shards, addresses of these, or a single one; `-` is
+                standard input. Taken as they are needed, so that there may be any number.
             batch_size: Windows in a forward pass; None for what the engine does best with.
             workers: Recordings decoded at once; None for one a core, at most 16.
             on_heard: Called with the seconds of audio that were newly scored, after every batch.

@@ -6,8 +6,9 @@ import base64
 import io
 import logging
 import socket
+import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import soundfile
 
 LOOPBACK = "127.0.0.1"
@@ -32,12 +35,39 @@ ENVIRONMENT = {
 }
 
 
+HUB_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # as `datasets.Audio` is stored
+
+
 def clip(seed: int, samples: int = 4000, form: str = "WAV") -> bytes:
     """A file of noise at 16 kHz, another one for each seed."""
     file = io.BytesIO()
     noise = 0.1 * np.random.default_rng(seed).standard_normal(samples)
     soundfile.write(file, noise, 16_000, format=form)
     return file.getvalue()
+
+
+def tar_of(entries: Iterable[tuple[str, bytes]], form: int = tarfile.PAX_FORMAT) -> bytes:
+    """A tar with these files."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=form, errors="surrogateescape") as tar:
+        for name, data in entries:
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+    return packed.getvalue()
+
+
+def save(path: Path, data: bytes) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return str(path)
+
+
+def save_parquet(path: Path, rows: Sequence[Any], column: str = "audio", **options: Any) -> str:
+    """A Parquet with an audio column as the Hub has it, and another one."""
+    table = pa.table({"label": [*map(str, range(len(rows)))], column: pa.array(rows, HUB_AUDIO)})
+    pq.write_table(table, path, **options)
+    return str(path)
 
 
 class S3Server:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ast_cli.names import (
+    holds_secrets,
     in_braces,
     is_address,
     is_pattern,
@@ -43,7 +44,8 @@ MEMBERS = KEYS.filter(lambda key: not key.startswith("/"))
         ),
         ("https://host/x.wav?sv=2024&se=2026&sr=b&sp=r&sig=abc%3D", "https://host/x.wav"),
         ("https://host/get?id=5&access_token=abc", "https://host/get?id=5"),
-        ("https://host/get?id=5&name=a.wav", "https://host/get?id=5&name=a.wav"),
+        ("https://host/get?id=5&name=a%20b.wav", "https://host/get?id=5&name=a%20b.wav"),
+        ("https://host/get?%73ig=abc&id=5", "https://host/get?id=5"),
         ("https://host/x.wav?abcdefghijklmnop", "https://host/x.wav"),
         ("https://host?apikey=1", "https://host"),
         ("zip://a.wav::https://user:word@host/x.zip", "zip://a.wav::https://host/x.zip"),
@@ -51,7 +53,7 @@ MEMBERS = KEYS.filter(lambda key: not key.startswith("/"))
 )
 def test_a_name_is_shown_without_its_secrets(name: str, shown: str) -> None:
     assert without_secrets(name) == shown
-    assert without_secrets(shown) == shown
+    assert not holds_secrets(shown)
     assert display_name(name) == shown
     assert FileFailure(name, "unreadable", "").file == shown
     assert FileResult(name, 1.0, 1.0, 16000, 1, ()).file == shown

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,13 @@ import pytest
 from ast_cli.audio import remote
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.discover import discover
+from ast_cli.decoders.pool import Decoders
 from ast_cli.errors import EngineError, InputError, UsageError
+from ast_cli.features import ASTFeatureExtractor
 from ast_cli.results import FileFailure
+from ast_cli.settings import TagSettings
 from ast_cli.tagger import Tagger
+from ast_cli.windows import file_windows
 from tests.stores import S3Server, WebServer, clip, cutting_proxy
 
 # Names whose order is another one as keys of a bucket, and what is passed over.
@@ -144,6 +151,31 @@ def test_a_thousand_recordings_on_several_pages(s3: S3Server, tagger: Tagger, tm
     local = [*tagger.tag_many(save(tmp_path / "thousand", files))]
     there = [*tagger.tag_many("s3://thousand/")]
     assert [replace(one, file=one.file.replace("s3://", f"{tmp_path}/")) for one in there] == local
+
+
+def test_processes_that_decode_open_addresses_themselves(s3: S3Server, bucket: str) -> None:
+    here = partial(file_windows, extractor=ASTFeatureExtractor(), settings=TagSettings())
+    names = ["s3://tree/all/a.wav", "s3://tree/all/none.wav"]
+    with closing(Decoders(here, after=0)) as decoders:
+        there = [[*decoders.items(name)][-1] for name in names]
+    assert there == [[*here(name)][-1] for name in names]
+    assert isinstance(there[1], FileFailure)
+
+
+def test_a_forked_process_has_connections_of_its_own(s3: S3Server, bucket: str) -> None:
+    heard = samples("s3://tree/all/a.wav")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            same = np.array_equal(samples("s3://tree/all/a.wav"), heard)
+            os.write(writing, b"same" if same else b"other")
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as answer:
+        assert answer.read() == b"same"
+    os.waitpid(child, 0)
 
 
 def test_a_missing_key_and_a_missing_bucket(s3: S3Server, bucket: str) -> None:

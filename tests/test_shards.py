@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,8 @@ from ast_cli.errors import EngineError, InputError
 from ast_cli.names import shard_and_member
 from ast_cli.results import FileFailure, Stamp
 from ast_cli.tagger import Tagger
-from tests.stores import S3Server, WebServer, clip
+from tests.stores import HUB_AUDIO, S3Server, WebServer, clip, save, save_parquet, tar_of
 
-HUB_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # as `datasets.Audio` is stored
 SOUND = b"some bytes that stand for a sound"
 
 
@@ -53,30 +52,6 @@ def failure(name: str) -> InputError:
     with pytest.raises(InputError) as caught:
         content(name)
     return caught.value
-
-
-def tar_of(entries: Iterable[tuple[str, bytes]], form: int = tarfile.PAX_FORMAT) -> bytes:
-    """A tar with these files."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w", format=form, errors="surrogateescape") as tar:
-        for name, data in entries:
-            header = tarfile.TarInfo(name)
-            header.size = len(data)
-            tar.addfile(header, io.BytesIO(data))
-    return packed.getvalue()
-
-
-def save(path: Path, data: bytes) -> str:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return str(path)
-
-
-def save_parquet(path: Path, rows: Sequence[Any], column: str = "audio", **options: Any) -> str:
-    """A Parquet with an audio column as the Hub has it, and another one."""
-    table = pa.table({"label": [*map(str, range(len(rows)))], column: pa.array(rows, HUB_AUDIO)})
-    pq.write_table(table, path, **options)
-    return str(path)
 
 
 def test_the_shards_of_webdataset_are_heard_as_the_files_in_them(tagger: Tagger, tmp_path: Path) -> None:
@@ -253,7 +228,7 @@ def test_a_header_that_is_overwritten_is_told_with_its_place(tmp_path: Path) -> 
     name, told = members(shard)
     assert name == f"{shard}/a.wav"
     assert isinstance(told, FileFailure)
-    assert "damaged at byte 1,024: 1 recordings come before" in told.message
+    assert "damaged at byte 1,024: 1 recording comes before" in told.message
     assert failure(f"{shard}/b.wav").word == "unreadable"
 
 

@@ -1,4 +1,4 @@
-"""Paths the user names -> recordings, one at a time and in a fixed order; nothing is opened."""
+"""What the user names -> recordings, one at a time and in a fixed order; none of them is opened."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,7 +78,7 @@ class ParquetShard:
         if not 0 <= row < self._first[-1]:
             raise InputError("not-found", f"the shard has {self._first[-1]:,} rows", "They count from 0")
         with self._lock, _telling_damage():
-            group = max(g for g, first in enumerate(self._first[:-1]) if first <= row)
+            group = bisect_right(self._first, row) - 1
             held = self._groups.get(group)
             if held is None:
                 batches = self._batches(self._file, [group], ["bytes", "path"], ROWS_AT_ONCE)

@@ -154,20 +154,30 @@ def _copied(system: Any, name: str, copy: IO[bytes]) -> Exception | None:
     return None
 
 
-_systems: dict[tuple[int, str], Any] = {}
+_systems: dict[str, Any] = {}
 _systems_lock = threading.Lock()
+
+
+def _forget() -> None:
+    """A connection must not outlive a fork, and a lock may be held in the other process."""
+    global _systems_lock
+    _systems.clear()
+    _systems_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 
 
 def _system(scheme: str) -> Any:
     """The file system for a scheme; one serves all threads where it can, which keeps connections open."""
-    key = os.getpid(), scheme  # a connection must not outlive a fork
-    known = _systems.get(key)
+    known = _systems.get(scheme)
     if known is not None:
         return known
     install = f"pip install '{PACKAGES[scheme]}'" if scheme in PACKAGES else "fsspec's documentation names it"
     with _systems_lock:
-        if key in _systems:
-            return _systems[key]
+        if scheme in _systems:
+            return _systems[scheme]
         try:
             import fsspec
 
@@ -191,7 +201,7 @@ def _system(scheme: str) -> Any:
             ) from None
         if scheme in S3:
             system.retries = ATTEMPTS
-        _systems[key] = system
+        _systems[scheme] = system
         return system
 
 
@@ -373,4 +383,5 @@ def _scrubbed(error: BaseException, name: str) -> str:
     for secret in re.split(r"[/?#&=:@]", name):
         if len(secret) > 3 and secret not in shown:
             text = text.replace(secret, "…")
+    text = text.rstrip(".")
     return text if len(text) <= MOST_CAUSE else f"{text[: MOST_CAUSE - 1]}…"

@@ -128,5 +128,5 @@ class TarShard:
 
     def _end(self, fault: str) -> None:
         self._ended = True
-        count = f"{len(self._names):,} recordings come before"
-        self._damage = InputError("unreadable", f"{fault}: {count}", "Fetch or make the shard again")
+        count = "1 recording comes" if len(self._names) == 1 else f"{len(self._names):,} recordings come"
+        self._damage = InputError("unreadable", f"{fault}: {count} before", "Fetch or make the shard again")

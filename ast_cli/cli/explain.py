@@ -28,7 +28,9 @@ LONG_SECONDS = 600  # from here on it is said that --at would be faster
 
 
 def explain(
-    clip: Annotated[str, typer.Argument(metavar="CLIP", help="An audio file; - is standard input.")],
+    clip: Annotated[
+        str, typer.Argument(metavar="CLIP", help="An audio file or its address; - is standard input.")
+    ],
     label: Annotated[
         list[str] | None,
         typer.Option(

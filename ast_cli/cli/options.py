@@ -35,7 +35,8 @@ PathsArgument = Annotated[
     typer.Argument(
         metavar="PATH",
         show_default=False,
-        help="Audio files; folders, walked recursively; - is one audio file on stdin.",
+        help="Audio files; folders, walked recursively; tar and Parquet shards; addresses of these, as "
+        "s3://bucket/folder/ or https://…; - is one audio file on stdin.",
     ),
 ]
 FilesFromOption = Annotated[
@@ -43,7 +44,7 @@ FilesFromOption = Annotated[
     typer.Option(
         metavar="FILE",
         rich_help_panel=HEARD,
-        help="A list of paths, one a line; - is stdin.",
+        help="A list of paths and addresses, one a line; - is stdin.",
         show_default=False,
     ),
 ]

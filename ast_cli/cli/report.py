@@ -38,7 +38,7 @@ def report(
             metavar="RESULTS|PATH...",
             show_default=False,
             help="What `tag --out` wrote, a .jsonl, .json or .journal (- is stdin); or recordings and "
-            "folders, which are tagged first.",
+            "folders, as `tag` takes them, which are tagged first.",
         ),
     ],
     out: Annotated[

@@ -16,7 +16,8 @@ from typing import Any
 
 from ast_cli.cluster.store import Store
 from ast_cli.errors import OutputError, UsageError
-from ast_cli.results import FileFailure, Outcome
+from ast_cli.names import holds_secrets
+from ast_cli.results import FileFailure, Outcome, display_name
 
 SCHEMA = "ast-shards/1"
 NAMES, RUN = "_recordings.jsonl", "_run.json"
@@ -75,11 +76,17 @@ def write_manifest(
 
     Raises:
         OutputError: It cannot be written.
+        UsageError: It would hold a secret that stands in an address.
     """
     ends: list[int] = []
     count, place = 0, 0
     with tempfile.NamedTemporaryFile("wb") as lines:
         for count, one in enumerate(found, start=1):
+            if isinstance(one, str) and holds_secrets(one):
+                raise UsageError(
+                    f"{display_name(one)} was named with a secret, and a run on a cluster writes names down",
+                    "Leave it out, and let every machine have the store's own credentials",
+                )
             # Half surrogates, which stand for bytes that are no UTF-8, come through JSON's escapes whole.
             place += lines.write(
                 json.dumps(one if isinstance(one, str) else asdict(_failure(one))).encode("ascii") + b"\n"

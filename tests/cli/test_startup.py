@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +83,19 @@ def test_completion_can_be_set_up() -> None:
     out, heavy = heavy_modules(command(), **{COMPLETION: "source_bash"})
     assert COMPLETION in out
     assert heavy == set()
+
+
+def test_only_addresses_and_shards_load_what_opens_them(known: str, here: Path) -> None:
+    (here / "folder").mkdir()
+    (here / "clip.wav").rename(here / "folder" / "clip.wav")
+    modules = {"fsspec", "s3fs", "aiohttp", "pyarrow", "tarfile", "gcsfs"}
+    code = f"{command('folder', '-m', known, '--format', 'csv')}"
+    report = "import sys; print(sorted(MODULES & {*sys.modules}), file=sys.stderr)".replace(
+        "MODULES", repr(modules)
+    )
+    done = python(f"import atexit; atexit.register(lambda: exec({report!r}))\n{code}")
+    assert done.stdout.startswith("file,")
+    assert done.stderr.splitlines()[-1] in ("[]", "['tarfile']")  # which torch may load
 
 
 def test_the_package_imports_its_public_names_only_when_they_are_used() -> None:

@@ -51,6 +51,16 @@ def test_shards_are_what_was_found_in_its_order(
     assert read_manifest(store, NOTHING_ASKED) == manifest
 
 
+def test_no_secret_of_an_address_is_written_down(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    for name in ("https://user:hidden@host/x.wav", "https://host/x.wav?X-Amz-Signature=hidden"):
+        with pytest.raises(UsageError, match=r"https://host/x\.wav was named with a secret") as refused:
+            write_manifest(store, ["s3://bucket/a.wav", name], NOTHING_ASKED, 1)
+        assert "hidden" not in str(refused.value)
+    assert store.names() == []
+    write_manifest(store, ["s3://bucket/a.wav", "https://host/get?id=5"], NOTHING_ASKED, 1)
+
+
 def test_a_run_goes_on_with_the_settings_it_was_begun_with_only(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     write_manifest(store, ["a.wav"], {"models": ["tiny"], "top_k": 5, "include": ("Speech",)}, 10)

@@ -13,9 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from webdataset import TarWriter
 
 from tests.checkpoints import random_config, save_random_checkpoint
 from tests.hub_server import HubServer
+from tests.stores import ENVIRONMENT, S3Server, clip, save_parquet
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -71,9 +73,12 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
             tone = 0.3 * wave(2 * np.pi * pitch * np.arange(8000) / 16000)
             soundfile.write(here / "sounds" / name / f"{number}.wav", tone, 16000)
     (here / "examples").symlink_to(ROOT / "examples")
+    s3 = fill_stores(here)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **ENVIRONMENT,
+        "AWS_ENDPOINT_URL": s3.url,
         "HF_ENDPOINT": hub.url,
         "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -81,6 +86,20 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
     }
     yield here, environment
     hub.stop()
+    s3.stop()
+
+
+def fill_stores(here: Path) -> S3Server:
+    """Shards in a folder, and an S3 with a bucket."""
+    for number in range(2):
+        with TarWriter(str(here / f"shard-{number:03}.tar")) as writer:
+            writer.write({"__key__": "one", "wav": clip(number), "json": {"label": number}})
+    save_parquet(here / "train.parquet", [{"bytes": clip(0), "path": "one.wav"}])
+    s3 = S3Server()
+    s3.fill(
+        "recordings", {"2024-05/one.flac": clip(0, form="FLAC"), "2024-06/two.flac": clip(1, form="FLAC")}
+    )
+    return s3
 
 
 def test_the_readme_holds_commands() -> None:
