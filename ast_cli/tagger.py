@@ -122,7 +122,7 @@ class Tagger:
             attn_implementation: `auto` is the fastest on the device; `sdpa`, `eager`, `heads`, or one SDPA
                 backend: `flash`, `efficient`, `cudnn`, `math`.
             engine: `torch`, or `openvino` (the extra of this name), which is for the CPU.
-            compile: Whether torch compiles the network: some minutes at the start, faster afterwards on CUDA.
+            compile: Whether torch compiles the network: some seconds at the start, faster afterwards on CUDA.
             scores: `auto` follows the checkpoint; or `sigmoid`, `softmax`, `logits`.
             offline: Never touch the network.
             on_notice: Called with what should be known about how it runs, as that the memory is too little

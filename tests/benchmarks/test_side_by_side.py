@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,3 +56,26 @@ def test_the_figures_that_are_shown_are_those_that_were_measured(way: str) -> No
     assert ways[way]["score_deviation"] < 1e-4
     assert ways[way]["same_first_label"] == 1
     assert ways[way]["peak_memory_mb"] < ways["transformers"]["peak_memory_mb"]
+
+
+def test_the_figures_of_a_gpu_are_those_that_were_measured() -> None:
+    """README's second table is `cuda.json`, where float32 with eager attention is several times as slow."""
+    documents = json.loads((SCRIPTS / "cuda.json").read_text())["runs"]
+
+    def taken(document: dict[str, Any]) -> dict[tuple[str, int], float]:
+        """Milliseconds of a batch, by engine and size."""
+        runs = [
+            (run["engine"], run["batch_size"], run["ms_per_window"]["median"]) for run in document["runs"]
+        ]
+        return {(engine, size): size * median for engine, size, median in runs}
+
+    eager, installed, compiled = map(taken, documents)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for size, times in ((1, 4.5), (2, 2.0), (4, 2.62), (8, 2.86)):
+        ours, peer = installed["torch", size], installed["transformers", size]
+        figures = [eager["torch", size], ours, compiled["torch", size], peer]
+        assert f"| {size} | {' | '.join(f'{one:.2f}' for one in figures)} |" in readme
+        assert eager["torch", size] / ours > times  # how much sdpa gains in the documentation of transformers
+    runs = [run for one in documents for run in one["runs"]]
+    deviations = [run["deviation"] for run in runs if run["engine"] == "torch"]
+    assert max(deviations) < 0.0009
