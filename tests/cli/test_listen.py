@@ -141,7 +141,7 @@ def forty_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_that_is_behind_says_so_and_misses_nothing(
     known: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.audio.decode.open_stdin", lambda _: Microphone(40 * SECOND))
+    monkeypatch.setattr("ast_cli.audio.opening.open_stdin", lambda _: Microphone(40 * SECOND))
     done = ast_tag(*RAW, "-m", known)
     assert (done.code, done.out) == (0, STARTS + ends(39.98))
     [warning] = done.errors[1:-1]
@@ -151,7 +151,7 @@ def test_a_model_that_is_behind_says_so_and_misses_nothing(
 def test_what_comes_faster_than_a_microphone_is_not_said_to(
     known: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.audio.decode.open_stdin", lambda _: Microphone(40 * SECOND))
+    monkeypatch.setattr("ast_cli.audio.opening.open_stdin", lambda _: Microphone(40 * SECOND))
     done = ast_tag(*RAW, "-m", known)
     assert (done.code, done.out) == (0, STARTS + ends(39.98))
     assert done.errors[1:-1] == []
