@@ -65,7 +65,12 @@ def cluster(address: str, *, cores: int | None = None, verbose: bool = False) ->
     import ray
 
     _require_answer(address)
-    own: dict[str, Any] = {"num_cpus": cores, "include_dashboard": False} if address == LOCAL else {}
+    own: dict[str, Any] = {}
+    if address == LOCAL:
+        own = {"num_cpus": cores, "include_dashboard": False}
+        os.environ.setdefault(
+            "RAY_enable_metrics_collection", "0"
+        )  # which nobody looks at without a dashboard
     try:
         with nullcontext() if verbose else _without_what_ray_says_of_itself():
             ray.init(

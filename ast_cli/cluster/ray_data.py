@@ -27,6 +27,7 @@ def tag_shards(job: Job, shards: Sequence[Shard], actors: Actors) -> Iterator[Re
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
+    context.enable_auto_log_stats = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     dataset = ray.data.from_items(
         [asdict(shard) for shard in shards], override_num_blocks=min(len(shards), MOST_BLOCKS)

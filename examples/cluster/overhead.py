@@ -1,8 +1,9 @@
 """How fast a run on Ray is beside the plain command on the same cores, start-up apart.
 
-python examples/cluster/overhead.py [--clips 320] [--model tiny] [--repeats 3] [--out overhead.json]
+python examples/cluster/overhead.py [--clips 768] [--shard-size 256] [--model tiny] [--repeats 3] [--out FILE]
 
-Each runs over the clips once and over the clips twice, in turns; the difference is what the second time took.
+In turns, each as a process of its own. What counts is the time from the end of the first shard, or of as many
+recordings, to the end of the last.
 """
 
 from __future__ import annotations
@@ -27,54 +28,66 @@ from ast_cli.bench.machine import Machine
 SECONDS = 10.0
 
 
-def seconds(listed: Path, model: str, out: Path, *options: str) -> float:
-    """What a run over the listed recordings takes, as a shell sees it."""
-    command = [sys.executable, "-m", "ast_cli", "--files-from", str(listed), "--model", model, "--quiet"]
-    begin = time.perf_counter()
-    subprocess.run([*command, "--overwrite", "--out", str(out), *options], check=True)
-    return time.perf_counter() - begin
+def plain(listed: Path, args: argparse.Namespace) -> float:
+    """Recordings a second of the plain command."""
+    with subprocess.Popen([*command(listed, args), "--format", "jsonl"], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        ends = [time.monotonic() for line in process.stdout if line.startswith(b'{"file"')]
+    return rate(ends[args.shard_size - 1 :: args.shard_size], args.shard_size)
+
+
+def on_ray(listed: Path, out: Path, args: argparse.Namespace) -> float:
+    """Recordings a second on Ray."""
+    subprocess.run(
+        [*command(listed, args), "--ray", "local", "--out", out, "--shard-size", str(args.shard_size)],
+        check=True,
+    )
+    return rate([part.stat().st_mtime for part in sorted(out.glob("part-*"))], args.shard_size)
+
+
+def command(listed: Path, args: argparse.Namespace) -> list[str]:
+    """What both have in common."""
+    own = [sys.executable, "-m", "ast_cli", "--files-from", str(listed)]
+    return [*own, "--model", args.model, "--quiet"]
+
+
+def rate(ends: list[float], shard_size: int) -> float:
+    """Recordings a second from the first end to the last."""
+    return shard_size * (len(ends) - 1) / (ends[-1] - ends[0])
 
 
 def main() -> None:
     """Measure, and write the document."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--clips", type=int, default=320)
+    parser.add_argument("--clips", type=int, default=768)
+    parser.add_argument("--shard-size", type=int, default=256)
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
 
+    rates: dict[str, list[float]] = {"plain": [], "ray": []}
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         clips = [work / f"{number:04}.wav" for number in range(args.clips)]
         with ProcessPoolExecutor() as processes:
             list(processes.map(write_clip, clips, repeat(SECONDS), range(args.clips)))
-        once, twice = work / "once.txt", work / "twice.txt"
-        once.write_text("\n".join(map(str, clips)))
-        twice.write_text("\n".join(map(str, clips * 2)))
-        ways = {
-            "plain": (work / "plain.jsonl", ()),
-            "ray": (work / "ray", ("--ray", "local")),
-        }
-        taken: dict[str, dict[str, list[float]]] = {way: {"once": [], "twice": []} for way in ways}
-        for _ in range(args.repeats):
-            for listed in (once, twice):
-                for way, (out, options) in ways.items():
-                    taken[way][listed.stem].append(seconds(listed, args.model, out, *options))
-                    print(f"{way}, {listed.stem}: {taken[way][listed.stem][-1]:.1f} s", file=sys.stderr)
-    rates = {
-        way: args.clips / (statistics.median(times["twice"]) - statistics.median(times["once"]))
-        for way, times in taken.items()
-    }
+        listed = work / "clips.txt"
+        listed.write_text("\n".join(map(str, clips)))
+        for number in range(args.repeats):
+            rates["plain"].append(plain(listed, args))
+            rates["ray"].append(on_ray(listed, work / f"ray-{number}", args))
+            print({way: round(one[-1], 2) for way, one in rates.items()}, file=sys.stderr)
+    medians = {way: statistics.median(one) for way, one in rates.items()}
     document = {
         "command": ["python", *sys.argv],
         "machine": asdict(Machine.describe(torch.device("cpu"))),
         "clips": args.clips,
         "seconds_a_clip": SECONDS,
+        "shard_size": args.shard_size,
         "model": args.model,
-        "seconds": taken,
-        "clips_per_s": {way: round(rate, 2) for way, rate in rates.items()},
-        "ray_of_plain": round(rates["ray"] / rates["plain"], 3),
+        "clips_per_s": rates,
+        "ray_of_plain": round(medians["ray"] / medians["plain"], 3),
     }
     text = json.dumps(document, indent=2) + "\n"
     if args.out:
