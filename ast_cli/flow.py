@@ -32,7 +32,7 @@ from ast_cli.windows import file_windows, recording_windows, window_and_hop
 MOST_WORKERS = 16
 WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
 IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
-LONG_RUN = 100  # windows after which a run is worth the seconds of CPU that it takes to start processes
+PROCESSES_AFTER = 100  # windows, when a run is worth the seconds of CPU that it takes to start them
 LEAST_PROCESSES = 4  # fewer threads hardly wait for each other
 
 
@@ -145,7 +145,7 @@ class Flow:
         )
         # With slower networks threads keep up, and they need no seconds to be started.
         in_processes = self._take_waveforms and workers >= LEAST_PROCESSES
-        decoders = Decoders(here, LONG_RUN) if in_processes else None
+        decoders = Decoders(here, PROCESSES_AFTER) if in_processes else None
 
         def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
             torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's

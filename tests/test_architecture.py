@@ -53,7 +53,7 @@ KNOW_ONLY = {
     "decoders": "allocation features results",
     "embedding": "aggregate names results settings",
     "events": "labels results settings",
-    "cluster": "errors names outputs results settings tagger",
+    "cluster": "audio errors names outputs results settings tagger",
     "clips": "audio errors names outputs results settings",
     "stored": "aggregate errors events labels outputs results selection settings",
     "selection": "errors labels results settings",

@@ -74,7 +74,7 @@ def test_child_processes_give_the_same_results_in_the_same_order(
     expected = tagged(names)
     assert sorted(opened_here) == sorted(names)
     opened_here.clear()
-    monkeypatch.setattr(flow, "LONG_RUN", 0)
+    monkeypatch.setattr(flow, "PROCESSES_AFTER", 0)
     assert tagged(names) == expected
     assert opened_here == []
 
@@ -82,7 +82,7 @@ def test_child_processes_give_the_same_results_in_the_same_order(
 def test_names_that_only_this_process_knows_stay_with_it(
     tagger: Tagger, recordings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "LONG_RUN", 0)
+    monkeypatch.setattr(flow, "PROCESSES_AFTER", 0)
     with Path(recordings[0]).open("rb") as file:
         before, shown, after = tagger.tag_many(
             [recordings[0], f"/dev/fd/{file.fileno()}", recordings[0]], workers=WORKERS
@@ -93,7 +93,7 @@ def test_names_that_only_this_process_knows_stay_with_it(
 def test_closing_in_the_middle_ends_the_processes(
     tagger: Tagger, recordings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flow, "LONG_RUN", 0)
+    monkeypatch.setattr(flow, "PROCESSES_AFTER", 0)
     before = descriptors()
     outcomes = tagger.tag_many(recordings * 100, workers=WORKERS)
     assert not isinstance(next(outcomes), FileFailure)
@@ -135,7 +135,7 @@ def test_ctrl_c_ends_the_run_and_its_processes_and_nothing_else_is_said(
 ) -> None:
     before = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from ast_cli import flow; "
-        "flow.Flow._take_waveforms = True; flow.LONG_RUN = 0"
+        "flow.Flow._take_waveforms = True; flow.PROCESSES_AFTER = 0"
     )
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
     arguments = ("-m", checkpoint, "-o", out, "-b1", "--workers", str(WORKERS), *recordings[:1] * 3000)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from typing import IO
 
+from ast_cli.audio.pieces import write_whole
 from ast_cli.errors import InputError
 from ast_cli.results import Stamp
 
@@ -69,9 +70,7 @@ def spool(pipe: IO[bytes]) -> IO[bytes]:
     """A seekable copy of what a pipe delivers; it has no name, and goes when it is closed."""
     copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
     while piece := pipe.read(1 << 20):
-        left = memoryview(piece)
-        while left:  # an unbuffered file may take less than it is given
-            left = left[copy.write(left) :]
+        write_whole(copy, piece)
     copy.seek(0)
     return copy
 

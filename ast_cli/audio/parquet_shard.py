@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import IO, Any
 
-from ast_cli.audio.pieces import copy_of
+from ast_cli.audio.pieces import copy_of, write_whole
 from ast_cli.errors import EngineError, InputError
 
 COLUMN = "audio"
@@ -130,9 +130,7 @@ class _Group:
             if data is None:
                 self._places.append(path or None)
                 continue
-            left = memoryview(data)
-            while left:
-                left = left[self._file.write(left) :]
+            write_whole(self._file, data)
             self._places.append((self._end, len(data)))
             self._end += len(data)
         if len(self._places) >= self._rows:

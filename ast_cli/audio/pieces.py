@@ -1,4 +1,4 @@
-"""A part of a file, read without moving the position that others share."""
+"""Parts of files: read without moving the position that others share, and written whole."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import IO
 BYTES_AT_ONCE = 1 << 20
 
 
+def write_whole(file: IO[bytes], piece: bytes) -> None:
+    """Write all of it: an unbuffered file may take less than it is given."""
+    left = memoryview(piece)
+    while left:
+        left = left[file.write(left) :]
+
+
 def copy_of(descriptor: int, start: int, size: int) -> IO[bytes]:
     """A copy of a part of a file as a file of its own; it has no name, and goes when it is closed."""
     copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
     try:
         end = start + size
         while start < end and (piece := os.pread(descriptor, min(BYTES_AT_ONCE, end - start), start)):
-            left = memoryview(piece)
-            while left:  # an unbuffered file may take less than it is given
-                left = left[copy.write(left) :]
+            write_whole(copy, piece)
             start += len(piece)
         copy.seek(0)
     except BaseException:

@@ -90,11 +90,11 @@ def tag_on_cluster(
 
     # Asked here first: what no actor could do is told before there are any.
     checkpoints = [Checkpoint.open(one, how["revision"], offline=how["offline"]) for one in model]
-    labels = ASTConfig.from_pretrained(checkpoints[0]).labels
+    config = ASTConfig.from_pretrained(checkpoints[0])
     if thresholds is not None:
         from ast_cli.training.thresholds import read_thresholds
 
-        settings = replace(settings, threshold=read_thresholds(thresholds, labels))
+        settings = replace(settings, threshold=read_thresholds(thresholds, config.labels))
     asked = {"models": [*model], "revision": how["revision"], "scores": how["scores"], **asdict(settings)}
     job = Job(
         out=out if "://" in out else os.path.abspath(out),  # noqa: PTH100 — links stay as they were named
@@ -107,6 +107,8 @@ def tag_on_cluster(
     )
     # Connected first: where there is no cluster, nothing is written.
     with cluster(address, verbose=verbose), screen.closing_line(lambda: out):
+        screen.scores = config.scores if how["scores"] == "auto" else how["scores"]
+        screen.warn_if_guessed(model[0], how["scores"], guessed=config.scores_are_guessed)
         actors = room_for(how["device"])
         run = prepare(
             job,

@@ -15,7 +15,7 @@ from rich.console import Console
 from ast_cli.cli import options
 from ast_cli.cli.live_screen import LiveScreen
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import channel_of, warn_if_guessed
+from ast_cli.cli.tag import channel_of
 from ast_cli.errors import InputError, UsageError
 from ast_cli.outputs.live_lines import LiveLines
 from ast_cli.outputs.sink import open_stdout
@@ -161,7 +161,7 @@ def listen(
         hysteresis=hysteresis,
     )
     screen.note(tagger.description)
-    warn_if_guessed(screen, tagger, model[0], scores)
+    screen.warn_if_guessed(model[0], scores, guessed=tagger.scores_are_guessed)
     session = _Session(reader, recording, form, listener, screen)
     # An end shows in the first window without the sound, which begins a hop later at most. A start shows
     # sooner: of the example clips, nine in ten were told within a window and a fifth.

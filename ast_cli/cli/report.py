@@ -14,7 +14,7 @@ from ast_cli.cli import options
 from ast_cli.cli.export import scores_of
 from ast_cli.cli.inputs import counting, require_openable
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import DEFAULTS, EVENTS, warn_if_guessed
+from ast_cli.cli.tag import DEFAULTS, EVENTS
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.names import is_pattern, is_there
 from ast_cli.outputs.sink import STDOUT, open_sink
@@ -175,7 +175,7 @@ def report(
                 on_notice=screen.warn,
             )
             screen.scores = tagger.scores
-            warn_if_guessed(screen, tagger, model[0], "auto")
+            screen.warn_if_guessed(model[0], "auto", guessed=tagger.scores_are_guessed)
             tagged = tagger.tag_many(
                 what,
                 batch_size=batch_size,

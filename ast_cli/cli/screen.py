@@ -207,6 +207,14 @@ class TagScreen:
             with self._above_progress():
                 self._say(f"ast-tag: warning: {message}", "yellow")
 
+    def warn_if_guessed(self, model: str, scores: str, *, guessed: bool) -> None:
+        """Say so if nobody said whether the classes exclude each other, neither the model nor --scores."""
+        if scores == "auto" and guessed:
+            self.warn(
+                f"{model} does not say whether its classes exclude each other: softmax is assumed; "
+                "--scores sigmoid takes each on its own"
+            )
+
     def note(self, message: str) -> None:
         """Something for --verbose."""
         if self._verbose:

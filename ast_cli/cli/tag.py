@@ -17,7 +17,7 @@ from ast_cli.cli.cluster import cluster_format, tag_on_cluster
 from ast_cli.cli.inputs import counting, inputs_of, refuse_missing
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, UsageError
-from ast_cli.names import may_be_many
+from ast_cli.names import is_address, may_be_many, without_secrets
 from ast_cli.outputs.sink import STDOUT
 from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import display_name
@@ -25,7 +25,6 @@ from ast_cli.settings import Aggregation, EventSettings, Scores, Short, TagSetti
 
 if TYPE_CHECKING:
     from ast_cli.outputs.writer import Writer
-    from ast_cli.tagger import Tagger
 
 LABELS = options.LABELS
 OUTPUT = options.OUTPUT
@@ -249,7 +248,7 @@ def tag(
             settings = replace(settings, threshold=read_thresholds(thresholds, tagger.labels))
         screen.note(tagger.description)
         screen.scores = tagger.scores
-        warn_if_guessed(screen, tagger, model[0], scores)
+        screen.warn_if_guessed(model[0], scores, guessed=tagger.scores_are_guessed)
         leave_out: list[str] = [] if out == STDOUT else [out]
         asked: dict[str, Any] = {one.name: getattr(settings, one.name) for one in fields(settings)}
         outcomes = tagger.tag_many(
@@ -278,15 +277,6 @@ def tag(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def warn_if_guessed(screen: TagScreen, tagger: Tagger, model: str, scores: Scores) -> None:
-    """Say so if nobody said whether the classes exclude each other."""
-    if scores == "auto" and tagger.scores_are_guessed:
-        screen.warn(
-            f"{model} does not say whether its classes exclude each other: softmax is assumed; "
-            "--scores sigmoid takes each on its own"
-        )
-
-
 def format_of(asked: str | None, out: str) -> tuple[str, type[Writer]]:
     """The format and its writer."""
     from ast_cli.outputs import FORMATS, choose_format
@@ -294,6 +284,11 @@ def format_of(asked: str | None, out: str) -> tuple[str, type[Writer]]:
 
     if not out:
         raise UsageError("--out is empty", "Name a file or a folder; - is stdout")
+    if is_address(out):
+        raise UsageError(
+            f"--out {without_secrets(out)} is an address, where only `ast-tag tag --ray` writes",
+            "Name a file or a folder here, or add --ray local",
+        )
     if asked is None and out != STDOUT and is_folder(out):
         raise UsageError(f"{out} is a folder, whose name tells no format", "Say --format")
     format_ = choose_format(asked, out)

@@ -45,32 +45,27 @@ def require_ray() -> None:
 
 
 @contextmanager
-def cluster(address: str, *, cores: int | None = None, verbose: bool = False) -> Iterator[None]:
+def cluster(address: str, *, verbose: bool = False) -> Iterator[None]:
     """Be connected to a cluster.
 
     Args:
         address: `local` starts one here, which ends with the block; `auto` is the one of RAY_ADDRESS or of
             this machine; or the address of one.
-        cores: That a local one may use; all if None.
         verbose: Whether what the actors print is seen here.
 
     Raises:
         EngineError: Ray is not installed, or there is no such cluster.
     """
     require_ray()
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    os.environ.setdefault(
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"
-    )  # how it will treat machines without GPUs
+    _set_unless_set(RAY_USAGE_STATS_ENABLED="0")  # nothing is reported to anybody
+    _set_unless_set(RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")  # or it tells how it will hide GPUs one day
     import ray
 
     _require_answer(address)
     own: dict[str, Any] = {}
     if address == LOCAL:
-        own = {"num_cpus": cores, "include_dashboard": False}
-        os.environ.setdefault(
-            "RAY_enable_metrics_collection", "0"
-        )  # which nobody looks at without a dashboard
+        own = {"include_dashboard": False}
+        _set_unless_set(RAY_enable_metrics_collection="0")  # nobody looks at metrics without a dashboard
     try:
         with nullcontext() if verbose else _without_what_ray_says_of_itself():
             ray.init(
@@ -90,6 +85,12 @@ def cluster(address: str, *, cores: int | None = None, verbose: bool = False) ->
         ray.shutdown()
 
 
+def _set_unless_set(**variables: str) -> None:
+    """What Ray takes from the environment, where nobody said otherwise."""
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
+
+
 def _require_answer(address: str) -> None:
     """Ray itself would go on trying for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -107,7 +108,7 @@ def _require_answer(address: str) -> None:
 @contextmanager
 def _without_what_ray_says_of_itself() -> Iterator[None]:
     """Have the compiled part of Ray say nothing but what is fatal, not even that it was told to."""
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    _set_unless_set(RAY_BACKEND_LOG_LEVEL="fatal")
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
@@ -207,13 +208,4 @@ def installed() -> dict[str, str]:
 
 def first_line(error: BaseException) -> str:
     """Of what an error says; its kind if it says nothing."""
-    return next(_lines(error), type(error).__name__)
-
-
-def last_line(error: BaseException) -> str:
-    """Likewise; of a traceback, that is the error itself."""
-    return next(reversed([*_lines(error)]), type(error).__name__)
-
-
-def _lines(error: BaseException) -> Iterator[str]:
-    return filter(None, map(str.strip, str(error).splitlines()))
+    return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)

@@ -17,6 +17,7 @@ from typing import Any
 from ast_cli.cluster.store import Store
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.names import holds_secrets
+from ast_cli.outputs.journal import require_same
 from ast_cli.results import FileFailure, Outcome, display_name
 
 SCHEMA = "ast-shards/1"
@@ -121,17 +122,7 @@ def read_manifest(store: Store, asked: Mapping[str, Any]) -> Manifest:
         raise OutputError(
             f"{store.address}/{RUN} cannot be read: {error}", "Start anew with --overwrite"
         ) from error
-    now = json.loads(json.dumps(asked))
-    differences = [
-        f"{name} was {json.dumps(manifest.asked.get(name))}, is {json.dumps(now.get(name))}"
-        for name in now | dict(manifest.asked)
-        if now.get(name) != manifest.asked.get(name)
-    ]
-    if differences:
-        raise UsageError(
-            f"{store.address} was begun with other settings: {'; '.join(differences)}",
-            "Say the same again, or start anew with --overwrite",
-        )
+    require_same(store.address, asked, manifest.asked)
     return manifest
 
 

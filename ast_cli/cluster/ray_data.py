@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from ast_cli.cluster.connection import Actors, last_line
+from ast_cli.cluster.connection import Actors, first_line
 from ast_cli.cluster.manifest import Shard
 from ast_cli.cluster.worker import Job, Report, ShardTagger
 from ast_cli.errors import AstCliError, EngineError
@@ -50,5 +50,5 @@ def tag_shards(job: Job, shards: Sequence[Shard], actors: Actors) -> Iterator[Re
                 yield report
     except RayError as error:
         raise EngineError(
-            f"the cluster failed: {last_line(error)}", "--resume goes on from there; --verbose says more"
+            f"the cluster failed: {first_line(error)}", "--resume goes on from there; --verbose says more"
         ) from error

@@ -98,7 +98,7 @@ def prepare(
     there = [name for name in names if name != NAMES and not name.startswith(".")]
     if there and not overwrite:
         remedy = "--resume goes on with it, --overwrite starts anew" if RUN in names else "Name another"
-        raise OutputError(f"{job.out} is not empty", remedy)
+        raise OutputError(f"{store.address} is not empty", remedy)
     if RUN in names:
         store.remove(RUN)  # first, since without it nothing can go on with what is half removed
     for name in filter(_is_part, names):

@@ -14,16 +14,16 @@ from uuid import uuid4
 
 import fsspec
 
+from ast_cli.audio import remote
 from ast_cli.errors import EngineError, OutputError
-
-MISSING = "pip install 'ast-cli[remote]'"
+from ast_cli.names import without_secrets
 
 
 class Store:
     """A folder of files without folders in it.
 
     Args:
-        address: A path, or an address that `fsspec` knows.
+        address: A path, or an address that `fsspec` knows; messages show it without its secrets.
 
     Raises:
         EngineError: What reads such addresses is not installed.
@@ -31,13 +31,14 @@ class Store:
     """
 
     def __init__(self, address: str) -> None:
-        self.address = address
+        self.address = without_secrets(address)
         try:
             self._fs, self._folder = fsspec.core.url_to_fs(address)
         except ImportError as error:
-            raise EngineError(f"{address}: {error}", MISSING) from error
+            remote.require(address)  # knows what to install for which scheme
+            raise EngineError(f"{self.address}: {error}") from error
         except ValueError as error:
-            raise OutputError(f"{address}: {error}") from error
+            raise OutputError(f"{self.address}: {error}") from error
         self._is_local = "file" in self._protocols()
 
     def names(self) -> list[str]:

@@ -16,7 +16,7 @@ import torch
 
 from ast_cli.cluster.manifest import Shard, read_shard
 from ast_cli.cluster.store import Store
-from ast_cli.errors import AstCliError
+from ast_cli.errors import AstCliError, EngineError
 from ast_cli.outputs import FORMATS
 from ast_cli.outputs.destination import write_file
 from ast_cli.results import FileFailure, Outcome
@@ -60,7 +60,6 @@ class Report:
     """What became of a shard.
 
     Attributes:
-        shard: Its number.
         tagged: Recordings that have a result.
         seconds: Of audio that was heard.
         notices: What the tagger had to say of how it runs.
@@ -68,7 +67,6 @@ class Report:
         warnings: File and what was odd about it.
     """
 
-    shard: int
     tagged: int = 0
     seconds: float = 0.0
     notices: list[str] = field(default_factory=list)
@@ -114,6 +112,11 @@ class ShardTagger:
             return {"report": [pickle.dumps(self.tag(Shard(*shard))) for shard in shards]}
         except AstCliError as error:  # Ray would make a traceback of it
             return {"report": [pickle.dumps(error)]}
+        except Exception as error:  # and show the user but its end
+            fault = EngineError(
+                f"{type(error).__name__}: {error}", "This is a fault of the tool: please report it"
+            )
+            return {"report": [pickle.dumps(fault)]}
 
     def tag(self, shard: Shard) -> Report:
         """Tag a shard and write its file.
@@ -122,7 +125,7 @@ class ShardTagger:
             AstCliError: There is no such model, or the file cannot be written.
         """
         store, tagger = Store(self._job.out), self._opened()
-        job, report = self._job, Report(shard.number)
+        job, report = self._job, Report()
         options: dict[str, Any] = {one.name: getattr(job.settings, one.name) for one in fields(job.settings)}
         outcomes = tagger.tag_found(
             read_shard(store, shard.begin, shard.end),

@@ -31,18 +31,22 @@ class Graphs:
     """
 
     run: Callable[[Tensor], Tensor]
-    _graphs: dict[torch.Size, _Graph | None] = field(default_factory=dict)
+    _seen: set[torch.Size] = field(default_factory=set)
+    _graphs: dict[torch.Size, _Graph | None] = field(default_factory=dict)  # None: there was no room
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, windows: Tensor) -> Tensor:
         """What `run` gives for the windows; raises what it raises."""
         with self._one_at_a_time:  # what is captured reads and writes where it always does
-            if windows.shape not in self._graphs:
+            shape = windows.shape
+            if shape not in self._seen:
                 # As it is, for libraries to choose their kernels, and for a shape that may never come again.
-                if len(self._graphs) < MOST_GRAPHS:
-                    self._graphs[windows.shape] = None
+                if len(self._seen) < MOST_GRAPHS:
+                    self._seen.add(shape)
                 return self.run(windows)
-            captured = self._graphs[windows.shape] or self._capture(windows)
+            if shape not in self._graphs:
+                self._graphs[shape] = self._capture(windows)
+            captured = self._graphs[shape]
             if captured is None:
                 return self.run(windows)
             captured.windows.copy_(windows)
@@ -52,6 +56,7 @@ class Graphs:
     def clear(self) -> None:
         """Give the memory of all graphs back."""
         with self._one_at_a_time:
+            self._seen.clear()
             self._graphs.clear()
 
     def _capture(self, windows: Tensor) -> _Graph | None:
@@ -66,5 +71,4 @@ class Graphs:
                 output = self.run(place)
         except torch.OutOfMemoryError:
             return None
-        captured = self._graphs[windows.shape] = _Graph(graph, place, output)
-        return captured
+        return _Graph(graph, place, output)

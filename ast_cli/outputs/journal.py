@@ -63,21 +63,35 @@ class Header:
         classes = [(str(mid), str(name)) for mid, name in line["classes"]]
         return cls(RunInfo(models, dict(line["settings"])), classes)
 
-    def differences(self, other: Header) -> list[str]:
-        """What matters of the other run that is not as here, in words."""
+    def matters(self) -> dict[str, object]:
+        """What the results depend on, by name."""
+        settings = {key: value for key, value in self.run.settings.items() if key not in OF_NO_MATTER}
+        models = [f"{model.id} ({model.sha256[:8]})" for model in self.run.models]
+        return {"model": " + ".join(models), "scores": self.run.models[0].scores, **settings}
 
-        def told(run: RunInfo) -> dict[str, object]:
-            settings = {key: value for key, value in run.settings.items() if key not in OF_NO_MATTER}
-            models = [f"{model.id} ({model.sha256[:8]})" for model in run.models]
-            known: dict[str, object] = json.loads(json.dumps(settings))  # tuples become lists
-            return {"model": " + ".join(models), "scores": run.models[0].scores, **known}
 
-        now, before = told(self.run), told(other.run)
-        return [
-            f"{key} was {_brief(before.get(key))}, is {_brief(now.get(key))}"
-            for key in (now | before)
-            if now.get(key) != before.get(key)
-        ]
+def require_same(what: str, now: Mapping[str, object], before: Mapping[str, object]) -> None:
+    """See that a run goes on with what it was begun with.
+
+    Args:
+        what: What it writes, for the message.
+        now: What the results depend on, by name.
+        before: The same, as it was written down.
+
+    Raises:
+        UsageError: Something is not as it was.
+    """
+    here, there = (json.loads(json.dumps(dict(one))) for one in (now, before))  # tuples become lists
+    differences = [
+        f"{key} was {_brief(there.get(key))}, is {_brief(here.get(key))}"
+        for key in here | there
+        if here.get(key) != there.get(key)
+    ]
+    if differences:
+        raise UsageError(
+            f"{what} was begun with other settings: {'; '.join(differences)}",
+            "Say the same again, or start anew with --overwrite",
+        )
 
 
 class Journal:
@@ -222,11 +236,8 @@ class Journal:
                 if not is_whole:
                     break
                 end += len(line)
-        if before is not None and (differences := header.differences(before)):
-            raise UsageError(
-                f"{self._what} was begun with other settings: {'; '.join(differences)}",
-                "Say the same again, or start anew with --overwrite",
-            )
+        if before is not None:
+            require_same(self._what, header.matters(), before.matters())
         os.ftruncate(self._fd, end)
         self._size = end
         self._index = _Index(keys, offsets)

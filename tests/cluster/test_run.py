@@ -98,6 +98,10 @@ def test_a_folder_that_cannot_be_written_is_an_error_with_its_cause(tmp_path: Pa
         Store(str(tmp_path / "file" / "folder")).put(tmp_path / "file", "part-0")
 
 
+def test_a_secret_of_the_folders_address_is_not_shown() -> None:
+    assert "hunter2" not in Store("memory://user:hunter2@bucket/dir").address
+
+
 def test_an_address_of_no_kind_is_an_error() -> None:
     with pytest.raises(OutputError, match="Protocol not known: nonsense"):
         Store("nonsense://bucket/dir")
@@ -167,6 +171,17 @@ def test_reports_go_through_ray_and_so_do_errors(checkpoint: Path, folder: Path,
     assert "no such model" in str(error)
 
 
+def test_a_fault_of_ours_ends_a_run_in_one_line(tmp_path: Path) -> None:
+    def fail() -> Tagger:
+        raise ZeroDivisionError("division by zero")
+
+    job = Job(str(tmp_path), "jsonl", fail, TagSettings())
+    [pickled] = ShardTagger(job, 1)({name: np.array([0]) for name in ("number", "begin", "end")})["report"]
+    assert str(pickle.loads(pickled)) == (
+        "ZeroDivisionError: division by zero. This is a fault of the tool: please report it"
+    )
+
+
 # Going on
 
 
@@ -229,6 +244,16 @@ def test_what_a_cluster_cannot_do_is_said_at_once(options: list[str], message: s
 def test_shards_are_of_a_cluster_only(tmp_path: Path) -> None:
     done = ast_tag(tmp_path, "--shard-size", "5")
     assert (done.code, "--shard-size is of --ray" in done.err) == (ExitCode.USAGE, True)
+
+
+def test_results_go_to_an_address_from_a_cluster_only(folder: Path) -> None:
+    """And no folder called `s3:` is made for them here."""
+    for command in (("tag", "--format", "jsonl"), ("export", "--format", "csv")):
+        done = ast_tag(command[0], folder, *command[1:], "--out", "s3://user:hunter2@bucket/dir/")
+        assert done.code == ExitCode.USAGE
+        assert "is an address, where only `ast-tag tag --ray` writes" in done.one_line()
+        assert "hunter2" not in done.err
+    assert not Path("s3:").exists()
 
 
 def test_no_cluster_at_an_address_is_an_error_at_once_and_nothing_is_written(
