@@ -1,9 +1,10 @@
 """How fast a run on Ray is beside the plain command on the same cores, start-up apart.
 
-python examples/cluster/overhead.py [--clips 768] [--shard-size 256] [--model tiny] [--repeats 3] [--out FILE]
+python examples/cluster/overhead.py [--clips 768] [--shard-size 256] [--model tiny] [--repeats 6] [--out FILE]
 
-In turns, each as a process of its own. What counts is the time from the end of the first shard, or of as many
-recordings, to the end of the last.
+In turns, each as a process of its own, and each first every other time: a machine that others share is not
+equally fast from one minute to the next, so that only neighbours are compared. What counts is the time from
+the end of the first shard, or of as many recordings, to the end of the last.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 
@@ -42,7 +44,7 @@ def on_ray(listed: Path, out: Path, args: argparse.Namespace) -> float:
         [*command(listed, args), "--ray", "local", "--out", out, "--shard-size", str(args.shard_size)],
         check=True,
     )
-    return rate([part.stat().st_mtime for part in sorted(out.glob("part-*"))], args.shard_size)
+    return rate(sorted(part.stat().st_mtime for part in out.glob("part-*")), args.shard_size)
 
 
 def command(listed: Path, args: argparse.Namespace) -> list[str]:
@@ -62,7 +64,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=768)
     parser.add_argument("--shard-size", type=int, default=256)
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=6)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
 
@@ -75,10 +77,14 @@ def main() -> None:
         listed = work / "clips.txt"
         listed.write_text("\n".join(map(str, clips)))
         for number in range(args.repeats):
-            rates["plain"].append(plain(listed, args))
-            rates["ray"].append(on_ray(listed, work / f"ray-{number}", args))
+            ways = {
+                "plain": partial(plain, listed, args),
+                "ray": partial(on_ray, listed, work / f"ray-{number}", args),
+            }
+            for way in sorted(ways, reverse=number % 2 == 1):
+                rates[way].append(ways[way]())
             print({way: round(one[-1], 2) for way, one in rates.items()}, file=sys.stderr)
-    medians = {way: statistics.median(one) for way, one in rates.items()}
+    ratios = [ray / plain_ for plain_, ray in zip(rates["plain"], rates["ray"], strict=True)]
     document = {
         "command": ["python", *sys.argv],
         "machine": asdict(Machine.describe(torch.device("cpu"))),
@@ -87,7 +93,8 @@ def main() -> None:
         "shard_size": args.shard_size,
         "model": args.model,
         "clips_per_s": rates,
-        "ray_of_plain": round(medians["ray"] / medians["plain"], 3),
+        "ray_of_plain": [round(ratio, 3) for ratio in ratios],
+        "median": round(statistics.median(ratios), 3),
     }
     text = json.dumps(document, indent=2) + "\n"
     if args.out:
