@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from ast_cli.cluster.store import Store
 from ast_cli.errors import OutputError, UsageError
@@ -48,11 +49,13 @@ class Manifest:
     """What a run is to tag, and how.
 
     Attributes:
+        run: Its name, which no other has.
         asked: What the results depend on, by name.
         recordings: Their number.
         ends: Where each shard ends, in bytes.
     """
 
+    run: str
     asked: Mapping[str, Any]
     recordings: int
     ends: tuple[int, ...]
@@ -98,7 +101,7 @@ def write_manifest(
             ends.append(place)
         lines.flush()
         store.put(Path(lines.name), NAMES)
-    manifest = Manifest(json.loads(json.dumps(asked)), count, tuple(ends))
+    manifest = Manifest(uuid4().hex, json.loads(json.dumps(asked)), count, tuple(ends))
     with tempfile.NamedTemporaryFile("w", encoding="ascii") as document:
         json.dump({"schema": SCHEMA, **asdict(manifest)}, document)
         document.flush()
@@ -113,17 +116,30 @@ def read_manifest(store: Store, asked: Mapping[str, Any]) -> Manifest:
         UsageError: It was asked for something else.
         OutputError: It cannot be read.
     """
+    manifest = _read(store)
+    require_same(store.address, asked, manifest.asked)
+    return manifest
+
+
+def require_run(store: Store, run: str) -> None:
+    """Raise OutputError if the folder is of another run by now: its results must not be mixed with ours."""
+    if RUN not in store.names() or _read(store).run != run:
+        raise OutputError(
+            f"another run was begun in {store.address} while this one wrote there",
+            "Give each run a folder of its own",
+        )
+
+
+def _read(store: Store) -> Manifest:
     try:
         document = json.loads(store.read(RUN))
         if document.pop("schema") != SCHEMA:
             raise ValueError("of another version")
-        manifest = Manifest(document["asked"], document["recordings"], tuple(document["ends"]))
+        return Manifest(document["run"], document["asked"], document["recordings"], tuple(document["ends"]))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{store.address}/{RUN} cannot be read: {error}", "Start anew with --overwrite"
         ) from error
-    require_same(store.address, asked, manifest.asked)
-    return manifest
 
 
 def read_shard(store: Store, begin: int, end: int) -> list[str | Outcome]:

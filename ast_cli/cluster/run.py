@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ast_cli.cluster.connection import Actors
@@ -93,7 +93,11 @@ def prepare(
     if RUN in names and resume and not overwrite:
         manifest = read_manifest(store, asked)
         done = {*names}
-        return Run(job, manifest, frozenset(s.number for s in manifest.shards if job.file(s) in done))
+        return Run(
+            replace(job, run=manifest.run),
+            manifest,
+            frozenset(shard.number for shard in manifest.shards if job.file(shard) in done),
+        )
     # Recordings alone, without what they are for, are of a run that died before it began.
     there = [name for name in names if name != NAMES and not name.startswith(".")]
     if there and not overwrite:
@@ -103,7 +107,8 @@ def prepare(
         store.remove(RUN)  # first, since without it nothing can go on with what is half removed
     for name in filter(_is_part, names):
         store.remove(name)
-    return Run(job, write_manifest(store, find(), asked, shard_size), frozenset())
+    manifest = write_manifest(store, find(), asked, shard_size)
+    return Run(replace(job, run=manifest.run), manifest, frozenset())
 
 
 def _is_part(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ast_cli.cluster.manifest import Shard, read_shard
+from ast_cli.cluster.manifest import Shard, read_shard, require_run
 from ast_cli.cluster.store import Store
 from ast_cli.errors import AstCliError, EngineError
 from ast_cli.outputs import FORMATS
@@ -40,6 +40,7 @@ class Job:
         batch_size: See `Tagger.tag_many`.
         workers: Likewise; None for one a core of the actor.
         folder: Relative names are meant from here, where it is there.
+        run: See `Manifest`.
     """
 
     out: str
@@ -49,6 +50,7 @@ class Job:
     batch_size: int | None = None
     workers: int | None = None
     folder: str = ""
+    run: str = ""
 
     def file(self, shard: Shard) -> str:
         """The name of a shard's results."""
@@ -139,6 +141,7 @@ class ShardTagger:
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / name
             write_file(local, job.format, info, map(report.tell, outcomes))
+            require_run(store, job.run)
             store.put(local, name)
         report.notices, self._notices[:] = [*self._notices], []
         return report

@@ -134,6 +134,10 @@ def rows_of(results: Path) -> list[dict[str, Any]]:
     return [row for row in rows if "file" in row]
 
 
+def never() -> list[str]:
+    raise AssertionError("what is to be tagged is written down already")
+
+
 def run_here(run: Run) -> list[Report]:
     """All that is left, as one actor would do it."""
     tagger = ShardTagger(run.job, 1)
@@ -163,7 +167,7 @@ def test_reports_go_through_ray_and_so_do_errors(checkpoint: Path, folder: Path,
     run = prepare(job, lambda: discover([folder]), NOTHING_ASKED, shard_size=10)
     [shard] = run.left
     rows = {name: np.array([getattr(shard, name)]) for name in ("number", "begin", "end")}
-    [pickled] = ShardTagger(job, 1)(rows)["report"]
+    [pickled] = ShardTagger(run.job, 1)(rows)["report"]
     assert pickle.loads(pickled).tagged == 5
     [pickled] = ShardTagger(job_of(tmp_path / "nowhere", tmp_path), 1)(rows)["report"]
     error = pickle.loads(pickled)
@@ -189,9 +193,6 @@ def test_what_has_its_file_is_not_tagged_again(checkpoint: Path, folder: Path, t
     job = job_of(checkpoint, tmp_path)
     run_here(prepare(job, lambda: discover([folder]), NOTHING_ASKED, shard_size=2))
     (tmp_path / "part-000001.jsonl").unlink()
-
-    def never() -> list[str]:
-        raise AssertionError("what is to be tagged is written down already")
 
     again = prepare(job, never, NOTHING_ASKED, shard_size=2, resume=True)
     assert [shard.number for shard in again.left] == [1]
@@ -221,6 +222,21 @@ def test_results_are_replaced_on_demand_only_and_nothing_else_is(
     run = prepare(job, lambda: discover([folder]), NOTHING_ASKED, overwrite=True)
     assert {one.name for one in tmp_path.iterdir()} == {NAMES, RUN, "notes.txt"}
     assert len(run.left) == 1
+
+
+def test_a_run_that_another_took_the_folder_from_ends_and_writes_nothing_there(
+    checkpoint: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Their results may be of different settings: nobody could tell which file is whose."""
+    first = prepare(job_of(checkpoint, tmp_path), lambda: discover([folder]), NOTHING_ASKED, shard_size=3)
+    job = job_of(checkpoint, tmp_path, top_k=1)
+    second = prepare(job, lambda: discover([folder]), {"top_k": 1}, shard_size=3, overwrite=True)
+    with pytest.raises(OutputError, match=r"another run was begun in .*Give each run a folder of its own"):
+        run_here(first)
+    assert not [*tmp_path.glob("part-*")]
+    assert sum(report.tagged for report in run_here(second)) == 5
+    again = prepare(job, never, {"top_k": 1}, shard_size=3, resume=True)  # of the same run: they may both
+    assert (again.job.run, again.left) == (second.job.run, [])
 
 
 # The command
