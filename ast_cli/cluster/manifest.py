@@ -123,7 +123,7 @@ def read_manifest(store: Store, asked: Mapping[str, Any]) -> Manifest:
 
 def require_run(store: Store, run: str) -> None:
     """Raise OutputError if the folder is of another run by now: its results must not be mixed with ours."""
-    if RUN not in store.names() or _read(store).run != run:
+    if not store.has(RUN) or _read(store).run != run:
         raise OutputError(
             f"another run was begun in {store.address} while this one wrote there",
             "Give each run a folder of its own",

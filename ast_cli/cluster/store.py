@@ -51,6 +51,12 @@ class Store:
                 return []
             return sorted(one.rstrip("/").rpartition("/")[2] for one in found)
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name, now."""
+        with self._errors("read"):
+            self._fs.invalidate_cache()
+            return bool(self._fs.exists(self._path(name)))
+
     def read(self, name: str, begin: int | None = None, end: int | None = None) -> bytes:
         """Bytes of a file, from one to another."""
         with self._errors("read"):

@@ -87,6 +87,7 @@ def test_a_file_appears_when_it_is_complete_and_leaves_nothing_else(tmp_path: Pa
     store.put(local, "part-0")
     store.put(local, "part-0")  # by somebody who was thought to be dead
     assert store.names() == ["part-0"]
+    assert (store.has("part-0"), store.has("part-1")) == (True, False)
     assert (store.read("part-0"), store.read("part-0", 3, 5)) == (b"0123456789", b"34")
     store.remove("part-0")
     assert store.names() == []
