@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -106,7 +107,8 @@ def tag_on_cluster(
         folder=os.getcwd(),  # noqa: PTH109
     )
     # Connected first: where there is no cluster, nothing is written.
-    with cluster(address, verbose=verbose), screen.closing_line(lambda: out):
+    without = nullcontext() if verbose else _without_stdout()
+    with without, cluster(address, verbose=verbose), screen.closing_line(lambda: out):
         screen.scores = config.scores if how["scores"] == "auto" else how["scores"]
         screen.warn_if_guessed(model[0], how["scores"], guessed=config.scores_are_guessed)
         actors = room_for(how["device"])
@@ -123,6 +125,13 @@ def tag_on_cluster(
         with screen.progress(lambda: range(run.manifest.recordings)):
             for report in run.reports(actors):
                 screen.report(report)
+
+
+@contextmanager
+def _without_stdout() -> Iterator[None]:
+    """Ray prints there whatever it gets over, such as a lost machine, and what Ctrl-C did to its actors."""
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):  # noqa: PTH123
+        yield
 
 
 def _no_stdin(inputs: Iterable[str]) -> Iterable[str]:

@@ -173,6 +173,23 @@ def test_a_driver_that_is_killed_goes_on_where_it_was(
 
 
 @pytest.mark.slow
+def test_ctrl_c_ends_a_run_in_two_lines_of_ours(tmp_path: Path) -> None:
+    """In the middle of a shard, of whose actor Ray has something to say."""
+    for number in range(20):
+        soundfile.write(tmp_path / f"{number:02}.wav", np.full(16_000 * 60, 0.1), 16_000)
+    out = tmp_path / "shards"
+    run = start(tmp_path, "--model", "tiny", "--ray", "local", "--out", out, "--shard-size", "1")
+    wait_for_parts(out, 5, run)
+    run.send_signal(signal.SIGINT)
+    printed, messages = run.communicate(timeout=60)
+    assert run.returncode == ExitCode.INTERRUPTED
+    assert printed == ""
+    kept, interrupted = messages.splitlines()
+    assert kept.endswith(f" tagged, 0 failed before the end; kept in {out}: --resume goes on from there")
+    assert interrupted == "ast-tag: interrupted"
+
+
+@pytest.mark.slow
 def test_the_example_hands_its_command_to_a_cluster(
     checkpoint: Path, folder: Path, expected: dict[str, Row], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
