@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -80,7 +80,7 @@ def tag_on_cluster(
     Raises:
         AstCliError: See `connection.cluster` and `run.prepare`.
     """
-    from ast_cli.cluster.connection import cluster, require_ray, room_for
+    from ast_cli.cluster.connection import cluster, require_ray, room_for, without_stdout
     from ast_cli.cluster.run import SHARD_SIZE, prepare
     from ast_cli.cluster.worker import Job
 
@@ -107,7 +107,7 @@ def tag_on_cluster(
         folder=os.getcwd(),  # noqa: PTH109
     )
     # Connected first: where there is no cluster, nothing is written.
-    without = nullcontext() if verbose else _without_stdout()
+    without = nullcontext() if verbose else without_stdout()
     with without, cluster(address, verbose=verbose), screen.closing_line(lambda: out):
         screen.scores = config.scores if how["scores"] == "auto" else how["scores"]
         screen.warn_if_guessed(model[0], how["scores"], guessed=config.scores_are_guessed)
@@ -125,13 +125,6 @@ def tag_on_cluster(
         with screen.progress(lambda: range(run.manifest.recordings)):
             for report in run.reports(actors):
                 screen.report(report)
-
-
-@contextmanager
-def _without_stdout() -> Iterator[None]:
-    """Ray prints there whatever it gets over, such as a lost machine, and what Ctrl-C did to its actors."""
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):  # noqa: PTH123
-        yield
 
 
 def _no_stdin(inputs: Iterable[str]) -> Iterable[str]:
