@@ -14,33 +14,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ast_cli.config import ASTConfig as ASTConfig
-    from ast_cli.features import ASTFeatureExtractor as ASTFeatureExtractor
-    from ast_cli.model import ASTForAudioClassification as ASTForAudioClassification
-    from ast_cli.model import ASTModel as ASTModel
+    from ast_cli.features.extractor import ASTFeatureExtractor as ASTFeatureExtractor
+    from ast_cli.networks.ast import ASTForAudioClassification as ASTForAudioClassification
+    from ast_cli.networks.ast import ASTModel as ASTModel
+    from ast_cli.networks.config import ASTConfig as ASTConfig
     from ast_cli.results import FileFailure as FileFailure
     from ast_cli.results import FileResult as FileResult
     from ast_cli.tagger import Tagger as Tagger
 
 __version__ = "0.1.0"
 
-_ROOMS = {
-    "ASTConfig": "config",
-    "ASTFeatureExtractor": "features",
-    "ASTForAudioClassification": "model",
-    "ASTModel": "model",
+_MODULES = {
+    "ASTConfig": "networks.config",
+    "ASTFeatureExtractor": "features.extractor",
+    "ASTForAudioClassification": "networks.ast",
+    "ASTModel": "networks.ast",
     "FileFailure": "results",
     "FileResult": "results",
     "Tagger": "tagger",
 }
-__all__ = [*_ROOMS]
+__all__ = [*_MODULES]
 
 
 def __getattr__(name: str) -> object:
-    if name in _ROOMS:
-        return getattr(import_module(f"ast_cli.{_ROOMS[name]}"), name)
+    if name in _MODULES:
+        return getattr(import_module(f"ast_cli.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'ast_cli' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *_ROOMS]
+    return [*globals(), *_MODULES]

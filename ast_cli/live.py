@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from ast_cli.aggregate import require_finite
 from ast_cli.audio.decode import Recording
 from ast_cli.errors import InputError
-from ast_cli.events import EventFinder
+from ast_cli.pipeline.windows import window_and_hop
 from ast_cli.results import FRAMES_PER_SECOND, Event, Facts, Tag
-from ast_cli.selection import Selection
+from ast_cli.scoring.aggregate import require_finite
+from ast_cli.scoring.events import EventFinder
+from ast_cli.scoring.selection import Selection
 from ast_cli.settings import (
     LIVE_SHORT,
     LIVE_WINDOW_SECONDS,
@@ -31,7 +32,6 @@ from ast_cli.settings import (
     Threshold,
 )
 from ast_cli.tagger import Tagger
-from ast_cli.windows import window_and_hop
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,22 +17,23 @@ import torch
 from torch import Tensor
 
 from ast_cli import __version__
-from ast_cli.aggregate import Aggregate, to_scores
 from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
 from ast_cli.audio.discover import discover
-from ast_cli.batches import PendingScores
-from ast_cli.checkpoint import Checkpoint
-from ast_cli.embedding import Embedding, Pooling
+from ast_cli.checkpoints.checkpoint import Checkpoint
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.engines.engine import Engine
-from ast_cli.engines.opening import Way, open_engine
+from ast_cli.engines.factory import Way, open_engine
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.features import ASTFeatureExtractor, Window
-from ast_cli.flow import Flow
-from ast_cli.labels import LabelSet
-from ast_cli.masking import NoiseMasking
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.features.masking import NoiseMasking
+from ast_cli.features.window_stream import Window
+from ast_cli.pipeline.batches import PendingScores
+from ast_cli.pipeline.pipeline import Flow
 from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
-from ast_cli.selection import Selection
+from ast_cli.scoring.aggregate import Aggregate, to_scores
+from ast_cli.scoring.embedding import Embedding, Pooling
+from ast_cli.scoring.labels import LabelSet
+from ast_cli.scoring.selection import Selection
 from ast_cli.settings import (
     Aggregation,
     Attention,

@@ -10,7 +10,7 @@ import argparse
 import torch
 
 from ast_cli import ASTConfig, ASTFeatureExtractor, ASTForAudioClassification
-from ast_cli.labels import audioset_classes
+from ast_cli.scoring.labels import audioset_classes
 
 
 def main() -> None:

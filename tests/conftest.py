@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checkpoints import save_random_checkpoint
+from tests.random_checkpoint import save_random_checkpoint
 from tests.stores import ENVIRONMENT, S3Server, WebServer
 
 

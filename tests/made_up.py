@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import torch
 
-from ast_cli.features import Window
+from ast_cli.features.window_stream import Window
 from ast_cli.results import Facts
 
 SAMPLES = 1 << 18  # 1 MB in a window

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ast_cli.engines.torch_engine import TorchEngine
-from tests.checkpoints import random_config, save_random_checkpoint
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 CLASSES = 128  # one for each mel bin
 

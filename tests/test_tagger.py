@@ -21,11 +21,11 @@ import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
 from ast_cli.audio.decode import open_recording
 from ast_cli.errors import CheckpointError, ConfigError, InputError, UsageError
-from ast_cli.features import Window, WindowStream
+from ast_cli.features.window_stream import Window, WindowStream
 from ast_cli.results import Tag
-from ast_cli.selection import Selection
+from ast_cli.scoring.selection import Selection
 from ast_cli.settings import TagSettings
-from tests.checkpoints import random_config, save_random_checkpoint
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 RATE = 16_000
 T, FRAME, SHIFT = 128, 400, 160  # frames in a window of the checkpoint; samples in a frame and between two
@@ -300,7 +300,7 @@ def test_a_list_that_comes_slowly_has_its_results_at_once(
     tagger: Tagger, mixed: list[str], one_by_one: list[FileResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each path is there only after the result of the one before it, though no batch is ever full."""
-    monkeypatch.setattr("ast_cli.flow.IDLE_SECONDS", 0.01)
+    monkeypatch.setattr("ast_cli.pipeline.pipeline.IDLE_SECONDS", 0.01)
     arrived = [threading.Event() for _ in mixed]
 
     def slowly() -> Iterator[str]:
@@ -857,7 +857,7 @@ def test_a_fault_of_the_tool_costs_one_recording_and_not_the_others(
             raise ZeroDivisionError("by nothing")
         return open_recording(path)
 
-    monkeypatch.setattr("ast_cli.windows.open_recording", faulty)
+    monkeypatch.setattr("ast_cli.pipeline.windows.open_recording", faulty)
     one, two, three = tagger.tag_many(names)
     assert isinstance(one, FileResult)
     assert isinstance(three, FileResult)

@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from ast_cli import ASTConfig, Tagger
+from ast_cli.checkpoints.locate import find_checkpoint
 from ast_cli.errors import CheckpointError
-from ast_cli.labels import audioset_classes, tree_paths
-from ast_cli.locate import find_checkpoint
 from ast_cli.results import FileResult
+from ast_cli.scoring.labels import audioset_classes, tree_paths
 from tests.cli.runner import ast_tag
 
 CLIPS = Path(__file__).parents[1] / "examples" / "clips"

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ast_cli.audio.forward import STREAMS, ForwardFile, fill_to_error
+from ast_cli.audio.soundfile_reader import STREAMS, ForwardFile, fill_to_error
 from ast_cli.audio.sources import open_file
 from ast_cli.audio.suffixes import AV_SUFFIXES
 from ast_cli.errors import InputError

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import IO, Any
 
-from ast_cli.audio.pieces import copy_of, write_whole
+from ast_cli.audio.preads import copy_of, write_whole
 from ast_cli.errors import EngineError, InputError
 
 COLUMN = "audio"

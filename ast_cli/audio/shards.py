@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import IO, Protocol
 
 from ast_cli.audio import remote
-from ast_cli.audio.opening import open_path
+from ast_cli.audio.local import open_path
 from ast_cli.audio.suffixes import no_audio
 from ast_cli.errors import InputError
 from ast_cli.names import is_address, member_name, without_query

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import IO
 
 from ast_cli.audio import remote, shards
-from ast_cli.audio.opening import open_path, open_stdin, spool
+from ast_cli.audio.local import open_path, open_stdin, spool
 from ast_cli.errors import InputError
 from ast_cli.names import STDIN, is_address, shard_and_member
 from ast_cli.results import Stamp

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
-from ast_cli.audio.pieces import Reader, copy_of
+from ast_cli.audio.preads import Reader, copy_of
 from ast_cli.audio.suffixes import is_audio
 from ast_cli.errors import InputError
 

@@ -25,10 +25,10 @@ from ast_cli.bench.peer import load_extractor, load_network, require_transformer
 from ast_cli.bench.request import TRANSFORMERS, Request
 from ast_cli.bench.stages import window_seconds
 from ast_cli.bench.timing import Spread, Stopwatch
-from ast_cli.checkpoint import Checkpoint
-from ast_cli.engines.opening import Way, open_engine
+from ast_cli.checkpoints.checkpoint import Checkpoint
+from ast_cli.engines.factory import Way, open_engine
 from ast_cli.errors import UsageError
-from ast_cli.features import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
+from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
 from ast_cli.results import FileResult
 from ast_cli.tagger import Tagger
 

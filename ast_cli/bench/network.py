@@ -9,7 +9,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from ast_cli.aggregate import to_scores
 from ast_cli.bench.document import Document, Failure, Roofline, Run, as_stages
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
@@ -18,12 +17,13 @@ from ast_cli.bench.request import Request
 from ast_cli.bench.roofline import Product, fastest_product, window_flops
 from ast_cli.bench.stages import STAGES, sample_windows, time_stages, window_seconds
 from ast_cli.bench.timing import Spread, Stopwatch, take_turns
-from ast_cli.checkpoint import Checkpoint
+from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.devices import DTYPES, resolve_attention, resolve_device, resolve_dtype
 from ast_cli.engines.engine import Engine
-from ast_cli.engines.opening import Way, open_engine
+from ast_cli.engines.factory import Way, open_engine
 from ast_cli.errors import EngineError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.scoring.aggregate import to_scores
 
 REFERENCE = Way(dtype="float32", attn="eager")  # whose scores are the measure of the others
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from ast_cli.bench.request import TRANSFORMERS
-from ast_cli.checkpoint import Checkpoint
-from ast_cli.config import ASTConfig
+from ast_cli.checkpoints.checkpoint import Checkpoint
+from ast_cli.checkpoints.locate import WEIGHT_FILES
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import CheckpointError, EngineError
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.locate import WEIGHT_FILES
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.config import ASTConfig
 
 
 class TransformersEngine(Engine):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import get_args
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.errors import UsageError
-from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention, require_choice
 
 BATCH_SIZES = (1, 2, 4, 8)

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ast_cli.bench.timing import Stopwatch
-from ast_cli.config import ASTConfig
+from ast_cli.engines.cpu_threads import Streams
 from ast_cli.engines.devices import what_cannot_run
-from ast_cli.engines.streams import Streams
 from ast_cli.errors import TooLittleMemoryError
-from ast_cli.kernels import Linear
+from ast_cli.networks.config import ASTConfig
+from ast_cli.networks.kernels import Linear
 
 TRIES = 4  # of each product; the first of them warms up
 IN_A_ROW = 20  # on a device that works on one while the next is handed to it

@@ -9,15 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ast_cli.aggregate import Aggregate, to_scores
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
-from ast_cli.bench.clips import RATE, write_clip
+from ast_cli.bench.signals import RATE, write_clip
 from ast_cli.bench.timing import Spread, Stopwatch, take_turns
-from ast_cli.config import ASTConfig
-from ast_cli.features import FRAME_SHIFT_SECONDS, ASTFeatureExtractor
+from ast_cli.features.extractor import FRAME_SHIFT_SECONDS, ASTFeatureExtractor
+from ast_cli.networks.config import ASTConfig
 from ast_cli.results import Facts
-from ast_cli.selection import Selection
+from ast_cli.scoring.aggregate import Aggregate, to_scores
+from ast_cli.scoring.selection import Selection
 from ast_cli.settings import TagSettings
 
 STAGES = ("decode", "resample", "fbank", "model", "aggregate")

@@ -35,7 +35,7 @@ from ast_cli.cli import (
 from ast_cli.cli.screen import error_line
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
 from ast_cli.errors import AstCliError, ExitCode
-from ast_cli.outputs.sink import abandon_stdout
+from ast_cli.files import abandon_stdout
 
 DEFAULT_COMMAND = "tag"
 ARGUMENTS = "ast_cli.arguments"  # of the context's meta

@@ -9,11 +9,11 @@ from typing import Annotated, Literal, get_args
 import typer
 
 from ast_cli.bench.request import BATCH_SIZES, REPEATS, Request, batch_sizes_of
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.bench_screen import show, steps
 from ast_cli.cli.screen import TagScreen, stderr, stdout
 from ast_cli.errors import UsageError
-from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention
 
 LIST = ",".join(map(str, BATCH_SIZES))

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ast_cli.outputs.text import one_line
+from ast_cli.text import one_line
 
 if TYPE_CHECKING:
     from ast_cli.bench.document import Document, Run

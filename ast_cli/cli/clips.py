@@ -100,11 +100,11 @@ def clips(
     """
     from ast_cli.clips.cutter import ClipSettings, Cutter, Manifest
     from ast_cli.clips.places import MANIFEST
+    from ast_cli.files import open_sink
     from ast_cli.outputs.destination import folder_of_all
     from ast_cli.outputs.direct import opened_folder
-    from ast_cli.outputs.reader import read_results
-    from ast_cli.outputs.sink import open_sink
-    from ast_cli.stored import Replay, labels_of
+    from ast_cli.outputs.json_reader import read_results
+    from ast_cli.scoring.replay import Replay, labels_of
 
     stored = read_results(results)
     labels = labels_of(stored)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ast_cli.audio.discover import discover
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
+from ast_cli.files import STDOUT
 from ast_cli.names import STDIN
-from ast_cli.outputs.sink import STDOUT
 from ast_cli.settings import TagSettings, require_choice
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def tag_on_cluster(
     from ast_cli.cluster.worker import Job
 
     require_ray()
-    from ast_cli.checkpoint import Checkpoint
-    from ast_cli.config import ASTConfig
+    from ast_cli.checkpoints.checkpoint import Checkpoint
+    from ast_cli.networks.config import ASTConfig
     from ast_cli.tagger import Tagger
 
     # Asked here first: what no actor could do is told before there are any.

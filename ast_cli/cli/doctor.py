@@ -24,7 +24,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Check versions, device, codecs and cache by trying them; exit code 3 if something needed is broken."""
-    from ast_cli.doctor import examine, examine_cluster
+    from ast_cli.checks.doctor import examine, examine_cluster
 
     broken = False
     with stdout() as console:

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.inputs import counting, inputs_of
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import OUTPUT, channel_of
 from ast_cli.errors import ExitCode, UsageError
-from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import FileFailure
 from ast_cli.settings import Per, Short, TagSettings
 

@@ -14,20 +14,20 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import ExitCode, UsageError
-from ast_cli.labels import LabelSet
-from ast_cli.outputs.sink import STDOUT, open_sink
-from ast_cli.outputs.text import one_line
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.extras import require_extra
+from ast_cli.files import STDOUT, open_sink
 from ast_cli.results import RunInfo, display_name
+from ast_cli.scoring.labels import LabelSet
 from ast_cli.settings import require_choice
+from ast_cli.text import one_line
 from ast_cli.training.datasets import Dataset, read_dataset
-from ast_cli.training.extra import require_extra
 
 if TYPE_CHECKING:
-    from ast_cli.config import ASTConfig
+    from ast_cli.networks.config import ASTConfig
     from ast_cli.training.evaluate import Evaluation
     from ast_cli.training.metrics import ClassMetrics, Metric
 
@@ -262,7 +262,7 @@ def _suffix(name: str) -> str:
 
 
 def _config(model: str, revision: str | None, *, offline: bool) -> ASTConfig:
-    from ast_cli.config import ASTConfig
+    from ast_cli.networks.config import ASTConfig
 
     return ASTConfig.from_pretrained(model, revision, offline=offline)
 

@@ -9,17 +9,17 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.cli.tag import channel_of
 from ast_cli.errors import InputError, OutputError, UsageError
-from ast_cli.outputs.documents import dump
-from ast_cli.outputs.text import cell, one_line
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.outputs.json_writer import dump
 from ast_cli.results import FRAMES_PER_SECOND, display_name
+from ast_cli.text import cell, one_line
 
 if TYPE_CHECKING:
-    from ast_cli.views.explain import Explanation
+    from ast_cli.explain.attribution import Explanation
 
 WHAT = "What is explained"
 SUFFIXES = (".png", ".npz", ".html")
@@ -108,10 +108,10 @@ def explain(
         raise UsageError("--fine is of occlusion", "Leave out --fine or --method")
     heard_channel = channel_of(channel)
     _check_out(out, overwrite)
+    from ast_cli.explain.attribution import explain as explain_window
+    from ast_cli.explain.picture import write_explanation
+    from ast_cli.explain.window import choose_window
     from ast_cli.tagger import Tagger
-    from ast_cli.views.explain import explain as explain_window
-    from ast_cli.views.explain_picture import write_explanation
-    from ast_cli.views.window import choose_window
 
     tagger = Tagger.from_pretrained(model, revision, device=device, dtype="float32", offline=offline)
     patterns = label or ()
@@ -175,7 +175,7 @@ def _check_out(out: Path | None, overwrite: bool) -> None:
     if not out.parent.is_dir():
         raise OutputError(f"cannot write {out}: no such folder", "Make its folder first")
     if out.suffix.lower() != ".npz":
-        from ast_cli.views.explain_picture import require_matplotlib
+        from ast_cli.explain.picture import require_matplotlib
 
         require_matplotlib()
 

@@ -11,13 +11,13 @@ from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import FORMATS_HELP, OUTPUT, events_of, format_of
 from ast_cli.errors import UsageError
-from ast_cli.outputs.sink import STDOUT
+from ast_cli.files import STDOUT
 from ast_cli.results import FileResult
 from ast_cli.settings import Aggregation, EventSettings, LabelSettings
 
 if TYPE_CHECKING:
-    from ast_cli.labels import LabelSet
-    from ast_cli.outputs.reader import StoredRun
+    from ast_cli.outputs.json_reader import StoredRun
+    from ast_cli.scoring.labels import LabelSet
 
 DEFAULTS = LabelSettings()
 EVENTS = EventSettings()
@@ -82,8 +82,8 @@ def export(
     """
     from ast_cli.outputs.destination import folder_of_all, is_folder
     from ast_cli.outputs.direct import open_output
-    from ast_cli.outputs.reader import read_results
-    from ast_cli.stored import Replay, labels_of
+    from ast_cli.outputs.json_reader import read_results
+    from ast_cli.scoring.replay import Replay, labels_of
 
     format_, writer = format_of(format_, out)
     screen = TagScreen(quiet=quiet, verbose=False)

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.training_screen import TrainingScreen
 from ast_cli.errors import ExitCode, UsageError
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.extras import require_extra
 from ast_cli.settings import TorchDtype
-from ast_cli.training.extra import require_extra
 from ast_cli.training.settings import AugmentationSettings, Optimizer, Schedule, Size, TrainSettings
 
 if TYPE_CHECKING:

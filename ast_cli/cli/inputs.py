@@ -10,9 +10,9 @@ from itertools import chain
 from ast_cli.audio import remote
 from ast_cli.audio.discover import discover, read_list
 from ast_cli.errors import InputError, UsageError
-from ast_cli.labels import did_you_mean
 from ast_cli.names import STDIN, is_address, is_pattern, is_there
 from ast_cli.results import display_name
+from ast_cli.text import did_you_mean
 
 
 def counting(

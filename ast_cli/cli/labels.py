@@ -10,15 +10,15 @@ from rich.text import Text
 
 from ast_cli.cli.screen import stdout
 from ast_cli.errors import UsageError
-from ast_cli.labels import (
+from ast_cli.scoring.labels import (
     AudioSetNode,
     audioset_classes,
     audioset_nodes,
     children,
-    did_you_mean,
     search_audioset,
     tree_paths,
 )
+from ast_cli.text import did_you_mean
 
 SEPARATOR = " › "
 

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.live_screen import LiveScreen
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import channel_of
 from ast_cli.errors import InputError, UsageError
+from ast_cli.files import open_stdout
 from ast_cli.outputs.live_lines import LiveLines
-from ast_cli.outputs.sink import open_stdout
-from ast_cli.outputs.table import clock
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.outputs.table_writer import clock
 from ast_cli.results import Event
 from ast_cli.settings import LIVE_SHORT, LIVE_WINDOW_SECONDS, EventSettings, RawEncoding, Scores, Short
 
@@ -115,7 +115,7 @@ def listen(
 
     Ctrl-C is the end of the stream: what lasts has ended, a summary follows, and the exit code is 0.
     """
-    from ast_cli.audio.opening import open_stdin
+    from ast_cli.audio.local import open_stdin
     from ast_cli.audio.pipe import PipeReader
     from ast_cli.audio.stream import PcmFormat, open_stream
 

@@ -9,10 +9,10 @@ import typer
 from rich.console import JustifyMethod
 from rich.table import Table
 
+from ast_cli.checkpoints.locate import cached_models
+from ast_cli.checkpoints.published import BUILT_IN_IDS, BUILT_IN_MODELS, DEFAULT_MODEL, PUBLISHED_MODELS
 from ast_cli.cli import options
 from ast_cli.cli.screen import stdout
-from ast_cli.locate import cached_models
-from ast_cli.published import BUILT_IN_IDS, BUILT_IN_MODELS, DEFAULT_MODEL, PUBLISHED_MODELS
 
 COLUMNS = ("model", "stride", "patches", "labels", "T", "published", "cached")
 NUMBERS = ("stride", "patches", "labels", "T")
@@ -73,7 +73,7 @@ def pull(
     revision: options.RevisionOption = None,
 ) -> None:
     """Fetch a checkpoint into the cache, or bring it up to date; prints the folder it is in."""
-    from ast_cli.locate import pull_checkpoint
+    from ast_cli.checkpoints.locate import pull_checkpoint
 
     files = pull_checkpoint(model, revision)
     with stdout() as console:

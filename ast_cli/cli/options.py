@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.errors import UsageError
-from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import DEFAULT_EVENT_THRESHOLD, Attention, Dtype, EngineName, TorchDtype
 
 

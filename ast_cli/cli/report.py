@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.export import scores_of
 from ast_cli.cli.inputs import counting, require_openable
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import DEFAULTS, EVENTS
 from ast_cli.errors import ExitCode, InputError, UsageError
+from ast_cli.files import STDOUT, open_sink
 from ast_cli.names import is_pattern, is_there
-from ast_cli.outputs.sink import STDOUT, open_sink
-from ast_cli.published import DEFAULT_MODEL
 from ast_cli.settings import LabelSettings
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def report(
     over time, and its events to jump to. Send it with the recordings; made with --embed, alone.
     """
     from ast_cli.outputs.destination import folder_of_all
-    from ast_cli.outputs.reader import read_results
-    from ast_cli.views.report import Report, ReportSettings, require_packages, stored_outcomes, write_report
+    from ast_cli.outputs.json_reader import read_results
+    from ast_cli.report.page import Report, ReportSettings, require_packages, stored_outcomes, write_report
 
     require_packages(spectrograms=not no_spectrograms)
     is_stored = _is_results(what)

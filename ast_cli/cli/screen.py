@@ -13,15 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from ast_cli.errors import AstCliError
-from ast_cli.outputs.sink import open_stdout
-from ast_cli.outputs.table import clock
-from ast_cli.outputs.text import one_line
+from ast_cli.files import open_stdout
+from ast_cli.outputs.table_writer import clock
 from ast_cli.results import FileFailure, Outcome, display_name
 from ast_cli.settings import in_words
+from ast_cli.text import one_line
 
 if TYPE_CHECKING:
     from ast_cli.cluster.worker import Report
-    from ast_cli.embedding import Embedding
+    from ast_cli.scoring.embedding import Embedding
 
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
 ROOM_FOR_LONG_BAR = 110

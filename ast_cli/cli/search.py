@@ -10,9 +10,9 @@ from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import OUTPUT
 from ast_cli.errors import InputError, ResultsError, UsageError
+from ast_cli.files import STDOUT, open_sink
 from ast_cli.names import may_be_many
-from ast_cli.outputs.hits import Hit, HitFormat, Pair, write_hits
-from ast_cli.outputs.sink import STDOUT, open_sink
+from ast_cli.outputs.search_results import Hit, HitFormat, Pair, write_hits
 from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import NEAR_DUPLICATE
 
@@ -162,7 +162,7 @@ def _embed(
 def _hits(
     stored: StoredEmbeddings, vector: NDArray[np.float32], top_k: int, threshold: float | None
 ) -> list[Hit]:
-    from ast_cli.views.search import nearest
+    from ast_cli.scoring.search import nearest
 
     rows, cosines = nearest(stored.vectors, vector, top_k=top_k, threshold=threshold, is_unit=stored.is_unit)
     return [
@@ -172,7 +172,7 @@ def _hits(
 
 
 def _pairs(stored: StoredEmbeddings, top_k: int, threshold: float, screen: TagScreen) -> list[Pair]:
-    from ast_cli.views.search import near_duplicates
+    from ast_cli.scoring.search import near_duplicates
 
     found = near_duplicates(
         stored.vectors, stored.recording, threshold=threshold, top_k=top_k, is_unit=stored.is_unit

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import ExitCode
-from ast_cli.outputs.documents import dump
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.outputs.json_writer import dump
 from ast_cli.results import FileFailure, display_name
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def stats(
     A checkpoint's numbers fit where they bring these recordings to mean 0 and deviation 0.5.
     Padding is left out. Exit code 1 if a recording could not be read.
     """
-    from ast_cli.config import FeatureConfig
-    from ast_cli.features import ASTFeatureExtractor
+    from ast_cli.features.extractor import ASTFeatureExtractor
+    from ast_cli.networks.config import FeatureConfig
     from ast_cli.training.stats import measure_norm
 
     # AudioSet's numbers are FeatureConfig's own: no checkpoint need be here to compare with them.

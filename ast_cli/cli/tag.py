@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.cluster import cluster_format, tag_on_cluster
 from ast_cli.cli.inputs import counting, inputs_of, refuse_missing
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, UsageError
+from ast_cli.files import STDOUT
 from ast_cli.names import is_address, may_be_many, without_secrets
-from ast_cli.outputs.sink import STDOUT
-from ast_cli.published import DEFAULT_MODEL
 from ast_cli.results import display_name
 from ast_cli.settings import Aggregation, EventSettings, Scores, Short, TagSettings
 

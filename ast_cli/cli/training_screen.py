@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from ast_cli.checkpoints.published import BUILT_IN_IDS
 from ast_cli.cli.screen import stderr
-from ast_cli.outputs.table import clock
-from ast_cli.outputs.text import one_line
-from ast_cli.published import BUILT_IN_IDS
+from ast_cli.outputs.table_writer import clock
+from ast_cli.text import one_line
 
 if TYPE_CHECKING:
     from ast_cli.training.datasets import Dataset

@@ -14,7 +14,7 @@ from typing import Any
 import typer
 
 from ast_cli.errors import UsageError
-from ast_cli.labels import did_you_mean
+from ast_cli.text import did_you_mean
 
 # The base of all that Typer raises of a command line; only this one it always exports.
 TYPER_ERROR: type[Exception] = next(

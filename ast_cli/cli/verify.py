@@ -8,11 +8,11 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.screen import error_line, stdout
 from ast_cli.errors import ExitCode, UsageError
-from ast_cli.outputs.text import one_line
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.text import one_line
 
 STYLES = {"equal": "green", "different": "bold red"}
 
@@ -44,7 +44,7 @@ def verify(
         raise UsageError(
             "logits are published for one clip only", "Add --against transformers to compare on your own file"
         )
-    from ast_cli.verify import TOLERANCE, verify_against_transformers, verify_published
+    from ast_cli.checks.verify import TOLERANCE, verify_against_transformers, verify_published
 
     if against == "published":
         comparisons = verify_published(model, revision, offline=offline)

@@ -18,11 +18,11 @@ from ast_cli.clips.files import DECIMALS, ChangedError, Cut, cut_recording
 from ast_cli.clips.places import class_folders, find_recording
 from ast_cli.errors import InputError, UsageError
 from ast_cli.names import STDIN
+from ast_cli.outputs.csv_writer import UnixLines
 from ast_cli.outputs.destination import place_in_folder
-from ast_cli.outputs.rows import UnixLines
-from ast_cli.outputs.text import inert, inert_path, without_controls
 from ast_cli.results import Event, FileResult, Outcome, display_name
 from ast_cli.settings import ClipFormat
+from ast_cli.text import inert, inert_path, without_controls
 
 Skipped = Literal["", "limit", "missing", "changed", "unreadable", "empty", "already-there"]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ast_cli.audio.decode import Block, Recording, open_recording
 from ast_cli.errors import OutputError
-from ast_cli.outputs.sink import output_errors, replacing
+from ast_cli.files import output_errors, replacing
 from ast_cli.results import FileResult
 from ast_cli.settings import ClipFormat
 

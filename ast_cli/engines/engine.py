@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ast_cli.config import ASTConfig
 from ast_cli.errors import TooLittleMemoryError, UsageError
-from ast_cli.features import Window
+from ast_cli.features.window_stream import Window
+from ast_cli.networks.config import ASTConfig
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
 # Logits [B, C], or pooled vectors [B, D], on their way; called, it waits for them.

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ast_cli.checkpoint import Checkpoint
-from ast_cli.config import ASTConfig, require_fit
+from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.engine import Engine
 from ast_cli.engines.openvino_graph import load_graph, require_openvino
 from ast_cli.errors import EngineError, UsageError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.config import ASTConfig, require_fit
 
 # What the processor must be able to do, by OpenVINO's names.
 CAPABILITIES = {"float32": "FP32", "bfloat16": "BF16", "float16": "FP16", "int8": "INT8"}

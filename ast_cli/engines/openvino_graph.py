@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from ast_cli import __version__
-from ast_cli.checkpoint import Checkpoint
-from ast_cli.config import ASTConfig
+from ast_cli.checkpoints.checkpoint import Checkpoint
+from ast_cli.checkpoints.locate import converted_folder
 from ast_cli.errors import EngineError
-from ast_cli.locate import converted_folder
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.networks.config import ASTConfig
 
 GRAPH = "graph.xml"
 OF = "of.txt"  # which weights, in which format

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ast_cli.engines.batch_size import knee
+from ast_cli.engines.cpu_threads import Streams
+from ast_cli.engines.cuda_graphs import Graphs
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine, Pending, lengths_of
-from ast_cli.engines.graphs import Graphs
-from ast_cli.engines.knee import knee
-from ast_cli.engines.streams import Streams
 from ast_cli.errors import EngineError, TooLittleMemoryError
-from ast_cli.features import ASTFeatureExtractor, Window
-from ast_cli.model import SDPA_BACKENDS, ASTForAudioClassification, ASTPreTrainedModel
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.features.window_stream import Window
+from ast_cli.networks.ast import SDPA_BACKENDS, ASTForAudioClassification, ASTPreTrainedModel
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
 COMPILED_BATCH_SIZE = 32  # other sizes would be compiled anew, and none is known to be better

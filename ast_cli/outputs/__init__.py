@@ -11,7 +11,9 @@ from pathlib import PurePath
 from typing import TextIO
 
 from ast_cli.errors import UsageError
-from ast_cli.outputs.annotations import (
+from ast_cli.files import STDOUT
+from ast_cli.outputs.csv_writer import CsvWriter, PlainWriter, TsvWriter
+from ast_cli.outputs.event_formats import (
     AudacityWriter,
     DcaseWriter,
     RavenWriter,
@@ -19,11 +21,9 @@ from ast_cli.outputs.annotations import (
     SrtWriter,
     VttWriter,
 )
-from ast_cli.outputs.documents import JsonlWriter, JsonWriter
-from ast_cli.outputs.parquet import ParquetWriter, require_pyarrow
-from ast_cli.outputs.rows import CsvWriter, PlainWriter, TsvWriter
-from ast_cli.outputs.sink import STDOUT
-from ast_cli.outputs.table import TableWriter
+from ast_cli.outputs.json_writer import JsonlWriter, JsonWriter
+from ast_cli.outputs.parquet_writer import ParquetWriter, require_pyarrow
+from ast_cli.outputs.table_writer import TableWriter
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import RunInfo
 from ast_cli.settings import require_choice

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TextIO
 
 from ast_cli.errors import OutputError, UsageError
+from ast_cli.files import STDOUT, open_sink, output_errors, target_of
 from ast_cli.names import tree_folder, tree_path
 from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
-from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import FileResult, Outcome, RunInfo
 

@@ -8,9 +8,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ast_cli.errors import OutputError
+from ast_cli.files import STDOUT, open_sink, output_errors, target_of
 from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.destination import is_folder, place_in_folder, write_recording
-from ast_cli.outputs.sink import STDOUT, open_sink, output_errors, target_of
 from ast_cli.results import Outcome, RunInfo
 
 

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, ResultsError, UsageError
-from ast_cli.outputs.parquet import require_pyarrow
-from ast_cli.outputs.rows import UnixLines
+from ast_cli.files import STDOUT, replacing, target_of
+from ast_cli.outputs.csv_writer import UnixLines
+from ast_cli.outputs.parquet_writer import require_pyarrow
 from ast_cli.outputs.score_file import DAMAGED
-from ast_cli.outputs.sink import STDOUT, replacing, target_of
-from ast_cli.outputs.text import inert_path, with_controls
 from ast_cli.results import RunInfo, display_name
+from ast_cli.text import inert_path, with_controls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.names import without_secrets
-from ast_cli.outputs.records import from_record, to_record
+from ast_cli.outputs.journal_records import from_record, to_record
 from ast_cli.results import FileResult, ModelInfo, Outcome, RunInfo, Stamp, display_name
 
 if TYPE_CHECKING:

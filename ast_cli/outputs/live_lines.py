@@ -6,7 +6,7 @@ import select
 from io import UnsupportedOperation
 from typing import TextIO
 
-from ast_cli.outputs.documents import dump, event_document
+from ast_cli.outputs.json_writer import dump, event_document
 from ast_cli.results import Event
 
 

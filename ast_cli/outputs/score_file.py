@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from ast_cli.errors import ResultsError
+from ast_cli.files import replacing
 from ast_cli.outputs.journal import UNREADABLE, Header
-from ast_cli.outputs.sink import replacing
 from ast_cli.results import FileResult, Outcome, WindowScores
 
 ARRAYS = ("recording", "start", "end", "scores")

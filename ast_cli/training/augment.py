@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ast_cli.features import LOWEST_HZ
+from ast_cli.features.extractor import LOWEST_HZ
 from ast_cli.training.settings import AugmentationSettings
 
 TONES = 6  # levels from the lowest mel bin to the highest, between which the tone changes evenly

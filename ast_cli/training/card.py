@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ast_cli.outputs.text import without_controls
+from ast_cli.text import without_controls
 from ast_cli.training.metrics import Metrics
 
 CARD_FILE = "README.md"

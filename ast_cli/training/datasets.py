@@ -14,7 +14,8 @@ from functools import cache
 from pathlib import Path
 
 from ast_cli.errors import UsageError
-from ast_cli.labels import audioset_nodes, did_you_mean
+from ast_cli.scoring.labels import audioset_nodes
+from ast_cli.text import did_you_mean
 from ast_cli.training.sources import Entry, Source, read_source, split_name
 from ast_cli.training.tables import shown
 

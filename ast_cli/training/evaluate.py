@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.labels import LabelSet
-from ast_cli.outputs.documents import failure_document
-from ast_cli.outputs.text import inert
+from ast_cli.outputs.json_writer import failure_document
 from ast_cli.results import FileFailure, FileResult, RunInfo, display_name
-from ast_cli.training.clips import open_clip
+from ast_cli.scoring.labels import LabelSet
+from ast_cli.text import inert
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
+from ast_cli.training.labelled_audio import open_clip
 from ast_cli.training.metrics import (
     LEVEL,
     ClassMetrics,

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from ast_cli.errors import AstCliError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
 
 AS_IT_IS = -1  # the epoch of examples for validation, in which nothing is left to chance
 

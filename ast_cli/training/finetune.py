@@ -23,18 +23,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ast_cli.checkpoint import Checkpoint, read_json, replacing, write_json
-from ast_cli.config import FeatureConfig
+from ast_cli.checkpoints.checkpoint import Checkpoint, read_json, replacing, write_json
+from ast_cli.checkpoints.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES
 from ast_cli.errors import CheckpointError, InputError, OutputError, UsageError
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES
-from ast_cli.model import ASTForAudioClassification
-from ast_cli.outputs.text import without_controls
+from ast_cli.extras import require_extra
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.networks.config import FeatureConfig
 from ast_cli.results import display_name
+from ast_cli.text import without_controls
 from ast_cli.training.augment import Augmentation
 from ast_cli.training.card import CARD_FILE, Card
 from ast_cli.training.datasets import Dataset, LabelledClip
-from ast_cli.training.extra import require_extra
 from ast_cli.training.loop import Trainer
 from ast_cli.training.metrics import Metrics, measure
 from ast_cli.training.outcome import Outcome, Watcher

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.errors import AstCliError, CheckpointError, UsageError
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_loader
 from ast_cli.training.network import TrainedNetwork, targets_loss
 from ast_cli.training.optimizers import make_optimizers, running_average

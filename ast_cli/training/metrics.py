@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import UsageError
-from ast_cli.training.extra import require_extra
+from ast_cli.extras import require_extra
 
 Scores = NDArray[np.float32]  # [N, C]
 Targets = NDArray[np.bool_]  # [N, C]

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ast_cli.config import ASTConfig
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.networks.config import ASTConfig
 from ast_cli.training.examples import Batch
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.network import TrainedNetwork
 from ast_cli.training.settings import TrainSettings
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import OutputError
-from ast_cli.training.extra import require_extra
+from ast_cli.extras import require_extra
 from ast_cli.training.metrics import ClassMetrics
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import UsageError
-from ast_cli.outputs.text import inert_path, with_controls, without_controls
 from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import require_choice
+from ast_cli.text import inert_path, with_controls, without_controls
 from ast_cli.training.datasets import Dataset, LabelledClip
 from ast_cli.training.metrics import Scores, Targets
 from ast_cli.training.tables import open_table, shown

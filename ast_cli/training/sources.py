@@ -17,8 +17,8 @@ from typing import NamedTuple
 from ast_cli.audio.discover import discover
 from ast_cli.audio.suffixes import AUDIO_SUFFIXES
 from ast_cli.errors import UsageError
-from ast_cli.labels import audioset_classes, speech_commands_names
-from ast_cli.outputs.text import with_controls
+from ast_cli.scoring.labels import audioset_classes, speech_commands_names
+from ast_cli.text import with_controls
 from ast_cli.training.tables import open_table, shown
 
 SPLITS = {

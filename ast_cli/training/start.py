@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ast_cli.config import ASTConfig
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.networks.config import ASTConfig
 from ast_cli.training.settings import Size
 
 SIZES: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ast_cli.checkpoint import replacing
+from ast_cli.checkpoints.checkpoint import replacing
 from ast_cli.errors import CheckpointError, OutputError
 
 STATE_FILE = "resume.pt"

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from ast_cli.config import FeatureConfig
 from ast_cli.errors import InputError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.config import FeatureConfig
+from ast_cli.pipeline.windows import recording_windows
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import TagSettings
-from ast_cli.training.clips import open_clip
 from ast_cli.training.datasets import LabelledClip
-from ast_cli.windows import recording_windows
+from ast_cli.training.labelled_audio import open_clip
 
 FITTING_STD = 0.5  # of features after (x − mean) / (2·std)
 # How far mean and standard deviation may be off, after normalising, before another pair is worth its while.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ast_cli.errors import UsageError
-from ast_cli.labels import did_you_mean
+from ast_cli.text import did_you_mean
 
 MOST_SHOWN = 60  # characters of somebody else's text in an error
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import UsageError
-from ast_cli.labels import LabelSet, did_you_mean
-from ast_cli.outputs.text import inert
+from ast_cli.scoring.labels import LabelSet
+from ast_cli.text import did_you_mean, inert
 from ast_cli.training.metrics import Scores, Targets, require_scores
 from ast_cli.training.tables import open_table, shown
 

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.errors import InputError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.training.augment import Augmentation, mix
-from ast_cli.training.clips import open_clip
 from ast_cli.training.datasets import LabelledClip
 from ast_cli.training.examples import AS_IT_IS, Example
+from ast_cli.training.labelled_audio import open_clip
 
 LONGEST_WINDOWS = 6  # of a recording are read for training; a whole day of it would not fit
 CACHE_BYTES = 1 << 30  # of waveforms kept in memory by each process

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ast_cli.embedding import unit_length
-from ast_cli.views.search import near_duplicates, nearest
+from ast_cli.scoring.embedding import unit_length
+from ast_cli.scoring.search import near_duplicates, nearest
 
 ROWS, WIDTH = 1_000_000, 768
 AT_ONCE = 50_000

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import torch
 
-from ast_cli.bench.clips import write_clip
 from ast_cli.bench.machine import Machine
+from ast_cli.bench.signals import write_clip
 
 SECONDS = 10.0
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from PIL import Image
 
 from ast_cli import Tagger
-from ast_cli.views.explain import explain
-from ast_cli.views.explain_picture import write_explanation
-from ast_cli.views.window import choose_window
+from ast_cli.explain.attribution import explain
+from ast_cli.explain.picture import write_explanation
+from ast_cli.explain.window import choose_window
 
 HERE = Path(__file__).resolve().parent
 CLIP = HERE.parent / "clips" / "speech-then-music-then-siren.ogg"

@@ -20,8 +20,8 @@ from classes import LEFT_OUT, NOT_FOLLOWED
 from scipy.signal import fftconvolve, lfilter
 from sounds import Sound, Split, seconds, to_peak
 
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.labels import audioset_classes, audioset_nodes
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.scoring.labels import audioset_classes, audioset_nodes
 
 MEL_BINS = 128
 REVERBERANT = 0.5  # part of the sounds that stand in a room

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from bank import MEL_BINS, Bank, Entry, with_parents
 
-from ast_cli.features import ENERGY_FLOOR, FRAMES_PER_SECOND
+from ast_cli.features.extractor import ENERGY_FLOOR, FRAMES_PER_SECOND
 from ast_cli.training.examples import AS_IT_IS, Example
 
 FLOOR = float(np.log(ENERGY_FLOOR))

@@ -12,8 +12,8 @@ from pathlib import Path
 import soundfile
 
 from ast_cli import Tagger
-from ast_cli.labels import audioset_classes, tree_paths
 from ast_cli.results import FileResult
+from ast_cli.scoring.labels import audioset_classes, tree_paths
 
 SHORTEST_SPEECH = 0.5  # seconds
 # Prompts of telephone systems that are no speech, and spoken words for young children that are noises.

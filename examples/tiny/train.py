@@ -25,9 +25,9 @@ from testset import make_test
 from torch import Tensor
 
 from ast_cli import Tagger
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.labels import audioset_classes
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.scoring.labels import audioset_classes
 from ast_cli.training.loop import Trainer
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.start import from_scratch

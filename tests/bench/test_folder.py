@@ -13,7 +13,7 @@ import soundfile
 from ast_cli.bench.folder import bench_folder, num_windows
 from ast_cli.bench.request import Request
 from ast_cli.errors import UsageError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.tagger import Tagger
 
 CLIPS = Path(__file__).parents[2] / "examples/clips"

@@ -15,8 +15,8 @@ from ast_cli.bench.network import bench_network
 from ast_cli.bench.peer import TransformersEngine
 from ast_cli.bench.request import Request
 from ast_cli.bench.stages import STAGES
-from ast_cli.checkpoint import Checkpoint
-from ast_cli.engines.opening import Way, open_engine
+from ast_cli.checkpoints.checkpoint import Checkpoint
+from ast_cli.engines.factory import Way, open_engine
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import CheckpointError, EngineError, TooLittleMemoryError
 

@@ -8,10 +8,10 @@ import numpy as np
 import soundfile
 import torch
 
-from ast_cli.bench.clips import RATE, make_clip, write_clip
+from ast_cli.bench.signals import RATE, make_clip, write_clip
 from ast_cli.bench.stages import sample_windows, time_stages, window_seconds
-from ast_cli.features import ASTFeatureExtractor
-from tests.checkpoints import random_config
+from ast_cli.features.extractor import ASTFeatureExtractor
+from tests.random_checkpoint import random_config
 
 NANO = ASTFeatureExtractor(max_length=128)
 

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 import torch
 
-from ast_cli.aggregate import Aggregate, to_scores
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
-from ast_cli.bench.clips import RATE, make_clip, write_clip
-from ast_cli.checkpoint import Checkpoint
-from ast_cli.engines.opening import Way, open_engine
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.labels import LabelSet, audioset_classes
-from ast_cli.outputs.rows import CsvWriter
+from ast_cli.bench.signals import RATE, make_clip, write_clip
+from ast_cli.checkpoints.checkpoint import Checkpoint
+from ast_cli.engines.factory import Way, open_engine
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.outputs.csv_writer import CsvWriter
 from ast_cli.results import Facts, FileResult, RunInfo
-from ast_cli.selection import Selection
+from ast_cli.scoring.aggregate import Aggregate, to_scores
+from ast_cli.scoring.labels import LabelSet, audioset_classes
+from ast_cli.scoring.selection import Selection
 from ast_cli.settings import LabelSettings, TagSettings
 
 SECONDS = 10.24

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ast_cli.features import ASTFeatureExtractor
-from tests.checkpoints import random_model
+from ast_cli.features.extractor import ASTFeatureExtractor
+from tests.random_checkpoint import random_model
 
 LOGITS = {0: 2.0, 74: 1.0, 137: 0.0, 23: -1.0, 500: -2.0}
 OTHERS = -9.0

@@ -13,9 +13,9 @@ import pytest
 import soundfile
 
 from ast_cli.errors import ExitCode
-from tests.checkpoints import random_config, save_random_checkpoint
 from tests.cli.known import save_known_checkpoint
 from tests.cli.runner import ast_tag, in_a_process
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 # What `known` scores for every recording: see tests/cli/known.py.
 SPEECH, DOG = 0.880797, 0.731059

@@ -23,11 +23,11 @@ from safetensors.torch import load_file
 from ast_cli import Tagger
 from ast_cli.cli.training_screen import TrainingScreen
 from ast_cli.errors import ExitCode
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.training.loop import Trainer
 from ast_cli.training.state import load_state, read_log
-from tests.checkpoints import random_config, save_random_checkpoint
 from tests.cli.runner import ROOT, Done, ast_tag, environment, start
+from tests.random_checkpoint import random_config, save_random_checkpoint
 from tests.training.practice import save_tones
 
 QUICK = ("--epochs", "2", "--batch-size", "5", "--lr", "1e-3", "--device", "cpu")
@@ -258,7 +258,7 @@ def test_patience(tones: Path, nano: str, tmp_path: Path) -> None:
 
 
 def test_frames_may_be_chosen(tones: Path, nano: str, tmp_path: Path) -> None:
-    from ast_cli.checkpoint import adapt_position_embeddings
+    from ast_cli.checkpoints.checkpoint import adapt_position_embeddings
 
     name = "audio_spectrogram_transformer.embeddings.position_embeddings"
     before = load_file(Path(nano) / "model.safetensors")[name]
@@ -613,7 +613,7 @@ def test_a_rate_that_is_too_high(tones: Path, nano: str, tmp_path: Path) -> None
 
 
 def test_without_the_extra(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ast_cli.training.extra.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda name: None)
     told = finetune(tones, "--out", tmp_path / "out", code=3)
     assert told.one_line() == (
         "ast-tag: accelerate and scikit-learn and matplotlib not installed. pip install 'ast-cli[train]'"

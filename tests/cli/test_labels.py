@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ast_cli.errors import ExitCode
-from ast_cli.labels import audioset_classes
+from ast_cli.scoring.labels import audioset_classes
 from tests.cli.runner import Done, ast_tag, in_a_process
 
 DOG = "74\t/m/0bt9lr\tDog\tAnimal › Domestic animals, pets\n"

@@ -24,8 +24,8 @@ from torchaudio.functional import resample
 from ast_cli.cli.live_screen import LiveScreen
 from ast_cli.errors import ExitCode
 from ast_cli.results import Event, Tag
-from tests.checkpoints import random_config, save_random_checkpoint
 from tests.cli.runner import ROOT, Done, ast_tag, start
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 RATE = 16_000
 CLIPS = ROOT / "examples" / "clips"
@@ -141,7 +141,7 @@ def forty_seconds_later(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_model_that_is_behind_says_so_and_misses_nothing(
     known: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.audio.opening.open_stdin", lambda _: Microphone(40 * SECOND))
+    monkeypatch.setattr("ast_cli.audio.local.open_stdin", lambda _: Microphone(40 * SECOND))
     done = ast_tag(*RAW, "-m", known)
     assert (done.code, done.out) == (0, STARTS + ends(39.98))
     [warning] = done.errors[1:-1]
@@ -151,7 +151,7 @@ def test_a_model_that_is_behind_says_so_and_misses_nothing(
 def test_what_comes_faster_than_a_microphone_is_not_said_to(
     known: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.audio.opening.open_stdin", lambda _: Microphone(40 * SECOND))
+    monkeypatch.setattr("ast_cli.audio.local.open_stdin", lambda _: Microphone(40 * SECOND))
     done = ast_tag(*RAW, "-m", known)
     assert (done.code, done.out) == (0, STARTS + ends(39.98))
     assert done.errors[1:-1] == []

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ast_cli.config import ASTConfig
 from ast_cli.errors import ExitCode
+from ast_cli.networks.config import ASTConfig
 from tests.cli.runner import ast_tag
 
 # From the model cards and the paper (arXiv 2104.01778): stride, patches, labels, T, figure

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import ExitCode
+from tests.audio.test_decode import without_privileges
 from tests.cli.known import plain
 from tests.cli.runner import ast_tag
-from tests.test_decode import without_privileges
 
 LONG = 30  # seconds: more than is decoded before the first window is scored
 

@@ -149,7 +149,7 @@ def test_the_audio_can_be_in_the_page(here: Path, monkeypatch: pytest.MonkeyPatc
     assert base64.b64decode(detail["bytes"]) == Path("a.wav").read_bytes()
     assert detail["audio"] == ""
     assert detail["type"].startswith("audio/")
-    monkeypatch.setattr("ast_cli.views.report.MOST_EMBEDDED", 1000)
+    monkeypatch.setattr("ast_cli.report.page.MOST_EMBEDDED", 1000)
     assert ast_tag("report", "r.jsonl", "--embed", "--out", "report.html", "--overwrite").code == ExitCode.OK
     detail = data("detail-0")
     assert (detail["audio"], "bytes" in detail) == ("a.wav", False)
@@ -238,9 +238,7 @@ def test_a_page_that_is_there_stays() -> None:
 def test_a_missing_package_is_named_with_its_remedy(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     save(Path("r.jsonl"), simple())
     found = importlib.util.find_spec
-    monkeypatch.setattr(
-        "ast_cli.views.report.find_spec", lambda name: None if name == module else found(name)
-    )
+    monkeypatch.setattr("ast_cli.report.page.find_spec", lambda name: None if name == module else found(name))
     done = ast_tag("report", "r.jsonl", "--out", "report.html")
     assert done.code == ExitCode.CANNOT_RUN
     assert done.one_line() == f"ast-tag: {module} not installed. pip install 'ast-cli[report]'"
@@ -266,7 +264,7 @@ def test_the_page_is_the_same_every_time() -> None:
 
 
 def test_the_package_holds_the_template() -> None:
-    from ast_cli.views.report import TEMPLATES
+    from ast_cli.report.page import TEMPLATES
 
     assert {file.name for file in TEMPLATES.iterdir()} == {"report.html.jinja", "report.css", "report.js"}
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()

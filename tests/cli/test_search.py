@@ -15,8 +15,8 @@ import soundfile
 from ast_cli import Tagger
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.embedding_file import read_embeddings
-from tests.checkpoints import save_random_checkpoint
 from tests.cli.runner import ast_tag
+from tests.random_checkpoint import save_random_checkpoint
 
 RATE = 16_000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ast_cli.errors import ExitCode
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.training.datasets import LabelledClip
 from ast_cli.training.stats import measure_norm
 from tests.cli.runner import ast_tag

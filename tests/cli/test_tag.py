@@ -29,9 +29,9 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.journal import read_journal
 from ast_cli.results import display_name
-from tests.checkpoints import random_config, save_random_checkpoint
 from tests.cli.known import TAGS, plain, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag, in_a_process, start
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 HEADER = "file,start,end,rank,index,mid,label,score\n"
 CLIP_ROWS = """\

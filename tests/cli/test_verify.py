@@ -13,9 +13,9 @@ import pytest
 import soundfile
 import torch
 
+from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.errors import ExitCode
-from ast_cli.model import ASTForAudioClassification
-from ast_cli.published import DEFAULT_MODEL
+from ast_cli.networks.ast import ASTForAudioClassification
 from tests.cli.known import save_known_checkpoint
 from tests.cli.runner import Done, ast_tag
 
@@ -162,7 +162,7 @@ def test_a_network_that_computes_something_else_is_found_out(
     class Spoiled:
         from_pretrained = staticmethod(spoiled)
 
-    monkeypatch.setattr("ast_cli.verify.ASTForAudioClassification", Spoiled)
+    monkeypatch.setattr("ast_cli.checks.verify.ASTForAudioClassification", Spoiled)
     done = against_transformers(checkpoint)
     assert done.code == ExitCode.SOME_FAILED
     assert verdicts(done) == ["equal", "different", "different"]
@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_heard_is_named(name: str, here: Path, checkpoint:
 def test_without_transformers_its_name_is_told(
     here: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.verify.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_cli.checks.verify.find_spec", lambda name: None)
     done = against_transformers(checkpoint)
     assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
     assert done.one_line() == "ast-tag: transformers is not installed. pip install 'ast-cli[verify]'"

@@ -15,8 +15,8 @@ import pytest
 import soundfile
 from webdataset import TarWriter
 
-from tests.checkpoints import random_config, save_random_checkpoint
 from tests.hub_server import HubServer
+from tests.random_checkpoint import random_config, save_random_checkpoint
 from tests.stores import ENVIRONMENT, S3Server, clip, save_parquet
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ast_cli.engines.graphs import MOST_GRAPHS, Graphs
+from ast_cli.engines.cuda_graphs import MOST_GRAPHS, Graphs
 
 
 class Recorder(Graphs):

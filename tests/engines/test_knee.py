@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ast_cli.engines.knee import SIZES, knee
+from ast_cli.engines.batch_size import SIZES, knee
 from ast_cli.errors import TooLittleMemoryError
 
 

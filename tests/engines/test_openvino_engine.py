@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from ast_cli import FileResult, Tagger
-from ast_cli.checkpoint import Checkpoint
+from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines import openvino_graph
-from ast_cli.engines.opening import Way, open_engine
+from ast_cli.engines.factory import Way, open_engine
 from ast_cli.engines.openvino_engine import CAPABILITIES, OpenVINOEngine
 from ast_cli.errors import EngineError, UsageError
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.model import ASTForAudioClassification
-from tests.checkpoints import random_config, save_random_checkpoint
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.ast import ASTForAudioClassification
 from tests.engines.test_torch_engine import EXTRACTOR, windows
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 openvino = pytest.importorskip("openvino")
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import EngineError
-from ast_cli.features import ASTFeatureExtractor, Window
-from ast_cli.model import ASTForAudioClassification
-from tests.checkpoints import random_model
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.features.window_stream import Window
+from ast_cli.networks.ast import ASTForAudioClassification
+from tests.random_checkpoint import random_model
 
 # float32 sums in another order; seen to reach 1.2e-6 on logits of size 7.
 TOLERANCE = 1e-5

@@ -21,9 +21,9 @@ import transformers
 from torch import Tensor
 
 from ast_cli import ASTFeatureExtractor, ASTForAudioClassification, FileResult, Tagger
-from tests.checkpoints import random_config, save_random_checkpoint
+from tests.checkpoints.test_checkpoint import original_forward, original_weights, save_original, windows
 from tests.parity.test_features import RATE, WAVEFORMS
-from tests.test_checkpoint import original_forward, original_weights, save_original, windows
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 
 def largest(ours: Tensor, theirs: Tensor) -> float:

@@ -12,8 +12,8 @@ import torchaudio
 import transformers
 
 from ast_cli.errors import InputError, UsageError
-from ast_cli.features import ASTFeatureExtractor
-from tests.checkpoints import save_random_checkpoint
+from ast_cli.features.extractor import ASTFeatureExtractor
+from tests.random_checkpoint import save_random_checkpoint
 
 RATE = 16000
 WINDOW = 164_080  # samples that fill 1024 frames: 400 + 1023 * 160

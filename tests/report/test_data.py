@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ast_cli.report import page_data as report_data
+from ast_cli.report.page_data import Summary, detail_of, heat_map, row_of, script_json, shown
 from ast_cli.results import Event, FileFailure, FileResult, Tag, Windows, WindowScores
-from ast_cli.views import report_data
-from ast_cli.views.report_data import Summary, detail_of, heat_map, row_of, script_json, shown
 
 NAMES = [("/m/0", "Speech"), ("/m/1", "Dog"), ("/m/2", "Rain")]
 

@@ -12,7 +12,7 @@ import soundfile
 from PIL import Image
 
 from ast_cli.errors import InputError
-from ast_cli.views.spectrogram import MOST_COLUMNS, _Columns, spectrogram
+from ast_cli.report.spectrogram import MOST_COLUMNS, _Columns, spectrogram
 from tests.report.stored import RATE, save_sound
 
 

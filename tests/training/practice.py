@@ -12,13 +12,13 @@ import soundfile
 import torch
 from torch import Tensor
 
-from ast_cli.features import ASTFeatureExtractor
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.examples import AS_IT_IS, Batch, Collate, Example
 from ast_cli.training.loop import Trainer
 from ast_cli.training.outcome import Outcome
 from ast_cli.training.settings import TrainSettings
-from tests.checkpoints import random_config, random_model
+from tests.random_checkpoint import random_config, random_model
 
 FRAMES, CLASSES = 64, 5  # 8 × 4 patches at stride 16
 EXTRACTOR = ASTFeatureExtractor(max_length=FRAMES)

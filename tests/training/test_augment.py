@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from ast_cli.errors import UsageError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.training.augment import Augmentation, mix
 
 NOTHING = {

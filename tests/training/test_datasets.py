@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ast_cli.errors import ExitCode, UsageError
-from ast_cli.labels import audioset_classes, speech_commands_names
+from ast_cli.scoring.labels import audioset_classes, speech_commands_names
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
 
 SPEECH, DOG, MUSIC = "/m/09x0r", "/m/0bt9lr", "/m/04rlf"

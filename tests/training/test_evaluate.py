@@ -14,11 +14,11 @@ import soundfile
 from ast_cli.errors import CheckpointError, UsageError
 from ast_cli.results import FileFailure, FileResult
 from ast_cli.tagger import Tagger
-from ast_cli.training.clips import open_clip
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
 from ast_cli.training.evaluate import document, evaluate, read_clips, score_clips, write_classes
+from ast_cli.training.labelled_audio import open_clip
 from ast_cli.training.scores import ScoredClips, read_scores, write_scores
-from tests.checkpoints import random_config, save_random_checkpoint
+from tests.random_checkpoint import random_config, save_random_checkpoint
 
 RATE = 16_000
 RAMP = np.arange(4 * RATE, dtype=np.float32) / (8 * RATE)  # a sample tells its own place

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ast_cli.errors import CheckpointError, OutputError
-from ast_cli.model import ASTForAudioClassification
+from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.loop import Trainer
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.state import Log, load_state, read_log, save_state

@@ -12,7 +12,7 @@ from ast_cli.training.network import TrainedNetwork
 from ast_cli.training.optimizers import BETAS, make_optimizers
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.start import SIZES, from_scratch, grid_positions, with_classes
-from tests.checkpoints import random_config, random_model
+from tests.random_checkpoint import random_config, random_model
 from tests.training.practice import MULTI, nano
 
 # Another head

@@ -11,9 +11,9 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from ast_cli.config import FeatureConfig
 from ast_cli.errors import InputError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.config import FeatureConfig
 from ast_cli.results import FileFailure
 from ast_cli.training.datasets import LabelledClip
 from ast_cli.training.stats import Stats, measure_norm

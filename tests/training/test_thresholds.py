@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
 from ast_cli.errors import UsageError
-from ast_cli.labels import LabelSet
+from ast_cli.scoring.labels import LabelSet
 from ast_cli.training.thresholds import (
     Threshold,
     best_threshold,

@@ -11,7 +11,7 @@ import soundfile
 import torch
 
 from ast_cli.errors import InputError
-from ast_cli.features import ASTFeatureExtractor
+from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.training import waveforms
 from ast_cli.training.augment import Augmentation
 from ast_cli.training.datasets import LabelledClip

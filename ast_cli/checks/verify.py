@@ -1,0 +1,184 @@
+"""Is this network the published one? Our numbers against the authors' logits, or against `transformers`.
+
+Every comparison is made in float32 on the CPU, where rounding is smallest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ast_cli.audio.decode import open_recording
+from ast_cli.audio.resample import StreamResampler
+from ast_cli.checkpoints.checkpoint import Checkpoint
+from ast_cli.checkpoints.hub import fetch
+from ast_cli.checkpoints.locate import WEIGHT_FILES
+from ast_cli.checkpoints.published import PUBLISHED_MODELS
+from ast_cli.errors import CheckpointError, EngineError, InputError, UsageError
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.networks.config import require_fit
+
+SAMPLE_REPOSITORY = "nielsr/audio-spectogram-transformer-checkpoint"  # a data set; spelled so
+SAMPLE_FILE = "sample_audio.flac"
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One number of ours against one of theirs, or the largest deviation among many.
+
+    Attributes:
+        what: What is compared.
+        ours: Our number.
+        theirs: The other side's.
+        deviation: The distance between them, or the largest.
+    """
+
+    what: str
+    ours: float
+    theirs: float
+    deviation: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether they agree within `TOLERANCE`."""
+        return self.deviation <= TOLERANCE
+
+
+def verify_published(
+    source: str, revision: str | None = None, *, offline: bool = False
+) -> Iterator[Comparison]:
+    """The first three logits for the published sample clip, against those its authors give.
+
+    Args:
+        source: One of the published AudioSet checkpoints.
+        revision: Hub branch, tag or commit; the default branch if None.
+        offline: Use the cache only.
+
+    Raises:
+        CheckpointError: No logits are published for it, or model or clip cannot be fetched.
+    """
+    published = {known.id: known.sample_logits for known in PUBLISHED_MODELS if known.sample_logits}
+    if source not in published:
+        raise CheckpointError(
+            f"nobody has published logits of {source}",
+            "`ast-tag verify FILE --against transformers` compares any checkpoint on any file",
+        )
+    checkpoint = Checkpoint.open(source, revision, offline=offline)
+    clip = sample_clip(offline=offline)
+    extractor, model = _load(checkpoint)
+    # The published numbers come from the first channel as it is.
+    waveform = _waveform(str(clip), extractor.sampling_rate, channel=1)
+    with torch.inference_mode():
+        [logits] = model(_input_values(extractor, waveform)).logits
+    for index, (ours, theirs) in enumerate(zip(logits.tolist(), published[source], strict=False)):
+        yield Comparison(f"logit {index} ({model.config.id2label[index]})", ours, theirs, abs(ours - theirs))
+
+
+def verify_against_transformers(
+    source: str, path: str | None = None, revision: str | None = None, *, offline: bool = False
+) -> Iterator[Comparison]:
+    """Features and logits of the first window of a file, ours against those of `transformers`.
+
+    Args:
+        source: A checkpoint in the Hub's layout.
+        path: An audio file; the published sample clip if None.
+        revision: Hub branch, tag or commit; the default branch if None.
+        offline: Use the cache only.
+
+    Raises:
+        EngineError: `transformers` is not installed.
+        CheckpointError: The checkpoint or the clip is not there, or `transformers` cannot read it.
+        UsageError: The file cannot be heard.
+    """
+    if find_spec("transformers") is None:
+        raise EngineError("transformers is not installed", "pip install 'ast-cli[verify]'")
+    import transformers
+
+    transformers.logging.set_verbosity_error()  # what fails, our errors say
+    transformers.logging.disable_progress_bar()
+    checkpoint = Checkpoint.open(source, revision, offline=offline)
+    weights = checkpoint.files.weights
+    if weights.name not in WEIGHT_FILES:  # it would take the folder's other weights instead
+        raise CheckpointError(
+            f"transformers reads no weights called {weights.name}",
+            f"Copy them to a folder of their own as {' or '.join(WEIGHT_FILES)}, with their config.json",
+        )
+    extractor, model = _load(checkpoint)
+    waveform = _waveform(path or str(sample_clip(offline=offline)), extractor.sampling_rate)
+    ours = _input_values(extractor, waveform)
+    try:
+        their_extractor = transformers.ASTFeatureExtractor.from_pretrained(
+            weights.parent, local_files_only=True
+        )
+        their_model = transformers.ASTForAudioClassification.from_pretrained(
+            weights.parent,
+            local_files_only=True,
+            use_safetensors=weights.suffix == ".safetensors",
+            torch_dtype=torch.float32,  # config.json may name another
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"transformers cannot load {source}: {str(error).partition(chr(10))[0]}",
+            "It reads folders in the Hub's layout only",
+        ) from error
+    theirs = their_extractor(
+        waveform.numpy(), sampling_rate=extractor.sampling_rate, return_tensors="pt"
+    ).input_values
+    yield _largest("features", ours, theirs)
+    with torch.inference_mode():
+        their_logits = their_model.eval()(theirs).logits
+        for attn in ("sdpa", "eager"):
+            model.attn_implementation = attn
+            yield _largest(f"logits, {attn}", model(ours).logits, their_logits)
+
+
+def sample_clip(*, offline: bool = False) -> Path:
+    """The clip the authors' logits are published for, fetched once.
+
+    Raises:
+        CheckpointError: It cannot be fetched.
+    """
+    clip = fetch(SAMPLE_REPOSITORY, SAMPLE_FILE, repo_type="dataset", offline=offline)
+    if clip is None:
+        raise CheckpointError(f"{SAMPLE_REPOSITORY} no longer has {SAMPLE_FILE}")
+    return clip
+
+
+def _load(checkpoint: Checkpoint) -> tuple[ASTFeatureExtractor, ASTForAudioClassification]:
+    extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+    model = ASTForAudioClassification.from_pretrained(checkpoint)
+    require_fit(model.config, extractor)
+    return extractor, model
+
+
+def _waveform(path: str, sample_rate: int, channel: int | None = None) -> Tensor:
+    try:
+        with open_recording(path) as recording:
+            resampler = StreamResampler(recording.sample_rate, sample_rate)
+            pieces = [resampler.push(mono) for mono in recording.mono(channel)]
+    except InputError as error:
+        raise UsageError(f"{path}: {error.cause}", error.remedy) from error
+    return torch.cat([*pieces, resampler.finish()])
+
+
+def _input_values(extractor: ASTFeatureExtractor, waveform: Tensor) -> Tensor:
+    values: Tensor = extractor(waveform, extractor.sampling_rate, return_tensors="pt").input_values
+    return values
+
+
+def _largest(what: str, ours: Tensor, theirs: Tensor) -> Comparison:
+    deviation = (ours - theirs).abs().flatten()
+    worst = int(deviation.argmax())
+    return Comparison(
+        f"{what} (the worst of {deviation.numel():,})",
+        ours.flatten()[worst].item(),
+        theirs.flatten()[worst].item(),
+        deviation[worst].item(),
+    )

@@ -1,1 +1,0 @@
-"""Recordings -> windows in child processes, for networks that are faster than the threads of one process."""

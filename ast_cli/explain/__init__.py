@@ -1,0 +1,1 @@
+"""Why a label: which parts of a window its score rests on."""

@@ -1,0 +1,1 @@
+"""Waveforms -> log-mel features, as the network was trained on them."""

@@ -1,0 +1,1 @@
+"""The networks, top-down, with their configs. A package of its own for what is computed, not where."""

@@ -1,0 +1,99 @@
+"""What a search found, as a table, JSON or CSV: one row a recording, window or pair."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal, TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ast_cli.outputs.csv_writer import UnixLines
+from ast_cli.outputs.json_writer import dump
+from ast_cli.text import inert_path, one_line
+
+HitFormat = Literal["table", "json", "csv"]
+SCHEMA = "ast-search/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A recording or window, and the cosine between its vector and that which was asked for."""
+
+    rank: int
+    file: str
+    start: float
+    end: float
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two recordings or windows, and the cosine between their vectors."""
+
+    rank: int
+    file: str
+    start: float
+    end: float
+    other_file: str
+    other_start: float
+    other_end: float
+    cosine: float
+
+
+def write_hits(
+    stream: TextIO,
+    format_: HitFormat,
+    kind: type[Hit | Pair],
+    hits: Sequence[Hit | Pair],
+    about: dict[str, Any],
+) -> None:
+    """Write what was found.
+
+    Args:
+        stream: A table is drawn if it is a terminal; else its cells are separated by tabs.
+        format_: One of `HitFormat`.
+        kind: Of the hits, of which there may be none.
+        hits: Nearest first.
+        about: What JSON tells beside them: what was searched, for what.
+    """
+    names = [field.name for field in fields(kind)]
+    if format_ == "json":
+        found = [{name: _number(getattr(hit, name)) for name in names} for hit in hits]
+        stream.write(dump({"schema": SCHEMA, **about, "results": found}, indent=2) + "\n")
+    elif format_ == "csv":
+        rows = csv.writer(UnixLines(stream), lineterminator="\r\n")
+        rows.writerow(names)
+        rows.writerows([_cell(name, getattr(hit, name)) for name in names] for hit in hits)
+    elif stream.isatty():
+        _draw(stream, names, hits)
+    else:
+        for hit in hits:
+            stream.write("\t".join(one_line(_text(name, getattr(hit, name))) for name in names[1:]) + "\n")
+
+
+def _number(value: object) -> object:
+    return round(value, 6) if isinstance(value, float) else value
+
+
+def _text(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6f}" if name == "cosine" else f"{value:.3f}"
+    return str(value)
+
+
+def _cell(name: str, value: object) -> str:
+    text = _text(name, value)
+    return inert_path(text) if isinstance(value, str) else text
+
+
+def _draw(stream: TextIO, names: Sequence[str], hits: Sequence[Hit | Pair]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="left" if name.endswith("file") else "right")
+    for hit in hits:
+        table.add_row(*(Text(one_line(_text(name, getattr(hit, name)))) for name in names))
+    Console(file=stream, highlight=False).print(table)

@@ -1,0 +1,206 @@
+"""Recordings -> windows, those of all in full batches -> an outcome for each recording, in their order.
+
+Decoding runs ahead of the network: on threads, and in child processes where the network is fast. What the
+network gives for a window, and what becomes of it, are handed in: scores and labels, or vectors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
+
+import torch
+
+from ast_cli.audio.decode import Recording
+from ast_cli.engines.engine import Engine
+from ast_cli.errors import InputError, UsageError
+from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.features.masking import NoiseMasking
+from ast_cli.features.window_stream import Window
+from ast_cli.names import STDIN, shard_and_member
+from ast_cli.networks.config import ASTConfig
+from ast_cli.pipeline.batches import Batches, Collector, PendingScores
+from ast_cli.pipeline.process_pool import Decoders
+from ast_cli.pipeline.readahead import read_ahead
+from ast_cli.pipeline.windows import file_windows, recording_windows, window_and_hop
+from ast_cli.results import Facts, FileFailure
+from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
+
+MOST_WORKERS = 16
+WINDOWS_AHEAD, MOST_WINDOWS_AHEAD = 8, 64  # per recording: 4 and 42 MB
+IDLE_SECONDS = 1.0  # without a path, as of a list that somebody types, after which a batch need not be full
+PROCESSES_AFTER = 100  # windows, when a run is worth the seconds of CPU that it takes to start them
+LEAST_PROCESSES = 4  # fewer threads hardly wait for each other
+
+
+class _Named(Protocol):
+    @property
+    def file(self) -> str: ...
+
+
+ResultT = TypeVar("ResultT", bound=_Named)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How recordings flow through networks.
+
+    Attributes:
+        engines: Networks of one shape of window.
+        extractor: The features all of them take.
+        settings: How recordings are heard.
+        start: B windows -> what the networks give for each, [B, …], on its way.
+        masking: Hides what is quiet in each window, if given.
+
+    Raises:
+        UsageError: The settings ask for a window or hop that cannot be, or for what an engine does not do.
+    """
+
+    engines: Sequence[Engine]
+    extractor: ASTFeatureExtractor
+    settings: TagSettings
+    start: Callable[[Sequence[Window]], PendingScores]
+    masking: NoiseMasking | None = None
+
+    def __post_init__(self) -> None:
+        # Refused now rather than at the first recording, or at the first short one.
+        window_and_hop(self.extractor, self.settings)
+        if self.settings.short == "crop" and not all(engine.crops for engine in self.engines):
+            raise UsageError(
+                f"{self.engines[0].name} runs whole windows only",
+                "Use --short pad or repeat, or --engine torch",
+            )
+
+    def outcomes(
+        self,
+        found: Iterable[str | ResultT | FileFailure],
+        collector: Callable[[str], Collector[ResultT]],
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_heard: Callable[[float], None] | None = None,
+    ) -> Iterator[ResultT | FileFailure]:
+        """An outcome for each recording; what is an outcome already is handed on.
+
+        Args:
+            found: Paths, taken as they are needed.
+            collector: Makes what becomes of the windows of a recording, by its path.
+            batch_size: Windows in a forward pass; None for what the engine does best with.
+            workers: Recordings decoded at once; None for one a core, at most `MOST_WORKERS`.
+            on_heard: Called with the seconds of audio that were newly heard, after every batch.
+
+        Raises:
+            EngineError: The device cannot run the network.
+            UsageError: `batch_size` or `workers` is below 1.
+        """
+        if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 1):
+            raise UsageError("batch_size and workers must be at least 1")
+        batches: Batches[ResultT] = self._batches(batch_size, on_heard)
+        # Where batches are on their way, one long recording must fill several.
+        on_their_way = all(engine.ahead > 0 for engine in self.engines)
+        depth = max(MOST_WINDOWS_AHEAD if on_their_way else WINDOWS_AHEAD, batch_size or 0)
+        return self._outcomes(found, collector, batches, workers or default_workers(), depth)
+
+    def only(self, collector: Collector[ResultT], recording: Recording) -> ResultT:
+        """The result of one open recording.
+
+        Raises:
+            InputError: It has none.
+        """
+        batches: Batches[ResultT] = Batches(self.start, DEFAULT_BATCH_SIZE)
+        [outcome] = batches.outcomes([(collector, self.windows(recording))])
+        if isinstance(outcome, FileFailure):  # what the network gives is not finite
+            raise InputError(outcome.error, outcome.message)
+        return outcome
+
+    def windows(self, recording: Recording) -> Iterator[Window | Facts]:
+        """The windows of an open recording; see `recording_windows`."""
+        return recording_windows(
+            recording,
+            self.extractor,
+            self.settings,
+            self._cropped,
+            self.masking,
+            waveforms=self._as_waveforms,
+        )
+
+    def _outcomes(
+        self,
+        found: Iterable[str | ResultT | FileFailure],
+        collector: Callable[[str], Collector[ResultT]],
+        batches: Batches[ResultT],
+        workers: int,
+        depth: int,
+    ) -> Iterator[ResultT | FileFailure]:
+        here = partial(
+            file_windows,
+            extractor=self.extractor,
+            settings=self.settings,
+            cropped=self._cropped,
+            masking=self.masking,
+            waveforms=self._as_waveforms,
+        )
+        # With slower networks threads keep up, and they need no seconds to be started.
+        in_processes = self._take_waveforms and workers >= LEAST_PROCESSES
+        decoders = Decoders(here, PROCESSES_AFTER) if in_processes else None
+
+        def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
+            torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
+            if decoders is None or not isinstance(one, str) or _is_of_this_process(one):
+                return here(one)
+            return decoders.items(one)
+
+        threads = torch.get_num_threads()
+        recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
+        try:
+            with ExitStack() as stack:
+                if decoders is not None:
+                    stack.enter_context(closing(decoders))
+                stack.enter_context(closing(recordings))
+                yield from batches.outcomes(
+                    next_ and (collector(next_[0] if isinstance(next_[0], str) else next_[0].file), next_[1])
+                    for next_ in recordings
+                )
+        finally:
+            torch.set_num_threads(threads)  # which threads that are started later begin with
+
+    def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches[ResultT]:
+        ahead = min(engine.ahead for engine in self.engines)
+        if batch_size is not None:
+            return Batches(self.start, batch_size, on_heard, ahead)
+        first = self.engines[0]  # the others are of its size
+        return Batches(self.start, first.batch_size, on_heard, ahead, first.find_batch_size)
+
+    @property
+    def _as_waveforms(self) -> bool:
+        """Whether the engines extract the frames themselves; what changes frames must have them before."""
+        return self.settings.short != "repeat" and self.masking is None and self._take_waveforms
+
+    @property
+    def _take_waveforms(self) -> bool:
+        """Whether the engines can extract the frames themselves: they are much faster than threads, then."""
+        return all(engine.takes_waveforms for engine in self.engines)
+
+    @property
+    def _cropped(self) -> Callable[[int], int]:
+        """The shortest window in which every network has patches over so many frames; can be pickled."""
+        return partial(_cropped_length, tuple(engine.config for engine in self.engines))
+
+
+def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
+    return max(config.cropped_length(frames) for config in configs)
+
+
+def _is_of_this_process(name: str) -> bool:
+    """Whether a name is to be opened here: in each process, another file; or of a shard that is open here."""
+    return name == STDIN or name.startswith(("/dev/", "/proc/")) or shard_and_member(name) is not None
+
+
+def default_workers() -> int:
+    """Recordings decoded at once: one for each core this process may use, at most `MOST_WORKERS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_WORKERS)

@@ -1,0 +1,105 @@
+"""The process that all decoding children are forked from, and what each of them does.
+
+It imports torch once for all, which takes seconds, and has a single thread, so that to fork it is safe. It
+ends as soon as nobody is at the other end of its socket, however the parent ended, and its children with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import os
+import pickle
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import NoReturn
+
+from ast_cli.allocation import keep_memory
+from ast_cli.pipeline.process_channel import Channel, ClosedError, receive, send
+
+READY = "ready"
+
+
+def main(descriptor: int) -> None:
+    """Serve the parent: of each socket and memory that it sends, a child is made.
+
+    Args:
+        descriptor: Of the socket that leads to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    control = socket.socket(fileno=descriptor)
+    children: set[int] = set()
+    try:
+        pickled = receive(control)
+        assert isinstance(pickled, bytes)
+        run = _load(pickled)
+        send(control, READY)
+        while True:
+            asked, descriptors, _, _ = socket.recv_fds(control, 64, 2)
+            if not asked:
+                break
+            if descriptors:
+                children.add(pid := _fork(run, control, *descriptors))
+                send(control, pid)
+            else:
+                children.remove(pid := int(asked))
+                send(control, os.waitpid(pid, 0)[1])
+    except ClosedError:
+        pass
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)  # one that waits for a pipe nobody writes to would stay
+    for pid in children:
+        os.waitpid(pid, 0)
+
+
+def _load(pickled: bytes) -> Callable[[str], Iterator[object]]:
+    run: Callable[[str], Iterator[object]] = pickle.loads(pickled)  # noqa: S301 — of our own parent
+    import torch
+
+    keep_memory()  # the blocks of a recording are as large as those of the one before
+    torch.set_num_threads(1)  # there is a process for each core
+    gc.collect()
+    gc.freeze()  # or the collector would write to, and so copy, the memory that children share
+    return run
+
+
+def _fork(
+    run: Callable[[str], Iterator[object]], control: socket.socket, descriptor: int, memory: int
+) -> int:
+    """Make a child; returns its pid."""
+    pid = os.fork()
+    if pid == 0:
+        control.close()
+        _serve(run, Channel(socket.socket(fileno=descriptor), mmap.mmap(memory, 0)))
+    os.close(descriptor)
+    os.close(memory)
+    return pid
+
+
+def _serve(run: Callable[[str], Iterator[object]], channel: Channel) -> NoReturn:
+    """On the child: the items of each path that comes, as many at once as the memory has room for.
+
+    A message holds items, and whether they were the last. After each but the last, the parent says when it
+    has taken them.
+    """
+    code = 1
+    try:
+        while True:
+            path = channel.receive()
+            assert isinstance(path, str)
+            ready: list[object] = []
+            channel.forget()
+            for item in run(path):
+                stored = channel.store(item)
+                if stored is None:
+                    channel.send((ready, False))
+                    channel.receive()
+                    channel.forget()
+                    ready, stored = [], channel.store(item)
+                ready.append(stored)
+            channel.send((ready, True))
+    except ClosedError:
+        code = 0
+    finally:
+        os._exit(code)  # nothing that the nursery registered is this process's to tidy up

@@ -1,0 +1,1 @@
+"""Results -> one HTML page with players, spectrograms and events."""

@@ -1,0 +1,1 @@
+"""Scores of windows -> labels, timelines, events and vectors of a recording."""
