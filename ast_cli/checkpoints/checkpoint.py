@@ -22,12 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_cli import files as sink
-from ast_cli.checkpoints.layouts import (
-    HUB_PREFIX,
-    ORIGINAL_NORMALISATION,
-    infer_config,
-    their_names,
-)
+from ast_cli.checkpoints.layouts import HUB_PREFIX, ORIGINAL_NORMALISATION, infer_config, their_names
 from ast_cli.checkpoints.locate import (
     CONFIG_FILE,
     FEATURE_FILE,
@@ -152,10 +147,7 @@ class Checkpoint:
         return state
 
     def _refuse_misfits(
-        self,
-        missing: list[str],
-        unknown: list[str],
-        misshapen: list[tuple[str, torch.Size, torch.Size]],
+        self, missing: list[str], unknown: list[str], misshapen: list[tuple[str, torch.Size, torch.Size]]
     ) -> None:
         where = self._where
         if missing and all(name.startswith(("classifier.", "mlp_head.")) for name in missing):

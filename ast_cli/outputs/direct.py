@@ -16,12 +16,7 @@ from ast_cli.results import Outcome, RunInfo
 
 @contextmanager
 def open_output(
-    out: str,
-    format_: str,
-    run_info: Callable[[], RunInfo],
-    *,
-    overwrite: bool = False,
-    base: Path = Path(),
+    out: str, format_: str, run_info: Callable[[], RunInfo], *, overwrite: bool = False, base: Path = Path()
 ) -> Iterator[Callable[[Outcome], None]]:
     """Open an output; what is handed out writes an outcome.
 
@@ -39,10 +34,7 @@ def open_output(
         OutputError: It exists and must not be replaced, or cannot be written.
     """
     if out == STDOUT or not is_folder(out):
-        with (
-            open_sink(out, overwrite=overwrite) as stream,
-            make_writer(format_, stream, run_info) as writer,
-        ):
+        with open_sink(out, overwrite=overwrite) as stream, make_writer(format_, stream, run_info) as writer:
             yield writer.write
         return
     written: list[Path] = []

@@ -132,10 +132,7 @@ def _merged(events: Iterator[Event], max_gap: float) -> Iterator[Event]:
         one, other = last.end - last.start, event.end - event.start
         mean = (last.mean_score * one + event.mean_score * other) / (one + other)
         last = replace(
-            last,
-            end=max(last.end, event.end),
-            score=max(last.score, event.score),
-            mean_score=mean,
+            last, end=max(last.end, event.end), score=max(last.score, event.score), mean_score=mean
         )
     yield last
 

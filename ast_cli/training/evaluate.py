@@ -23,14 +23,7 @@ from ast_cli.scoring.labels import LabelSet
 from ast_cli.text import inert
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
 from ast_cli.training.labelled_audio import open_clip
-from ast_cli.training.metrics import (
-    LEVEL,
-    ClassMetrics,
-    Metric,
-    Metrics,
-    confusion,
-    measure,
-)
+from ast_cli.training.metrics import LEVEL, ClassMetrics, Metric, Metrics, confusion, measure
 from ast_cli.training.scores import ScoredClips
 
 if TYPE_CHECKING:
