@@ -81,8 +81,8 @@ class Windows(Sequence[WindowResult]):
         """Add the next window.
 
         Args:
-            start: Seconds from the start of the recording.
-            end: Likewise.
+            start: Seconds from the start of the recording, as is `end`.
+            end: Of the window.
             indices: The classes of its labels, highest score first.
             scores: Of these classes.
         """
@@ -153,8 +153,8 @@ class Event:
     """A sound with a start and an end, found in the windows of a recording: see `events`.
 
     Attributes:
-        start: Seconds from the start of the recording.
-        end: Likewise.
+        start: Seconds from the start of the recording, as is `end`.
+        end: Of the sound.
         index: Position of the class in the checkpoint's logits.
         mid: AudioSet's machine id; empty where the checkpoint's labels have none.
         label: The class name.
@@ -177,7 +177,7 @@ class WindowScores:
 
     Attributes:
         start: [W], seconds from the start of the recording.
-        end: [W], likewise.
+        end: [W], seconds from the start of the recording.
         scores: [W, C], float32.
     """
 
@@ -254,7 +254,7 @@ class FileResult:
         windows: The labels of each window, in order of time; empty unless asked for.
         scores: What the scores are: `sigmoid`, `softmax` or `logits`.
         warnings: What was wrong with the recording without preventing the result.
-        events: What is heard from when to when, in order of time; None unless asked for.
+        events: Which classes sound from when to when, in order of time; None unless asked for.
         window_scores: All scores of each window; None unless asked for.
         stamp: Of the file when it was opened, or of the shard it lies in; None for what is no file here.
     """

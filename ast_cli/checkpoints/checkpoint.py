@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli import files as sink
 from ast_cli.checkpoints.layouts import HUB_PREFIX, ORIGINAL_NORMALISATION, infer_config, their_names
 from ast_cli.checkpoints.locate import (
     CONFIG_FILE,
@@ -31,6 +30,7 @@ from ast_cli.checkpoints.locate import (
     find_checkpoint,
 )
 from ast_cli.errors import CheckpointError
+from ast_cli.files import replacing
 
 # What the unpickler may stumble over in a file that is no pickle, beside its own error.
 UNPICKLING_ACCIDENTS = (
@@ -191,18 +191,18 @@ def save_checkpoint(folder: str | Path, state: Mapping[str, Tensor], config: Map
         owner = "" if ours.startswith("classifier.") else prefix
         for name, part in zip(theirs, state[ours].chunk(len(theirs)), strict=True):
             tensors[owner + name] = part.detach().cpu().contiguous()
-    with replacing(folder / WEIGHT_FILES[0]) as file:
+    with replacing_weights(folder / WEIGHT_FILES[0]) as file:
         # `transformers` refuses a file that does not say which framework's layout its tensors have.
         save_file(tensors, file, metadata={"format": "pt"})
     write_json(folder / CONFIG_FILE, config)
 
 
-def replacing(path: Path) -> AbstractContextManager[Path]:
-    """A name to write weights to; see `sink.replacing`."""
+def replacing_weights(path: Path) -> AbstractContextManager[Path]:
+    """A name to write weights to; see `files.replacing`."""
     from safetensors import SafetensorError
 
     # torch reports a full disk as RuntimeError.
-    return sink.replacing(path, RuntimeError, SafetensorError)
+    return replacing(path, RuntimeError, SafetensorError)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON object as the Hub's files are: two spaces, sorted, a newline at the end."""
-    with replacing(path) as part:
+    with replacing_weights(path) as part:
         part.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -31,7 +31,7 @@ class CheckpointFiles:
         id: As the user named it.
         revision: The Hub's commit; empty for local files.
         config: `config.json`, or None where there is none.
-        features: `preprocessor_config.json`, or None likewise.
+        features: `preprocessor_config.json`, or None where there is none.
         find_weights: Finds the weights file, by fetching it if need be.
     """
 

@@ -172,7 +172,7 @@ def evaluate(
             return stack.enter_context(open_sink(name, overwrite=overwrite))
 
         to_out, to_thresholds = opened(out, OUT_FORMATS), opened(calibrate, ("csv",))
-        to_scores = opened(save_scores, scores.FORMATS)
+        to_scores = opened(save_scores, scores.SCORE_FORMATS)
         found = None if stored is None else scores.read_scores(stored)
         dataset: Dataset | None = None
         if data is not None:

@@ -120,7 +120,7 @@ def report(
     """
     from ast_cli.outputs.destination import folder_of_all
     from ast_cli.outputs.json_reader import read_results
-    from ast_cli.report.page import Report, ReportSettings, require_packages, stored_outcomes, write_report
+    from ast_cli.report.page import Page, ReportSettings, require_packages, stored_outcomes, write_report
 
     require_packages(spectrograms=not no_spectrograms)
     is_stored = _is_results(what)
@@ -146,7 +146,7 @@ def report(
 
         base = folder_of_all(stored.files())
         with (
-            Report(folder, settings, lambda file: find_recording(file, base, audio)) as page,
+            Page(folder, settings, lambda file: find_recording(file, base, audio)) as page,
             open_sink(out, overwrite=overwrite) as stream,
         ):
             outcomes = stored_outcomes(
@@ -159,7 +159,7 @@ def report(
             screen.warn(warning)
     else:
         with (
-            Report(folder, settings, lambda file: file if is_there(file) else None) as page,
+            Page(folder, settings, lambda file: file if is_there(file) else None) as page,
             open_sink(out, overwrite=overwrite) as stream,
             screen.closing_line(),
         ):

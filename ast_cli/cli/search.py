@@ -12,7 +12,7 @@ from ast_cli.cli.tag import OUTPUT
 from ast_cli.errors import InputError, ResultsError, UsageError
 from ast_cli.files import STDOUT, open_sink
 from ast_cli.names import may_be_many
-from ast_cli.outputs.search_results import Hit, HitFormat, Pair, write_hits
+from ast_cli.outputs.search_results import Pair, SearchFormat, SearchResult, write_search_results
 from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import NEAR_DUPLICATE
 
@@ -74,7 +74,7 @@ def search(
         typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="A file; - is stdout."),
     ] = STDOUT,
     format_: Annotated[
-        HitFormat | None,
+        SearchFormat | None,
         typer.Option(
             "--format",
             "-f",
@@ -115,20 +115,20 @@ def search(
     screen = TagScreen(quiet=quiet, verbose=verbose)
     about: dict[str, Any] = {"model": {"id": stored.model, "sha256": stored.sha256}, "in": display_name(in_)}
     with open_sink(out, overwrite=overwrite) as stream:
-        how: HitFormat = format_ or _by_suffix(out)
+        how: SearchFormat = format_ or _by_suffix(out)
         if query is None:
             least = NEAR_DUPLICATE if threshold is None else threshold
             pairs = _pairs(stored, PAIRS if top_k is None else top_k, least, screen)
-            write_hits(stream, how, Pair, pairs, about | {"threshold": least})
+            write_search_results(stream, how, Pair, pairs, about | {"threshold": least})
         else:
             vector = _embed(
                 query, stored, screen, model or stored.model, offline=offline, device=device, dtype=dtype
             )
             hits = _hits(stored, vector, NEAREST if top_k is None else top_k, threshold)
-            write_hits(stream, how, Hit, hits, about | {"query": display_name(query)})
+            write_search_results(stream, how, SearchResult, hits, about | {"query": display_name(query)})
 
 
-def _by_suffix(out: str) -> HitFormat:
+def _by_suffix(out: str) -> SearchFormat:
     if out.lower().endswith(".json"):
         return "json"
     return "csv" if out.lower().endswith(".csv") else "table"
@@ -161,12 +161,12 @@ def _embed(
 
 def _hits(
     stored: StoredEmbeddings, vector: NDArray[np.float32], top_k: int, threshold: float | None
-) -> list[Hit]:
+) -> list[SearchResult]:
     from ast_cli.scoring.search import nearest
 
     rows, cosines = nearest(stored.vectors, vector, top_k=top_k, threshold=threshold, is_unit=stored.is_unit)
     return [
-        Hit(rank, *stored.place(row), cosine)
+        SearchResult(rank, *stored.place(row), cosine)
         for rank, (row, cosine) in enumerate(zip(rows.tolist(), cosines.tolist(), strict=True), start=1)
     ]
 

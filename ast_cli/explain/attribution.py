@@ -278,13 +278,13 @@ def occlusion(
 
 
 def gradient(network: _Network, frames: Tensor, grid: Grid, chosen: Sequence[int]) -> Tensor:
-    """[L, F, P]: what the pooled tokens hear of each patch, where hearing it more would raise the label."""
+    """[L, F, P]: how much the pooled tokens attend to each patch, where more would raise the label."""
     attentions, gradients = network.attentions(frames, chosen)
     return torch.stack([_of_patches(relevance(attentions, each), grid) for each in gradients])
 
 
 def rollout(network: _Network, frames: Tensor, grid: Grid) -> Tensor:
-    """[F, P]: what the pooled tokens hear of each patch, whatever the label."""
+    """[F, P]: how much the pooled tokens attend to each patch, whatever the label."""
     return _of_patches(attention_rollout(network.attentions(frames, ())[0]), grid)
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_cli.errors import InputError, UsageError
+from ast_cli.features.mel_filters import mel_filters
 from ast_cli.networks.config import FeatureConfig
 from ast_cli.results import FRAME_SECONDS as FRAME_SECONDS  # what a frame is, its recipe tells too
 from ast_cli.results import FRAME_SHIFT_SECONDS as FRAME_SHIFT_SECONDS
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 PREEMPHASIS = 0.97
-LOWEST_HZ = 20.0
 ENERGY_FLOOR = torch.finfo(torch.float32).eps  # 1.1920929e-07, before the logarithm
 
 
@@ -130,16 +130,14 @@ class ASTFeatureExtractor(FeatureConfig):
                 f"{samples} samples at {self.sampling_rate} Hz do not fill one frame of {self.frame_length}",
                 "A recording must last at least 25 ms",
             )
-        taper, mel_filters = _tables(
-            self.frame_length, self.sampling_rate, self.num_mel_bins, waveforms.device
-        )
+        taper, filters = _tables(self.frame_length, self.sampling_rate, self.num_mel_bins, waveforms.device)
         # The order of operations is the reference's, so that even its rounding is kept.
         frames = waveforms.unfold(-1, self.frame_length, self.frame_shift)  # [B, T, 400]
         frames = frames - frames.mean(dim=-1, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
         frames = (frames - PREEMPHASIS * before) * taper
         power = torch.fft.rfft(frames, n=_fft_length(self.frame_length)).abs().pow(2.0)  # [B, T, 257]
-        energies: Tensor = power @ mel_filters  # [B, T, M]
+        energies: Tensor = power @ filters  # [B, T, M]
         return energies.clamp_min(ENERGY_FLOOR).log()
 
     def white_noise(self) -> Tensor:
@@ -153,14 +151,12 @@ class ASTFeatureExtractor(FeatureConfig):
         return torch.where(alone > 1.01 * ENERGY_FLOOR, alone, 0.0).sum(dim=0)
 
     def power_weights(self) -> Tensor:
-        """How much each energy [M] of a frame adds to the power of the waveform, above `LOWEST_HZ`.
+        """How much each energy [M] of a frame adds to the power of the waveform, above 20 Hz.
 
         One over what the pre-emphasis and the taper make of a power of one in its band, as white noise tells.
         """
-        _, mel_filters = _tables(
-            self.frame_length, self.sampling_rate, self.num_mel_bins, torch.device("cpu")
-        )
-        widths, white = mel_filters.sum(dim=0), self.white_noise()
+        _, filters = _tables(self.frame_length, self.sampling_rate, self.num_mel_bins, torch.device("cpu"))
+        widths, white = filters.sum(dim=0), self.white_noise()
         return torch.where(white > 0, widths / widths.sum() / white, 0.0)
 
     def pad(self, frames: Tensor, length: int | None = None) -> Tensor:
@@ -219,21 +215,8 @@ def _tables(
     """The taper [400] and the mel filters [257, M]."""
     # Made outside inference mode, so that training may use them after tagging did.
     with torch.inference_mode(False):
-        return _make_tables(frame_length, sampling_rate, num_mel_bins, device)
-
-
-def _make_tables(
-    frame_length: int, sampling_rate: int, num_mel_bins: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    from torchaudio.compliance.kaldi import get_mel_banks
-
-    # Kaldi's own filters in float32, because some hold a single small weight, where rounding shows.
-    filters, _ = get_mel_banks(
-        num_mel_bins, _fft_length(frame_length), float(sampling_rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0
-    )
-    filters = F.pad(filters, (0, 1))  # the bin at Nyquist belongs to no filter
-    taper = torch.hann_window(frame_length, periodic=False)
-    return taper.to(device), filters.T.contiguous().to(device)
+        filters = mel_filters(num_mel_bins, _fft_length(frame_length), sampling_rate)
+        return torch.hann_window(frame_length, periodic=False).to(device), filters.to(device)
 
 
 def _waveforms(raw: ArrayLike | Tensor | Sequence[ArrayLike]) -> Iterator[Tensor]:

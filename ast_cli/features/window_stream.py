@@ -91,7 +91,7 @@ class WindowStream:
     Args:
         extractor: The recipe.
         length: Frames in a window, at most the extractor's `max_length` (the default).
-        hop: Frames from one window to the next, at most `length` (the default), lest frames be skipped.
+        hop: Frames from one window to the next, at most `length` (the default): no frame is skipped.
         fit: Makes the network's input [T, M] of a window's frames; pads them if None. Where waveforms are
             cut, [S] of the window's samples.
         waveforms: Whether windows hold waveforms rather than frames.

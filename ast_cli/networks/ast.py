@@ -27,7 +27,7 @@ from ast_cli.networks.kernels import Linear, attention_by_heads
 from ast_cli.networks.outputs import ASTClassifierOutput, ASTModelOutput
 from ast_cli.settings import Attention, require_choice
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "relu": F.relu,
     "selu": F.selu,
@@ -389,7 +389,7 @@ class ASTMLP(nn.Module):
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[config.hidden_act]
+        self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
         self.fc1 = Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = Linear(config.intermediate_size, config.hidden_size)
 

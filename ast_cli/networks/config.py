@@ -210,8 +210,8 @@ class FeatureConfig:
         max_length: Frames in a window, T; shorter recordings are padded, longer ones cut.
         padding_value: Kept for `transformers`; features are padded with 0 there too, whatever it says.
         do_normalize: Whether (x − mean) / (2·std) is applied, after padding.
-        mean: Of the unnormalised features of the training set.
-        std: Likewise.
+        mean: Of the unnormalized features of the training set.
+        std: Of the unnormalized features of the training set.
         return_attention_mask: Kept for `transformers`; no mask is made there either.
     """
 

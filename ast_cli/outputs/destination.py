@@ -91,7 +91,7 @@ class StreamDestination(Destination):
         return True
 
     def end(self) -> None:
-        """No more outcomes come, be it that the run broke off: a document is closed, and can be read."""
+        """No more outcomes come, even if the run broke off: a document is closed, and can be read."""
         if self._writer is not None:
             self._writer.end()
 
@@ -199,7 +199,7 @@ def write_recording(path: Path, format_: str, run_info: Callable[[], RunInfo], o
     if isinstance(outcome, FileResult) or FORMATS[format_].tells_failures:
         write_file(path, format_, run_info, [outcome])
         return
-    with output_errors(path):  # an empty file, or an older one, would say that nothing was heard
+    with output_errors(path):  # an empty file, or an older one, would say that nothing was found
         path.unlink(missing_ok=True)
 
 

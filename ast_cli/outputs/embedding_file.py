@@ -115,7 +115,7 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
             raise OutputError(f"{one} is there already", "--overwrite replaces it; or choose another name")
     with ExitStack() as stack:
         parts = [stack.enter_context(replacing(one)) for one in paths]
-        # Beside the file: where that has room, there is room.
+        # On the same disk as the file: where that fits, this does.
         spool = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
         yield EmbeddingFile(spool, lambda rows: WRITE[suffix](rows, *parts))
 
@@ -201,7 +201,7 @@ class StoredEmbeddings:
         files: [F], as `display_name` shows them.
         recording: [R], the place of a row's recording in `files`.
         starts: [R], seconds from the start of the recording.
-        ends: [R], likewise.
+        ends: [R], seconds from the start of the recording.
         model: Id of the checkpoint.
         sha256: Of its weights file.
         settings: What they were made with.

@@ -1,4 +1,4 @@
-"""Events for the programs that show them beside the sound, or compare them with what a person has heard.
+"""Events for the programs that show them beside the sound, or compare them with annotations.
 
 None of these formats can quote, so what would end a line, a field or a cue is escaped; see `text`.
 """
@@ -27,7 +27,7 @@ RAVEN_COLUMNS = (
     "Score",
 )
 DCASE_COLUMNS = ("filename", "onset", "offset", "event_label")
-HIGHEST_HZ = 8000.0  # half of the model's sample rate: it hears nothing above
+HIGHEST_HZ = 8000.0  # half of the model's sample rate: it receives nothing above
 NOT_APPLICABLE = "<NA>"
 
 
@@ -146,7 +146,7 @@ class SrtWriter(Writer):
 
 
 def events_of(result: FileResult) -> tuple[Event, ...]:
-    """The events of a result; whoever chose a format of events has had them found."""
+    """The events of a result; choosing a format of events made the run find them."""
     assert result.events is not None, "a format of events needs events"
     return result.events
 

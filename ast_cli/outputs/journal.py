@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = "ast-journal/1"
-SYNC_SECONDS = 1.0  # after which at the latest a line is on the disk, come what may
+SYNC_SECONDS = 1.0  # after which at the latest a line is on the disk
 FILE_KEY = b'{"file": '  # how the line of an outcome begins
 JOURNAL_KEY = b'{"journal": '  # and that of a run
 # Settings that change nothing but the rounding, and so may differ from run to run.
@@ -208,7 +208,7 @@ class Journal:
         return from_record(json.loads(self._lines.readline()), self._classes)
 
     def _require_ours(self) -> None:
-        """What is there may go only if a run of ours left it, be it that its first line is torn."""
+        """What is there may go only if a run of ours left it, even with a torn first line."""
         head = os.pread(self._fd, len(JOURNAL_KEY), 0)
         if not JOURNAL_KEY.startswith(head):
             raise OutputError(f"{self.path} is no journal of a run", "Move it away, or name another output")

@@ -1,6 +1,6 @@
-"""JSON objects -> outcomes and what they were made with: the way back from `documents`.
+"""JSON objects -> outcomes and what they were made with: the reverse of `json_writer`.
 
-Whatever is wrong with an object raises one of `journal.UNREADABLE`; whoever knows where it stands says so.
+Whatever is wrong with an object raises one of `journal.UNREADABLE`; the caller, who knows the line, explains.
 """
 
 from __future__ import annotations

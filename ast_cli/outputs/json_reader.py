@@ -61,7 +61,7 @@ class StoredRun(ABC):
         """
 
     def files(self) -> Iterator[str]:
-        """The recordings in order, be it that tagging failed."""
+        """The recordings in order, including those that failed."""
         return (outcome.file for outcome in self.outcomes())
 
 

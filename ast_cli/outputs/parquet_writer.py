@@ -80,5 +80,5 @@ class ParquetWriter(Writer):
 
 
 def _utf8(name: str) -> str:
-    """A label or mid without the half surrogate pairs that one out of JSON may hold, as `sink` writes it."""
+    """A label or mid without the half surrogate pairs that one out of JSON may hold, as `files` writes it."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

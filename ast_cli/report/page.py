@@ -1,4 +1,4 @@
-"""Outcomes -> one page that can be opened anywhere: what was heard, when, with the sound beside it.
+"""Outcomes -> one page that can be opened anywhere: which sounds, when, with the audio beside them.
 
 The page asks no network and needs no other file but the recordings it plays, and with `embed` not even
 those. Recordings are taken one by one, and what is only looked at when a recording is opened is kept on disk
@@ -109,7 +109,7 @@ class _Sound:
     notes: tuple[str, ...] = ()
 
 
-class Report:
+class Page:
     """Gathers recordings and writes the page; a context manager, at whose end what was gathered is gone.
 
     Attributes:
@@ -136,7 +136,7 @@ class Report:
         # As text it has line ends only between the recordings.
         self._details: IO[str] = tempfile.TemporaryFile("w+", encoding="ascii", newline="\n")  # noqa: SIM115
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Page:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -180,7 +180,7 @@ class Report:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        environment.filters["clock"] = clock
+        environment.filters["clock"] = playing_time
         style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
         page = environment.get_template("report.html.jinja").generate(
             title=shown(self._settings.title),
@@ -243,7 +243,7 @@ class Report:
 
 
 def write_report(
-    outcomes: Iterable[Outcome], report: Report, stream: TextIO, run: Callable[[], RunInfo | None]
+    outcomes: Iterable[Outcome], report: Page, stream: TextIO, run: Callable[[], RunInfo | None]
 ) -> None:
     """Take all outcomes and write the page; `run` is asked when they are there."""
     for outcome in outcomes:
@@ -253,7 +253,7 @@ def write_report(
     report.write(stream, run())
 
 
-def clock(seconds: float) -> str:
+def playing_time(seconds: float) -> str:
     """A length of time for people: 0:07, 12:30, 5:00:00."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -97,7 +97,7 @@ class Summary:
         return Counter(word for _, word, _ in self.failures).most_common()
 
     def by_frequency(self) -> list[tuple[str, ClassCount]]:
-        """The classes, those that were heard most often first."""
+        """The classes, the most frequent first."""
         return sorted(
             ((shown(label), count) for label, count in self.classes.items()),
             key=lambda one: (-one[1].events, -one[1].first, one[0]),

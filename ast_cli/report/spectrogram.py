@@ -1,6 +1,6 @@
 """A recording -> a small picture of its log-mel spectrogram, as a data URI; a day takes little memory, too.
 
-The frames are those the network hears, averaged over time until they fit the picture.
+The frames are those the network receives, averaged over time until they fit the picture.
 """
 
 from __future__ import annotations

@@ -45,8 +45,8 @@ class Timeline:
         """Take the next window.
 
         Args:
-            start: In seconds.
-            end: Likewise.
+            start: In seconds, as is `end`.
+            end: Of the window.
             scores: [C]; what is not known is not a number.
         """
         if self._kept is not None:

@@ -25,7 +25,7 @@ class Embedding:
         file: The path as it was given; `-` for standard input. An address has lost its secrets.
         duration: Seconds of audio that could be decoded.
         starts: [R], seconds from the start of the recording.
-        ends: [R], likewise.
+        ends: [R], seconds from the start of the recording.
         vectors: [R, D], float32.
         warnings: What was wrong with the recording without preventing the result.
     """

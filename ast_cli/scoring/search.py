@@ -123,7 +123,7 @@ def _largest(
     places = np.arange(len(values))
     if 0 < most < len(values):
         least = np.partition(values, -most)[-most]
-        # Of values equal to the least, the first are taken, as many as there is room for.
+        # Of values equal to the least, the first are taken, until there are enough.
         larger, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
         places = np.concatenate([larger, equal[: most - len(larger)]])
     places = places[np.lexsort((places, -values[places]))]

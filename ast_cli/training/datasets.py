@@ -17,22 +17,22 @@ from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import audioset_nodes
 from ast_cli.text import did_you_mean
 from ast_cli.training.sources import Entry, Source, read_source, split_name
-from ast_cli.training.tables import shown
+from ast_cli.training.tables import short
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledClip:
-    """A recording, or a part of one, and what is heard in it.
+    """A recording, or a part of one, and its labels.
 
     Attributes:
         file: A path that can be opened.
-        labels: Class indices, each once; empty where none of the classes is heard.
+        labels: Class indices, each once; empty where it has none of the classes.
         start: Seconds from the start of the file; None for its start.
-        end: Likewise; None for its end.
+        end: Seconds from the start of the file; None for its end.
         fold: Of a cross-validation; None where the data has none.
         split: `train`, `validation`, `test` or a name of the data's own; None where it has none.
         may_be_cut: Whether the file may be the part itself, cut out before: then a file that is no longer
-            than the part is heard whole.
+            than the part is used whole.
     """
 
     file: str
@@ -45,7 +45,7 @@ class LabelledClip:
 
     @property
     def name(self) -> str:
-        """The file, with the part as a media fragment (`a.wav#t=30,40`) where it is not heard whole."""
+        """The file, with the part as a media fragment (`a.wav#t=30,40`) where it is not used whole."""
         return _name(self)
 
 
@@ -211,7 +211,7 @@ class _Lookup:
             index = self._index.get(name)
             if index is None and name not in self._reputable and label not in _audioset_words():
                 raise UsageError(
-                    f"{self._source}: {_name(entry)} is labelled {shown(label)!r}, which is no class",
+                    f"{self._source}: {_name(entry)} is labelled {short(label)!r}, which is no class",
                     self._remedy(label),
                 )
             self._known[label] = index
@@ -222,7 +222,7 @@ class _Lookup:
 
     def _remedy(self, label: str) -> str:
         hint = "" if label.startswith("/") else did_you_mean(label, self._names)  # no mid is like a name
-        few = shown(", ".join(self._names[:3]))
+        few = short(", ".join(self._names[:3]))
         return hint or f"There are {len(self._names)}: {few} …; --classes says what other mids stand for"
 
 
@@ -249,7 +249,7 @@ def _refuse_labels_without_file(found: Source, names: Sequence[str]) -> None:
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise UsageError(
-            f"no file is there for the label {shown(lacking[0])}{more}", "Add one, or remove its rows"
+            f"no file is there for the label {short(lacking[0])}{more}", "Add one, or remove its rows"
         )
 
 

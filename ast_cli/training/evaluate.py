@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.outputs.json_writer import failure_document
-from ast_cli.results import FileFailure, FileResult, RunInfo, display_name
+from ast_cli.results import FileFailure, FileResult, Outcome, RunInfo, display_name
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.text import inert
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
@@ -30,10 +30,9 @@ if TYPE_CHECKING:
     from ast_cli.tagger import Tagger
 
 SCHEMA = "ast-eval/1"
-ALL = "all"
-FOLD = "{fold}"  # in the name of a model: one for each fold  # splits
+ALL = "all"  # splits
+FOLD = "{fold}"  # in the name of a model: one for each fold
 CLASS_COLUMNS = ("index", "mid", "label", "positives", "AP", "AUC")
-Outcome = FileResult | FileFailure
 
 
 @dataclass(frozen=True)
@@ -79,10 +78,10 @@ def read_clips(
         source: See `read_dataset`, as for the arguments not named here.
         labels: The model's class names.
         split: `all`, or one of the data's. None for `test` where there is one, else `validation`, else all.
-        fold: See `read_dataset`.
-        audio: Likewise.
-        classes: Likewise.
-        files_needed: Likewise.
+        fold: See `read_dataset`, as for the arguments that follow.
+        audio: Folder of the recordings.
+        classes: A class CSV.
+        files_needed: False for stored scores.
 
     Returns:
         The data, and the split that was chosen; None for all.
@@ -202,9 +201,9 @@ def score_folds(
         dataset: Read with the labels of these models.
         folds: Whether names may choose by the data's folds.
         batch_size: See `score_clips`, as for the arguments not named here.
-        workers: Likewise.
-        on_heard: Likewise.
-        on_outcome: Likewise.
+        workers: Decoding threads.
+        on_heard: Called with seconds of audio.
+        on_outcome: Called with results and failures.
 
     Returns:
         The scores of all folds together, and the run, which names the models of all.

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ast_cli.checkpoints.checkpoint import Checkpoint, read_json, replacing, write_json
+from ast_cli.checkpoints.checkpoint import Checkpoint, read_json, replacing_weights, write_json
 from ast_cli.checkpoints.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES
 from ast_cli.errors import CheckpointError, InputError, OutputError, UsageError
 from ast_cli.extras import require_extra
@@ -37,8 +37,8 @@ from ast_cli.training.card import CARD_FILE, Card
 from ast_cli.training.datasets import Dataset, LabelledClip
 from ast_cli.training.loop import Trainer
 from ast_cli.training.metrics import Metrics, measure
-from ast_cli.training.outcome import Outcome, Watcher
 from ast_cli.training.pictures import draw_learning_curve
+from ast_cli.training.result import TrainingResult, Watcher
 from ast_cli.training.settings import Size, TrainSettings
 from ast_cli.training.splits import balanced_weights
 from ast_cli.training.start import from_scratch, with_classes
@@ -251,7 +251,7 @@ class Finetuning:
             raise KeyboardInterrupt
         self._trainer.stop = True
 
-    def run(self, *, resume: bool = False) -> Outcome:
+    def run(self, *, resume: bool = False) -> TrainingResult:
         """Train, and leave the folder complete.
 
         Args:
@@ -313,13 +313,13 @@ class Finetuning:
             validation=row,
             metrics=self._measured,
         )
-        with replacing(self.folder / CARD_FILE) as part:
+        with replacing_weights(self.folder / CARD_FILE) as part:
             part.write_text(card.text(), encoding="utf-8")
 
     def _write_validation(self) -> None:
         """The clips that training did not learn from, as a table that `eval` reads."""
         with (
-            replacing(self.folder / VALIDATION_FILE) as part,
+            replacing_weights(self.folder / VALIDATION_FILE) as part,
             part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
         ):
             rows = csv.writer(stream, lineterminator="\n")
@@ -331,7 +331,7 @@ class Finetuning:
                     (without_controls(os.path.realpath(clip.file)), without_controls(labels), *times)
                 )
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: TrainingResult) -> None:
         draw_learning_curve(self.folder / CURVE_FILE, read_log(self.folder))
         write_json(
             self.folder / RUN_FILE,

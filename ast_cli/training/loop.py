@@ -27,8 +27,8 @@ from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_loader
 from ast_cli.training.network import TrainedNetwork, targets_loss
 from ast_cli.training.optimizers import make_optimizers, running_average
-from ast_cli.training.outcome import Outcome, Watcher
 from ast_cli.training.processes import make_accelerator
+from ast_cli.training.result import TrainingResult, Watcher
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.state import Log, load_state, save_state
 
@@ -119,7 +119,7 @@ class Trainer:
         self.best: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
 
-    def run(self, *, resume: bool = False) -> Outcome:
+    def run(self, *, resume: bool = False) -> TrainingResult:
         """Train to the end, or to the end of patience.
 
         Args:
@@ -143,7 +143,7 @@ class Trainer:
             self._validate_epoch()
             self.epoch += 1
             self._save_state()
-        return Outcome(
+        return TrainingResult(
             validation=self.best,
             steps=self.step,
             clips=self.clips,

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ast_cli.errors import UsageError
 from ast_cli.extras import require_extra
 
-Scores = NDArray[np.float32]  # [N, C]
-Targets = NDArray[np.bool_]  # [N, C]
+ScoreMatrix = NDArray[np.float32]  # [N, C]
+TargetMatrix = NDArray[np.bool_]  # [N, C]
 
 FEWEST_RESAMPLES = 20
 MOST_CELLS = 4_000_000_000  # clips × classes × resamples: about 20 seconds
@@ -97,7 +97,7 @@ class Metrics:
         return {"mAP": self.map, "mAUC": self.mauc, "d_prime": self.d_prime, "accuracy": self.accuracy}
 
 
-def measure(scores: Scores, targets: Targets, *, resamples: int = 0, seed: int = 0) -> Metrics:
+def measure(scores: ScoreMatrix, targets: TargetMatrix, *, resamples: int = 0, seed: int = 0) -> Metrics:
     """Compute every metric, and its bootstrap interval if resamples are asked for.
 
     Args:
@@ -115,18 +115,18 @@ def measure(scores: Scores, targets: Targets, *, resamples: int = 0, seed: int =
     classes = tuple(
         _measure_class(index, scores[:, index], targets[:, index]) for index in range(scores.shape[1])
     )
-    hits = _hits(scores, targets)
+    right = _top1_is_right(scores, targets)
     values = np.array(
         [
             _mean([one.ap for one in classes]),
             _mean([one.auc for one in classes]),
-            _mean(hits[targets.any(axis=1)].tolist()),
+            _mean(right[targets.any(axis=1)].tolist()),
         ]
     )
     if resamples:
         most = MOST_CELLS // scores.size
         resamples = max(min(resamples, most), min(resamples, FEWEST_RESAMPLES))
-        ends = _intervals(values, _resampled(scores, targets, hits, resamples, seed))
+        ends = _intervals(values, _resampled(scores, targets, right, resamples, seed))
     else:
         ends = np.full((len(values), 2), math.nan)
     average_precision, mauc, accuracy = (
@@ -143,7 +143,7 @@ def measure(scores: Scores, targets: Targets, *, resamples: int = 0, seed: int =
     )
 
 
-def require_scores(scores: Scores, targets: Targets) -> None:
+def require_scores(scores: ScoreMatrix, targets: TargetMatrix) -> None:
     """Check that scores can be measured.
 
     Raises:
@@ -170,7 +170,7 @@ def d_prime(mauc: float) -> float:
     return math.sqrt(2) * NormalDist().inv_cdf(mauc)
 
 
-def confusion(scores: Scores, targets: Targets) -> NDArray[np.int64]:
+def confusion(scores: ScoreMatrix, targets: TargetMatrix) -> NDArray[np.int64]:
     """Count single-label clips by class [C] and by the class with the highest score [C].
 
     Args:
@@ -195,10 +195,10 @@ def _measure_class(index: int, scores: NDArray[np.float32], targets: NDArray[np.
     return ClassMetrics(index, positives, ap, auc)
 
 
-def _hits(scores: Scores, targets: Targets) -> NDArray[np.bool_]:
+def _top1_is_right(scores: ScoreMatrix, targets: TargetMatrix) -> NDArray[np.bool_]:
     """[N], whether a clip has the class it scores highest."""
-    hits: NDArray[np.bool_] = np.take_along_axis(targets, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return hits
+    right: NDArray[np.bool_] = np.take_along_axis(targets, scores.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return right
 
 
 def _mean(values: list[float]) -> float:
@@ -229,7 +229,7 @@ def _weights(clips: int, resamples: int, seed: int) -> Iterator[NDArray[np.float
 
 
 def _resampled(
-    scores: Scores, targets: Targets, hits: NDArray[np.bool_], resamples: int, seed: int
+    scores: ScoreMatrix, targets: TargetMatrix, right: NDArray[np.bool_], resamples: int, seed: int
 ) -> NDArray[np.float64]:
     """mAP, mAUC and accuracy of each resample, [3, resamples]."""
     pieces = []
@@ -240,7 +240,7 @@ def _resampled(
         with np.errstate(invalid="ignore"):  # a resample in which nothing is defined gives NaN
             means = [np.nansum(each, axis=0) / (~np.isnan(each)).sum(axis=0) for each in (aps, aucs)]
             labelled = weights[targets.any(axis=1)].sum(axis=0, dtype=np.float64)
-            pieces.append([*means, weights[hits].sum(axis=0, dtype=np.float64) / labelled])
+            pieces.append([*means, weights[right].sum(axis=0, dtype=np.float64) / labelled])
     return np.concatenate(pieces, axis=1)
 
 

@@ -84,9 +84,9 @@ class TrainedNetwork(nn.Module):
         if self.column_head is None or batch.columns is None:
             return Losses(loss, loss)
         wanted = batch.columns.gather(1, columns.unsqueeze(-1).expand(-1, -1, config.num_labels))
-        heard = self.column_head(tokens[:, 2:]).float()
+        sounding = self.column_head(tokens[:, 2:]).float()
         real = columns * config.time_stride < batch.lengths.unsqueeze(1)
-        column_loss = F.binary_cross_entropy_with_logits(heard[real], wanted[real].to(heard.dtype))
+        column_loss = F.binary_cross_entropy_with_logits(sounding[real], wanted[real].to(sounding.dtype))
         return Losses(loss + self.column_weight * column_loss, loss)
 
     def _kept(self, columns: Tensor, lengths: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 100
 LINE_INCHES = 0.18  # of a class in a chart or in a matrix
-MOST_NUMBERED = 40  # classes in a confusion matrix whose cells still have room for their number
-MOST_NAMED = 150  # classes in a confusion matrix that still have room for their names
+MOST_NUMBERED = 40  # classes in a confusion matrix whose cells still fit their number
+MOST_NAMED = 150  # classes in a confusion matrix whose names still fit
 LONGEST_NAME = 40  # characters of a class name
 
 

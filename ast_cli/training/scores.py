@@ -24,10 +24,10 @@ from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import require_choice
 from ast_cli.text import inert_path, with_controls, without_controls
 from ast_cli.training.datasets import Dataset, LabelledClip
-from ast_cli.training.metrics import Scores, Targets
-from ast_cli.training.tables import open_table, shown
+from ast_cli.training.metrics import ScoreMatrix, TargetMatrix
+from ast_cli.training.tables import open_table, short
 
-FORMATS = ("npz", "csv")
+SCORE_FORMATS = ("npz", "csv")
 FILE_COLUMN = "file"
 
 
@@ -48,8 +48,8 @@ class ScoredClips:
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    scores: Scores
-    targets: Targets
+    scores: ScoreMatrix
+    targets: TargetMatrix
     multi_label: bool
     folds: tuple[str | None, ...]
     failed: tuple[FileFailure, ...] = ()
@@ -67,7 +67,7 @@ class ScoredClips:
 
         Args:
             dataset: N clips.
-            rows: Scores [C] of each clip; None leaves it out.
+            rows: ScoreMatrix [C] of each clip; None leaves it out.
             failed: See `ScoredClips.failed`.
             unscored: See `ScoredClips.unscored`.
         """
@@ -101,7 +101,7 @@ class ScoredClips:
             unscored=tuple(name for part in parts for name in part.unscored),
         )
 
-    def of_fold(self, fold: str) -> tuple[Scores, Targets]:
+    def of_fold(self, fold: str) -> tuple[ScoreMatrix, TargetMatrix]:
         """Scores and targets of the clips of one fold."""
         chosen = np.array([one == fold for one in self.folds])
         return self.scores[chosen], self.targets[chosen]
@@ -122,8 +122,8 @@ class StoredScores:
     path: Path
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    scores: Scores
-    targets: Targets | None
+    scores: ScoreMatrix
+    targets: TargetMatrix | None
 
     def as_they_are(self) -> ScoredClips:
         """The clips with the targets that were stored beside the scores.
@@ -159,21 +159,21 @@ class StoredScores:
             rows.append(None if row is None else self.scores[row])
             if row is not None and clip_of_row.setdefault(row, name) != name:
                 raise UsageError(
-                    f"{self.path}: the scores of {shown(self.names[row])} fit both {shown(clip_of_row[row])} "
-                    f"and {shown(name)}",
+                    f"{self.path}: the scores of {short(self.names[row])} fit both {short(clip_of_row[row])} "
+                    f"and {short(name)}",
                     "Store scores under paths that tell them apart",
                 )
         names = [display_name(clip.name) for clip in dataset.clips]
         unscored = [name for name, row in zip(names, rows, strict=True) if row is None]
         if len(unscored) == len(names):
             raise UsageError(
-                f"{self.path} has no scores for {shown(names[0])} or any other recording of the data set",
-                f"Its own are called as {shown(self.names[0])}" if self.names else "It is empty",
+                f"{self.path} has no scores for {short(names[0])} or any other recording of the data set",
+                f"Its own are called as {short(self.names[0])}" if self.names else "It is empty",
             )
         return ScoredClips.of(dataset, rows, unscored=unscored)
 
 
-def targets_of(clips: Sequence[LabelledClip], count: int) -> Targets:
+def targets_of(clips: Sequence[LabelledClip], count: int) -> TargetMatrix:
     """[N, C], whether a clip has a class."""
     targets = np.zeros((len(clips), count), np.bool_)
     for row, clip in enumerate(clips):
@@ -182,13 +182,13 @@ def targets_of(clips: Sequence[LabelledClip], count: int) -> Targets:
 
 
 def scores_format(name: str) -> str:
-    """The format that a file's suffix names, one of `FORMATS`.
+    """The format that a file's suffix names, one of `SCORE_FORMATS`.
 
     Raises:
         UsageError: It names none.
     """
     suffix = PurePath(name).suffix.removeprefix(".").lower()
-    require_choice("format of scores", suffix or name, FORMATS)
+    require_choice("format of scores", suffix or name, SCORE_FORMATS)
     return suffix
 
 
@@ -197,8 +197,8 @@ def write_scores(scored: ScoredClips, stream: TextIO, format_: str) -> None:
 
     Args:
         scored: What to store.
-        stream: A file, as `outputs.sink.open_sink` opens it.
-        format_: One of `FORMATS`.
+        stream: A file, as `files.open_sink` opens it.
+        format_: One of `SCORE_FORMATS`.
     """
     if format_ == "npz":
         np.savez_compressed(
@@ -227,7 +227,7 @@ def read_scores(path: Path) -> StoredScores:
     stored = _read_npz(path) if scores_format(str(path)) == "npz" else _read_csv(path)
     for name, count in Counter(stored.names).most_common(1):
         if count > 1:
-            raise UsageError(f"{path} has scores for {shown(name)} twice", "Each recording has one row")
+            raise UsageError(f"{path} has scores for {short(name)} twice", "Each recording has one row")
     return stored
 
 
@@ -240,7 +240,7 @@ def _read_npz(path: Path) -> StoredScores:
             targets: NDArray[Any] | None = arrays.get("targets")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(
-            f"{path} holds no scores: {shown(str(error))}",
+            f"{path} holds no scores: {short(str(error))}",
             "It needs the arrays files [N], labels [C] and scores [N, C], as --save-scores writes them",
         ) from error
     shape = (len(files), len(labels)) if files.ndim == labels.ndim == 1 else None

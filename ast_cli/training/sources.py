@@ -19,7 +19,7 @@ from ast_cli.audio.suffixes import AUDIO_SUFFIXES
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import audioset_classes, speech_commands_names
 from ast_cli.text import with_controls
-from ast_cli.training.tables import open_table, shown
+from ast_cli.training.tables import open_table, short
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
         file: Path that can be opened; what the source calls it where there is no such file.
         labels: Names or mids, each once.
         start: Seconds from the start of the file; None for its start.
-        end: Likewise; None for its end.
+        end: Seconds from the start of the file; None for its end.
         fold: Of a cross-validation; None where there is none.
         split: `train`, `validation`, `test` or a name of the source's own; None where there is none.
         may_be_cut: See `LabelledClip.may_be_cut`.
@@ -263,7 +263,7 @@ def _original_json(path: Path, audio: Path | None) -> Source:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {shown(str(error))}", remedy) from error
+        raise UsageError(f"{path} is no JSON: {short(str(error))}", remedy) from error
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         raise UsageError(f"{path} holds no list called data", remedy)
@@ -288,7 +288,7 @@ def _esc50(path: Path, audio: Path | None) -> Source:
             file, fold, target, category = table.cells(row, places)
             if not target.isdecimal() or names.setdefault(int(target), category) != category:
                 raise UsageError(
-                    f"{table.where}: target {target or '(none)'} does not belong to {shown(category)}",
+                    f"{table.where}: target {target or '(none)'} does not belong to {short(category)}",
                     "Each category has one target, a number from 0",
                 )
             found, is_there = listings.find(file, folder, audio)

@@ -46,7 +46,7 @@ def split_for_training(
 def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
     """Split the clips so that each class gives the same part of them.
 
-    All clips of a recording stay on one side, or what is held out would have been heard. A recording of
+    All clips of a recording stay on one side, or what is held out would have been learned from. A recording of
     several labels counts for the rarest of them. A class with a single recording keeps it in training.
 
     Returns:
@@ -93,7 +93,7 @@ def refuse_overlap(training: Dataset, validation: Dataset) -> None:
 
 
 def balanced_weights(clips: tuple[LabelledClip, ...], classes: int) -> list[float]:
-    """How likely each clip is drawn, so that each class is heard as often.
+    """How likely each clip is drawn, so that each class is drawn as often.
 
     A clip weighs the sum of 1 / count over its classes, as in the original recipe for AudioSet; one without
     a label weighs as the lightest one.

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ast_cli.checkpoints.checkpoint import replacing
+from ast_cli.checkpoints.checkpoint import replacing_weights
 from ast_cli.errors import CheckpointError, OutputError
 
 STATE_FILE = "resume.pt"
@@ -23,7 +23,7 @@ def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    with replacing(folder / STATE_FILE) as part:
+    with replacing_weights(folder / STATE_FILE) as part:
         torch.save(dict(state), part)
 
 
@@ -62,7 +62,7 @@ class Log:
             for row in read_log(folder)
             if row["step"] <= upto_step and not ("validation" in row and row["epoch"] > upto_epoch)
         ]
-        with replacing(self.path) as part:
+        with replacing_weights(self.path) as part:
             part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def add(self, row: Mapping[str, Any]) -> None:

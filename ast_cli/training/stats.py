@@ -31,8 +31,8 @@ class Stats:
     """What was measured.
 
     Attributes:
-        mean: Of the fbank, not normalised.
-        std: Likewise.
+        mean: Of the fbank, not normalized.
+        std: Of the fbank, not normalized.
         clips: That were read.
         seconds: Of audio in them.
         failed: What could not be read.

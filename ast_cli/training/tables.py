@@ -57,7 +57,7 @@ class Table:
             hint = next(filter(None, (did_you_mean(name, header) for name in lacking)), "")
             raise UsageError(
                 f"{self.path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}: "
-                f"its first line is {shown(','.join(header)) or 'empty'}",
+                f"its first line is {short(','.join(header)) or 'empty'}",
                 hint or f"The header should be {','.join(wanted)}",
             )
         return [header.index(name) for name in wanted]
@@ -85,7 +85,7 @@ class Table:
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise UsageError(f"{self.where}: {what} is {shown(text)!r}", "It should be a finite number")
+            raise UsageError(f"{self.where}: {what} is {short(text)!r}", "It should be a finite number")
         return number
 
     def times(self, start: str, end: str) -> tuple[float | None, float | None]:
@@ -124,6 +124,6 @@ def open_table(path: Path) -> Iterator[Table]:
         raise UsageError(f"{path} is no CSV: {error}", "Save it as comma-separated text in UTF-8") from error
 
 
-def shown(text: str) -> str:
+def short(text: str) -> str:
     """Somebody else's text, short enough for an error."""
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

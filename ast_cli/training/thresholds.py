@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.text import did_you_mean, inert
-from ast_cli.training.metrics import Scores, Targets, require_scores
-from ast_cli.training.tables import open_table, shown
+from ast_cli.training.metrics import ScoreMatrix, TargetMatrix, require_scores
+from ast_cli.training.tables import open_table, short
 
 COLUMNS = ("index", "mid", "label", "threshold", "f1", "positives")
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class ClassThreshold:
     """Where one class is best cut off.
 
     Attributes:
         threshold: A clip has the class if its score is this or more; None for a class without positives.
-        f1: Harmonic mean of precision and recall there; None likewise.
+        f1: Harmonic mean of precision and recall there; None for a class without positives.
         positives: Clips that have the class: with few of them, the threshold says little.
     """
 
@@ -38,7 +38,7 @@ class Threshold:
     positives: int
 
 
-def calibrate(scores: Scores, targets: Targets) -> tuple[Threshold, ...]:
+def calibrate(scores: ScoreMatrix, targets: TargetMatrix) -> tuple[ClassThreshold, ...]:
     """Find the best threshold of every class.
 
     Args:
@@ -52,7 +52,7 @@ def calibrate(scores: Scores, targets: Targets) -> tuple[Threshold, ...]:
     return tuple(best_threshold(scores[:, index], targets[:, index]) for index in range(scores.shape[1]))
 
 
-def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> Threshold:
+def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> ClassThreshold:
     """The threshold with the highest F1, the higher one of equals.
 
     Every score is tried. The threshold lies halfway to the next lower score, so that it depends on neither
@@ -64,7 +64,7 @@ def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> T
     """
     positives = int(targets.sum())
     if not positives:
-        return Threshold(None, None, 0)
+        return ClassThreshold(None, None, 0)
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     true_positives = np.cumsum(targets[order])
@@ -78,10 +78,10 @@ def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> T
         lower = ordered[lasts[best + 1]]
         middle = np.float32((float(score) + float(lower)) / 2)
         threshold = middle if lower < middle <= score else score
-    return Threshold(float(threshold), float(f1[best]), positives)
+    return ClassThreshold(float(threshold), float(f1[best]), positives)
 
 
-def write_thresholds(thresholds: Sequence[Threshold], labels: LabelSet, stream: TextIO) -> None:
+def write_thresholds(thresholds: Sequence[ClassThreshold], labels: LabelSet, stream: TextIO) -> None:
     """Write one row a class as CSV; a class without positives has an empty threshold."""
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(COLUMNS)
@@ -116,11 +116,11 @@ def read_thresholds(path: Path, labels: LabelSet) -> tuple[float | None, ...]:
             label, text = table.cells(row, places)
             if label not in index_of:
                 raise UsageError(
-                    f"{table.where}: the model has no class {shown(label)!r}",
+                    f"{table.where}: the model has no class {short(label)!r}",
                     did_you_mean(label, labels.names) or "Calibrate this model: `ast-tag eval --calibrate`",
                 )
             index = index_of[label]
             if index in found:
-                raise UsageError(f"{table.where}: {shown(label)!r} is there twice", "Remove one of the rows")
+                raise UsageError(f"{table.where}: {short(label)!r} is there twice", "Remove one of the rows")
             found[index] = table.number(text, "threshold") if text else None
     return tuple(found.get(index) for index in range(len(labels)))

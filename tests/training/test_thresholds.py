@@ -16,7 +16,7 @@ from sklearn.metrics import f1_score
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.training.thresholds import (
-    Threshold,
+    ClassThreshold,
     best_threshold,
     calibrate,
     read_thresholds,
@@ -44,7 +44,7 @@ def test_no_other_threshold_is_better(data: st.DataObject) -> None:
     best = best_threshold(scores, targets)
     assert best.positives == targets.sum()
     if not best.positives:
-        assert best == Threshold(None, None, 0)
+        assert best == ClassThreshold(None, None, 0)
         return
     assert best.threshold is not None
     assert f1_at(best.threshold, scores, targets) == best.f1
@@ -116,7 +116,7 @@ def test_what_is_written_is_read_again_to_the_last_digit(tmp_path: Path) -> None
 def test_the_same_is_written_whatever_a_class_is_called(tmp_path: Path) -> None:
     labels = LabelSet.from_names(("=1+1", "-"))
     stream = io.StringIO()
-    write_thresholds([Threshold(0.5, 1.0, 1), Threshold(0.25, 1.0, 1)], labels, stream)
+    write_thresholds([ClassThreshold(0.5, 1.0, 1), ClassThreshold(0.25, 1.0, 1)], labels, stream)
     assert "'=1+1" in stream.getvalue()
     assert read_thresholds(written(tmp_path, stream.getvalue()), labels) == (0.5, 0.25)
 

@@ -23,7 +23,7 @@ class Watcher(Protocol):
 
 
 @dataclass
-class Outcome:
+class TrainingResult:
     """What a run came to.
 
     Attributes:
