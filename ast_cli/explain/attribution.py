@@ -4,7 +4,7 @@ Heat lies on the grid of patches, [frequency patches, time patches], and is zero
 How far it can be believed is measured with it: the score that is lost when the hottest tenth of the patches
 is taken away, beside what tenths drawn at random lose. Knows nothing of files and pictures.
 
-What is taken away is replaced by silence, or by padding. Padding is zero before it is normalised, which as
+What is taken away is replaced by silence, or by padding. Padding is zero before it is normalized, which as
 log-mel energy is far louder than most sounds: in a quiet place it is a sound of its own, and may cost a score
 more there than the loss of what the label was given for.
 
@@ -135,7 +135,7 @@ def explain(
 
     Args:
         tagger: Of one checkpoint that torch runs.
-        frames: [T, M], unnormalised, padded.
+        frames: [T, M], unnormalized, padded.
         length: Frames that hold audio.
         start: Of the window in the recording, in seconds.
         labels: Indices of classes; the `top_k` of the highest scores if there are none.
@@ -205,7 +205,7 @@ class _Network:
         self.passes = 0
 
     def log_odds(self, windows: Tensor) -> Tensor:
-        """Windows [B, T, M], unnormalised -> [B, C]."""
+        """Windows [B, T, M], unnormalized -> [B, C]."""
         size = self.engine.batch_size
         logits = torch.cat([self.engine.logits(part) for part in torch.split(windows, size)])
         self.passes += len(windows)

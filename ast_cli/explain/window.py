@@ -33,7 +33,7 @@ class ChosenWindow:
     Attributes:
         start: In the recording, in seconds.
         length: Frames that hold audio.
-        frames: [T, M], unnormalised, padded.
+        frames: [T, M], unnormalized, padded.
         warnings: What was wrong with the recording, as far as it was read.
     """
 

@@ -37,7 +37,7 @@ class Features(dict[str, Any]):
 
     @property
     def input_values(self) -> Any:
-        """The normalised features; a tensor, an array or a list of arrays, as was asked for."""
+        """The normalized features; a tensor, an array or a list of arrays, as was asked for."""
         return self["input_values"]
 
 
@@ -73,7 +73,7 @@ class ASTFeatureExtractor(FeatureConfig):
         sampling_rate: int | None = None,
         return_tensors: Literal["pt", "np"] | None = None,
     ) -> Features:
-        """Extract, pad or cut to `max_length` frames, then normalise.
+        """Extract, pad or cut to `max_length` frames, then normalize.
 
         Args:
             raw_speech: One mono waveform [S], or several: [B, S], or a list of waveforms of any lengths.
@@ -110,7 +110,7 @@ class ASTFeatureExtractor(FeatureConfig):
         return Features(input_values=array if return_tensors == "np" else list(array))
 
     def fbank(self, waveforms: Tensor) -> Tensor:
-        """Log-mel energies, neither padded nor normalised; on the device of `waveforms`.
+        """Log-mel energies, neither padded nor normalized; on the device of `waveforms`.
 
         Equal to `torchaudio.compliance.kaldi.fbank(…, window_type="hanning")` on each waveform.
 
@@ -160,10 +160,10 @@ class ASTFeatureExtractor(FeatureConfig):
         return torch.where(white > 0, widths / widths.sum() / white, 0.0)
 
     def pad(self, frames: Tensor, length: int | None = None) -> Tensor:
-        """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalising, as in training.
+        """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalizing, as in training.
 
         Args:
-            frames: Unnormalised.
+            frames: Unnormalized.
             length: T; `max_length` if None.
         """
         length = length or self.max_length
@@ -188,7 +188,7 @@ class ASTFeatureExtractor(FeatureConfig):
             lengths: [B], the frames that each of them fills.
 
         Returns:
-            [B, T, M], unnormalised, on the device of the waveforms.
+            [B, T, M], unnormalized, on the device of the waveforms.
         """
         frames = self.fbank(waveforms)
         filled = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]  # [B, T]

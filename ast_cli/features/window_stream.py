@@ -24,7 +24,7 @@ class Window:
         start: Index of its first frame in the recording.
         length: Number of its frames that are the recording's; the rest of `frames` is padding.
         new: Number of its frames that no earlier window held.
-        content: Frames [T, M], unnormalised; fewer than the network's T where it was cropped. Or the waveform
+        content: Frames [T, M], unnormalized; fewer than the network's T where it was cropped. Or the waveform
             [S] of as many frames, where these are extracted on the engine's device.
     """
 

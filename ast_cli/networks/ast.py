@@ -155,7 +155,7 @@ class ASTForAudioClassification(ASTPreTrainedModel):
         """Score windows, and with `labels` compute the loss that the config's `problem_type` names.
 
         Args:
-            input_values: [B, T, M], normalised features.
+            input_values: [B, T, M], normalized features.
             head_mask: [H] or [layers, H]; 0 silences a head.
             labels: [B] class indices for cross-entropy, [B, C] of 0 and 1 in floating point for binary
                 cross-entropy, or [B] or [B, C] values for mean-square. Without a `problem_type`, one class

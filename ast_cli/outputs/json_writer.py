@@ -123,7 +123,7 @@ def failure_document(failure: FileFailure) -> dict[str, Any]:
 
 
 def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
-    # Spelt out, in a tenth of the time of `asdict`: there are more of them than of anything else.
+    # Spelled out, in a tenth of the time of `asdict`: there are more of them than of anything else.
     return [
         {
             "rank": tag.rank,

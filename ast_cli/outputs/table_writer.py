@@ -20,7 +20,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class TableWriter(Writer):
-    """Coloured where the terminal has colours; never wider than it, but for a name, which is never cut."""
+    """Colored where the terminal has colors; never wider than it, but for a name, which is never cut."""
 
     suffix = ".txt"
 

@@ -22,7 +22,7 @@ MOST_COLUMNS = 1000  # of a heat map: no screen shows many more
 MOST_LANES = 12  # labels in a heat map
 UNKNOWN = 0  # in a heat map, where the run did not keep the score
 JOINERS = (
-    "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # not printable, and part of how some names are spelt
+    "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # not printable, and part of how some names are spelled
 )
 # What could end a script element, or begin something else in it.
 IN_SCRIPTS = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}

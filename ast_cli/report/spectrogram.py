@@ -19,9 +19,9 @@ from ast_cli.features.window_stream import WindowStream
 
 MOST_COLUMNS = 1200  # even, so that they can be halved
 FRAMES_AT_ONCE = 1000
-QUIETEST, LOUDEST = 5, 99.9  # percentiles that the colours span
+QUIETEST, LOUDEST = 5, 99.9  # percentiles that the colors span
 QUALITY = 60  # of WebP
-COLOURS = "magma"  # as bright in grey as in colour, so that no eye misses anything
+COLOURS = "magma"  # as bright in gray as in color, so that no eye misses anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
-"""Labelled recordings as training and evaluation take them: files, class numbers, splits and folds.
+"""Labeled recordings as training and evaluation take them: files, class numbers, splits and folds.
 
-Recognises every layout of `sources.py`, and puts its labels in the order of a checkpoint's classes. Opens no
+Recognizes every layout of `sources.py`, and puts its labels in the order of a checkpoint's classes. Opens no
 recording: one that cannot be decoded is found out later.
 """
 
@@ -51,7 +51,7 @@ class LabelledClip:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Labelled clips and the classes their labels count.
+    """Labeled clips and the classes their labels count.
 
     Attributes:
         clips: In the order of the source.
@@ -134,7 +134,7 @@ def read_dataset(
     classes: Path | None = None,
     files_needed: bool = True,
 ) -> Dataset:
-    """Read labelled recordings in any layout that is known.
+    """Read labeled recordings in any layout that is known.
 
     Args:
         source: CSV with the header `file,labels` (labels separated by `;`, optional columns start, end, fold,

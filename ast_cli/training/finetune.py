@@ -1,4 +1,4 @@
-"""Labelled clips and a network to start from -> a folder that is a checkpoint of its own.
+"""Labeled clips and a network to start from -> a folder that is a checkpoint of its own.
 
 OUT/model.safetensors, config.json, preprocessor_config.json   what `--model OUT` and `transformers` load
 OUT/README.md                                                  its model card
@@ -355,7 +355,7 @@ class Finetuning:
 
 
 def _refuse_unteachable(training: Dataset, validation: Dataset) -> None:
-    """Refuse data that nothing can be learnt from, or told about."""
+    """Refuse data that nothing can be learned from, or told about."""
     if len(training.labels) < 2 and not training.multi_label:
         raise UsageError(f"all clips have the same label, {training.labels[0]}", "Add clips of another")
     if validation.multi_label and not training.multi_label:

@@ -1,4 +1,4 @@
-"""A labelled clip -> its recording, cut to the part that is labelled while it is read."""
+"""A labeled clip -> its recording, cut to the part that is labeled while it is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_LONGER = 0.5  # seconds that a file which was cut out may be longer than it
 
 @contextmanager
 def open_clip(clip: LabelledClip) -> Iterator[Recording]:
-    """Open what is labelled: the whole recording, or a part of it.
+    """Open what is labeled: the whole recording, or a part of it.
 
     Raises:
         InputError: It cannot be opened; while it is read, also that it ends before its part starts.

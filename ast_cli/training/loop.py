@@ -1,6 +1,6 @@
 """The training loop: examples in, a trained classifier out, the same on one process or many.
 
-`accelerate` knows the devices and processes; torch the optimisers and averages. What is here is the order of
+`accelerate` knows the devices and processes; torch the optimizers and averages. What is here is the order of
 things, and that a run which was killed at any moment ends as if it had not been: all chance is drawn from the
 seed and the number of the step, and the state that is saved holds everything else.
 
@@ -113,7 +113,7 @@ class Trainer:
         self.steps = self.steps_an_epoch * settings.epochs
         decay = settings.ema_decay(self.steps)
         self.average = running_average(self._classifier(), decay) if decay else None
-        # What `state` holds besides weights and optimisers.
+        # What `state` holds besides weights and optimizers.
         self.step = self.epoch = self.clips = self.epochs_without_better = 0
         self.seconds = 0.0
         self.best: dict[str, Any] = {}

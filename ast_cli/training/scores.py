@@ -1,4 +1,4 @@
-"""The scores of labelled clips: kept in memory, stored in a file, read again and matched with a data set.
+"""The scores of labeled clips: kept in memory, stored in a file, read again and matched with a data set.
 
 Two formats: `.npz` holds files, labels, scores and targets; `.csv` a column `file` and one for each class.
 """

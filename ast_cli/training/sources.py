@@ -1,4 +1,4 @@
-"""The ways labelled recordings are laid out on disk, each read into the same plain entries.
+"""The ways labeled recordings are laid out on disk, each read into the same plain entries.
 
 Reads tables and lists folders; opens no recording, and does not know what a checkpoint's classes are.
 """
@@ -41,7 +41,7 @@ LAYOUTS = (
 
 
 class Entry(NamedTuple):
-    """One labelled recording, or part of one, as its source tells it.
+    """One labeled recording, or part of one, as its source tells it.
 
     Attributes:
         file: Path that can be opened; what the source calls it where there is no such file.
@@ -88,7 +88,7 @@ class Source:
 
 
 def read_source(path: Path, audio: Path | None = None, classes: Path | None = None) -> Source:
-    """Recognise how the recordings at `path` are laid out, and read it.
+    """Recognize how the recordings at `path` are laid out, and read it.
 
     Args:
         path: A table, or a folder.

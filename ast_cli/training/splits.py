@@ -46,7 +46,7 @@ def split_for_training(
 def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
     """Split the clips so that each class gives the same part of them.
 
-    All clips of a recording stay on one side, or what is held out would have been learned from. A recording of
+    All clips of a recording stay on one side, or validation would see training audio. A recording of
     several labels counts for the rarest of them. A class with a single recording keeps it in training.
 
     Returns:
@@ -78,7 +78,7 @@ def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def refuse_overlap(training: Dataset, validation: Dataset) -> None:
-    """Refuse recordings that are to be learnt from and validated on: the score would be of what was learnt.
+    """Refuse recordings that are to be learned from and validated on: the score would be of what was learned.
 
     Raises:
         UsageError: There are some.

@@ -1,4 +1,4 @@
-"""The two numbers that features are normalised by: mean and standard deviation of the fbank of some audio.
+"""The two numbers that features are normalized by: mean and standard deviation of the fbank of some audio.
 
 Streamed: no recording is ever held whole. Reads recordings as tagging does.
 """
@@ -22,7 +22,7 @@ from ast_cli.training.datasets import LabelledClip
 from ast_cli.training.labelled_audio import open_clip
 
 FITTING_STD = 0.5  # of features after (x − mean) / (2·std)
-# How far mean and standard deviation may be off, after normalising, before another pair is worth its while.
+# How far mean and standard deviation may be off, after normalizing, before another pair is worth its while.
 TOLERANCE = 0.1
 
 
@@ -45,7 +45,7 @@ class Stats:
     failed: tuple[FileFailure, ...] = ()
 
     def normalised(self, features: FeatureConfig) -> tuple[float, float]:
-        """Mean and standard deviation after a checkpoint's own normalisation; 0 and 0.5 fit exactly."""
+        """Mean and standard deviation after a checkpoint's own normalization; 0 and 0.5 fit exactly."""
         return (self.mean - features.mean) / (2 * features.std), self.std / (2 * features.std)
 
     def fits(self, features: FeatureConfig) -> bool:
@@ -93,7 +93,7 @@ def measure_norm(
 
     Args:
         clips: What to read; failures among them are passed on.
-        extractor: Whose fbank it is; its own normalisation is left out.
+        extractor: Whose fbank it is; its own normalization is left out.
         with_padding: Count only each clip's first window and its padding too, as the original recipe does.
         on_clip: Told the seconds of each clip that was read.
 

@@ -1,4 +1,4 @@
-"""Labelled clips -> examples to train on: waveforms read once, varied afresh each epoch."""
+"""Labeled clips -> examples to train on: waveforms read once, varied afresh each epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_FAILED = 20  # clips in a row that cannot be read, before the data as a who
 
 
 class ClipExamples:
-    """Examples of labelled clips.
+    """Examples of labeled clips.
 
     A clip that cannot be read is replaced by the next one that can, and named in `Example.failed`.
 
