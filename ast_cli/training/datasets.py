@@ -16,37 +16,14 @@ from pathlib import Path
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import audioset_nodes
 from ast_cli.text import did_you_mean
-from ast_cli.training.sources import Entry, Source, read_source, split_name
+from ast_cli.training.sources import Entry, Labelled, Source, read_source, split_name
 from ast_cli.training.tables import short
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledClip:
-    """A recording, or a part of one, and its labels.
+class LabelledClip(Labelled[int]):
+    """A recording, or a part of one, and its labels as class indices."""
 
-    Attributes:
-        file: A path that can be opened.
-        labels: Class indices, each once; empty where it has none of the classes.
-        start: Seconds from the start of the file; None for its start.
-        end: Seconds from the start of the file; None for its end.
-        fold: Of a cross-validation; None where the data has none.
-        split: `train`, `validation`, `test` or a name of the data's own; None where it has none.
-        may_be_cut: Whether the file may be the part itself, cut out before: then a file that is no longer
-            than the part is used whole.
-    """
-
-    file: str
-    labels: tuple[int, ...]
-    start: float | None = None
-    end: float | None = None
-    fold: str | None = None
-    split: str | None = None
-    may_be_cut: bool = False
-
-    @property
-    def name(self) -> str:
-        """The file, with the part as a media fragment (`a.wav#t=30,40`) where it is not used whole."""
-        return _name(self)
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +145,7 @@ def read_dataset(
         return [one for one in entries if split in (None, one.split) and fold in (None, one.fold)]
 
     entries = wanted(found.entries)
-    missing = tuple(map(_name, wanted(found.missing)))
+    missing = tuple(entry.name for entry in wanted(found.missing))
     if not entries and not missing:
         raise UsageError(f"{source} has no recording in both split {split} and fold {fold}")
     if not entries:
@@ -211,7 +188,7 @@ class _Lookup:
             index = self._index.get(name)
             if index is None and name not in self._reputable and label not in _audioset_words():
                 raise UsageError(
-                    f"{self._source}: {_name(entry)} is labelled {short(label)!r}, which is no class",
+                    f"{self._source}: {entry.name} is labelled {short(label)!r}, which is no class",
                     self._remedy(label),
                 )
             self._known[label] = index
@@ -228,7 +205,7 @@ class _Lookup:
 
 def _clip(entry: Entry, lookup: _Lookup, multi_label: bool) -> LabelledClip:
     if not entry.labels and not multi_label:
-        raise UsageError(f"{_name(entry)} has no label", "Each recording needs one where none has several")
+        raise UsageError(f"{entry.name} has no label", "Each recording needs one where none has several")
     found = (lookup(label, entry) for label in entry.labels)
     indices = tuple(dict.fromkeys(index for index in found if index is not None))
     return LabelledClip(
@@ -261,13 +238,6 @@ def _require_one_of(
         where = f" in {source}" if source is not None else ""
         remedy = f"There are {', '.join(names)}" if names else f"The data has no {what}s"
         raise UsageError(f"no {what} {asked}{where}", remedy)
-
-
-def _name(part: LabelledClip | Entry) -> str:
-    if part.start is None and part.end is None:
-        return part.file
-    times = f"{part.start or 0:g}" if part.end is None else f"{part.start or 0:g},{part.end:g}"
-    return f"{part.file}#t={times}"
 
 
 @cache

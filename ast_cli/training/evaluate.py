@@ -159,8 +159,8 @@ def score_clips(
     failed: list[FileFailure] = []
 
     def outcomes() -> Iterator[tuple[int, Outcome]]:
-        parts = [place for place, clip in enumerate(dataset.clips) if _is_part(clip)]
-        whole = [place for place, clip in enumerate(dataset.clips) if not _is_part(clip)]
+        parts = [place for place, clip in enumerate(dataset.clips) if clip.is_part]
+        whole = [place for place, clip in enumerate(dataset.clips) if not clip.is_part]
         files = (dataset.clips[place].file for place in whole)
         results = tagger.tag_many(files, top_k=0, batch_size=batch_size, workers=workers, on_heard=on_heard)
         yield from zip(whole, results, strict=True)
@@ -227,10 +227,6 @@ def score_folds(
         runs.append(tagger.run_info(batch_size=batch_size or "auto"))
     every_model = tuple(model for run in runs for model in run.models)
     return ScoredClips.together(parts), dataclasses.replace(runs[0], models=every_model)
-
-
-def _is_part(clip: LabelledClip) -> bool:
-    return clip.start is not None or clip.end is not None
 
 
 def _tag_part(tagger: Tagger, clip: LabelledClip) -> Outcome:

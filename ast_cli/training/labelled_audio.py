@@ -21,11 +21,11 @@ def open_clip(clip: LabelledClip) -> Iterator[Recording]:
         InputError: It cannot be opened; while it is read, also that it ends before its part starts.
     """
     with open_recording(clip.file) as recording:
-        if clip.start is None and clip.end is None:
-            yield recording
-        else:
+        if clip.is_part:
             blocks = _part(recording, clip)
             yield Recording(recording.sample_rate, recording.channels, blocks, recording.warnings)
+        else:
+            yield recording
 
 
 def _part(recording: Recording, clip: LabelledClip) -> Iterator[Block]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 from ast_cli.audio.discover import discover
 from ast_cli.audio.suffixes import AUDIO_SUFFIXES
@@ -39,27 +39,50 @@ LAYOUTS = (
     "with meta/esc50.csv; Speech Commands' folder; a folder for each class"
 )
 
+LabelT = TypeVar("LabelT", str, int)
 
-class Entry(NamedTuple):
-    """One labeled recording, or part of one, as its source tells it.
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Generic[LabelT]):
+    """A recording, or a part of one, and its labels.
 
     Attributes:
-        file: Path that can be opened; what the source calls it where there is no such file.
-        labels: Names or mids, each once.
+        file: A path that can be opened; what the source calls it where there is no such file.
+        labels: Each once; empty where it has none of the classes.
         start: Seconds from the start of the file; None for its start.
         end: Seconds from the start of the file; None for its end.
-        fold: Of a cross-validation; None where there is none.
-        split: `train`, `validation`, `test` or a name of the source's own; None where there is none.
-        may_be_cut: See `LabelledClip.may_be_cut`.
+        fold: Of a cross-validation; None where the data has none.
+        split: `train`, `validation`, `test` or a name of the data's own; None where it has none.
+        may_be_cut: Whether the file may be the part itself, cut out before: then a file that is no longer
+            than the part is used whole.
     """
 
     file: str
-    labels: tuple[str, ...]
+    labels: tuple[LabelT, ...]
     start: float | None = None
     end: float | None = None
     fold: str | None = None
     split: str | None = None
     may_be_cut: bool = False
+
+    @property
+    def name(self) -> str:
+        """The file, with the part as a media fragment (`a.wav#t=30,40`) where it is not used whole."""
+        if not self.is_part:
+            return self.file
+        until = "" if self.end is None else f",{self.end:g}"
+        return f"{self.file}#t={self.start or 0:g}{until}"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is not the whole recording."""
+        return self.start is not None or self.end is not None
+
+
+class Entry(Labelled[str]):
+    """What a source tells: labels are names or mids."""
+
+    __slots__ = ()
 
 
 @dataclass
