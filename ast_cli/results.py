@@ -78,14 +78,7 @@ class Windows(Sequence[WindowResult]):
         self._tags_until = array("q")  # where the labels of each window end in `_indices` and `_scores`
 
     def append(self, start: float, end: float, indices: Iterable[int], scores: Iterable[float]) -> None:
-        """Add the next window.
-
-        Args:
-            start: Seconds from the start of the recording, as is `end`.
-            end: Of the window.
-            indices: The classes of its labels, highest score first.
-            scores: Of these classes.
-        """
+        """Add the next window: start and end in seconds, the classes of its labels, highest score first."""
         self._starts.append(start)
         self._ends.append(end)
         self._indices.extend(indices)

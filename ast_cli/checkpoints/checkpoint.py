@@ -174,12 +174,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: str | Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write `model.safetensors` and `config.json` in the Hub's layout.
+    """Write `model.safetensors` and `config.json` in the Hub's layout; the folder is made if it is not there.
 
-    Args:
-        folder: Made if it is not there.
-        state: Tensors under our names; with a classifier, the backbone gets the Hub's prefix.
-        config: What `config.json` shall hold.
+    `state` holds tensors under our names; with a classifier, the backbone gets the Hub's prefix.
     """
     from safetensors.torch import save_file
 
@@ -225,16 +222,9 @@ def write_json(path: Path, document: Mapping[str, Any]) -> None:
 def adapt_position_embeddings(embeddings: Tensor, frequency_patches: int, time_patches: int) -> Tensor:
     """Fit position embeddings to another number of patches in time, as the original code does.
 
-    Shorter: the middle of the time axis is kept. Longer: it is stretched bilinearly.
-
-    Args:
-        embeddings: [1, 2 + frequency_patches * (patches in time so far), D]; the first two belong to the
-            cls and the distillation token and stay as they are.
-        frequency_patches: Patches along frequency, which stay the same.
-        time_patches: Patches along time wanted.
-
-    Returns:
-        [1, 2 + frequency_patches * time_patches, D].
+    From [1, 2 + frequency_patches * (patches in time so far), D] to [1, 2 + frequency_patches * time_patches,
+    D]. The first two belong to the cls and the distillation token and stay as they are. Shorter: the middle
+    of the time axis is kept. Longer: it is stretched bilinearly.
     """
     tokens, patches = embeddings[:, :2], embeddings[:, 2:]
     width = embeddings.shape[-1]

@@ -63,8 +63,8 @@ class CheckpointFiles:
 def find_checkpoint(source: str, revision: str | None = None, *, offline: bool = False) -> CheckpointFiles:
     """Find the files of a checkpoint, fetching from the Hub what is not here yet.
 
-    What the cache holds is used as it is, without asking the Hub: a run needs no network after the first,
-    and a model never changes under its user. `pull_checkpoint` asks for news.
+    What the cache holds is used as it is, without asking the Hub: a run needs no network after the first, and
+    a model never changes under its user. `pull_checkpoint` asks for news.
 
     Args:
         source: The built-in `tiny` (a folder of that name is `./tiny`), a folder, a weights file, or a Hub id
@@ -102,13 +102,9 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
 
 
 def pull_checkpoint(source: str, revision: str | None = None) -> CheckpointFiles:
-    """Fetch a checkpoint from the Hub, or only what has changed since the last time.
+    """Fetch a checkpoint from the Hub, by its id, or only what has changed since the last time.
 
     Where nobody answers, what the cache holds of it serves if it is all there. What is built in is here.
-
-    Args:
-        source: A Hub id, or a built-in name.
-        revision: Hub branch, tag or commit; the default branch if None.
 
     Raises:
         CheckpointError: It does not exist, is incomplete, or cannot be fetched.

@@ -77,13 +77,7 @@ class Spot:
 
 
 def largest_spot(grid: Grid, heat: NDArray[np.float32], hottest: NDArray[np.bool_]) -> Spot:
-    """The bounds of the connected patches of most heat.
-
-    Args:
-        grid: Where patches lie.
-        heat: [F, P].
-        hottest: [F, P], the patches that are looked at; at least one.
-    """
+    """The bounds of the connected patches among the `hottest` [F, P] that have the most heat [F, P]."""
     left = {(int(row), int(column)) for row, column in np.argwhere(hottest)}
     parts = []
     while left:

@@ -46,12 +46,7 @@ def require_matplotlib() -> None:
 
 
 def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
-    """Write an explanation in the format that the suffix names.
-
-    Args:
-        path: `.png`, `.html` or `.npz`; replaced if it is there.
-        explanation: What is written.
-        name: Of the recording, as it is shown.
+    """Write an explanation as `.png`, `.html` or `.npz`, whichever the suffix is; a file there is replaced.
 
     Raises:
         EngineError: matplotlib is not installed.

@@ -162,33 +162,21 @@ class ASTFeatureExtractor(FeatureConfig):
     def pad(self, frames: Tensor, length: int | None = None) -> Tensor:
         """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalizing, as in training.
 
-        Args:
-            frames: Unnormalized.
-            length: T; `max_length` if None.
+        T is `length`, or `max_length` if that is None.
         """
         length = length or self.max_length
         missing = length - frames.shape[0]
         return F.pad(frames[:length], (0, 0, 0, max(0, missing)), value=0.0)
 
     def pad_waveform(self, samples: Tensor, length: int | None = None) -> Tensor:
-        """Pad with zeros or cut a waveform [S] to the samples of T frames, of which it may fill fewer.
-
-        Args:
-            samples: Mono, at `sampling_rate`.
-            length: T; `max_length` if None.
-        """
+        """Pad with zeros or cut a waveform [S] to the samples of T frames, of which it may fill fewer."""
         most = self.num_samples(length or self.max_length)
         return F.pad(samples[:most], (0, max(0, most - len(samples))))
 
     def padded_fbank(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """What `pad` makes of the frames of each waveform, from waveforms that `pad_waveform` made.
+        """What `pad` makes of the frames of each waveform [B, S], from waveforms that `pad_waveform` made.
 
-        Args:
-            waveforms: [B, S].
-            lengths: [B], the frames that each of them fills.
-
-        Returns:
-            [B, T, M], unnormalized, on the device of the waveforms.
+        Each fills `lengths` [B] frames. Gives [B, T, M], unnormalized, on the device of the waveforms.
         """
         frames = self.fbank(waveforms)
         filled = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]  # [B, T]

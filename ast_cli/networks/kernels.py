@@ -38,13 +38,7 @@ class Linear(nn.Linear):
 def attention_by_heads(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention, one head of one window after the other, so that each stays in the cache.
 
-    Args:
-        query: [B, H, N, D / H], as are the others.
-        key: Of the same tokens.
-        value: Of the same tokens.
-
-    Returns:
-        [B, H, N, D / H], as it lies in memory [B, N, H, D / H].
+    Query, key and value are [B, H, N, D / H], as is the result, which lies in memory as [B, N, H, D / H].
     """
     windows, heads, tokens, width = query.shape
     context = query.new_empty(windows, tokens, heads, width)

@@ -72,12 +72,9 @@ def _format_of(out: str) -> str:
 
 
 def make_writer(format_: str, stream: TextIO, run_info: Callable[[], RunInfo]) -> Writer:
-    """A writer for one of `FORMATS`; a table that no person sees is plain lines instead.
+    """A writer for a key of `FORMATS`; a table that no person sees is plain lines instead.
 
-    Args:
-        format_: A key of `FORMATS`.
-        stream: Where to write.
-        run_info: Says what the results are made with; called only if the format tells it.
+    `run_info` says what the results are made with, and is called only if the format tells it.
     """
     if format_ == "table" and not stream.isatty():
         return PlainWriter(stream, run_info)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.names import without_secrets
@@ -71,15 +71,10 @@ class Header:
 
 
 def require_same(what: str, now: Mapping[str, object], before: Mapping[str, object]) -> None:
-    """See that a run goes on with what it was begun with.
-
-    Args:
-        what: What it writes, for the message.
-        now: What the results depend on, by name.
-        before: The same, as it was written down.
+    """See that what the results of a run depend on, by name, is what it was begun with.
 
     Raises:
-        UsageError: Something is not as it was.
+        UsageError: Something is not as it was; `what` is what the run writes.
     """
     here, there = (json.loads(json.dumps(dict(one))) for one in (now, before))  # tuples become lists
     differences = [
@@ -127,11 +122,7 @@ class Journal:
         return self._size == 0
 
     def begin(self, header: Header, *, resume: bool) -> None:
-        """Begin a run.
-
-        Args:
-            header: What it is made with.
-            resume: Whether what is there already counts; otherwise it goes.
+        """Begin a run; `resume` says whether what is there already counts: otherwise it goes.
 
         Raises:
             UsageError: What is there was made with other settings that matter.
@@ -158,7 +149,7 @@ class Journal:
         if offset is None:
             return None
         try:
-            outcome = self._at(offset)
+            outcome = _outcome_at(self._lines, offset, self._classes)
             stamp = Stamp.of_recording(file)
         except (OSError, *UNREADABLE):
             return None
@@ -202,10 +193,6 @@ class Journal:
                 self.path.unlink()
         self._lines.close()
         os.close(self._fd)
-
-    def _at(self, offset: int) -> Outcome:
-        self._lines.seek(offset)
-        return from_record(json.loads(self._lines.readline()), self._classes)
 
     def _require_ours(self) -> None:
         """What is there may go only if a run of ours left it, even with a torn first line."""
@@ -318,18 +305,21 @@ def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
 def _read_section(path: Path, section: int, classes: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
     """The outcomes of the run whose header stands at `section`."""
     with path.open("rb") as lines, path.open("rb") as again:
-
-        def at(offset: int) -> Outcome:
-            again.seek(offset)
-            return from_record(json.loads(again.readline()), classes)
-
         lines.seek(section)
         lines.readline()
         for line in lines:
             if not line.endswith(b"\n"):  # torn, and so the last
                 return
             record = json.loads(line)
-            yield at(record["again"]) if "again" in record else from_record(record, classes)
+            if "again" in record:
+                yield _outcome_at(again, record["again"], classes)
+            else:
+                yield from_record(record, classes)
+
+
+def _outcome_at(lines: IO[bytes], offset: int, classes: Sequence[tuple[str, str]]) -> Outcome:
+    lines.seek(offset)
+    return from_record(json.loads(lines.readline()), classes)
 
 
 def _open_locked(path: Path, what: str) -> int:

@@ -66,11 +66,7 @@ class StoredRun(ABC):
 
 
 def read_results(path: str) -> StoredRun:
-    """Open stored results.
-
-    Args:
-        path: A file of JSON or JSON lines; the journal of a run that was broken off; a pipe; `-` for standard
-            input.
+    """Open stored results: JSON, JSON lines or the journal of a run that broke off; of a pipe, or `-`, too.
 
     Raises:
         ResultsError: There are none, or they are damaged, of another program or of another version.

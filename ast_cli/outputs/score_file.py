@@ -31,12 +31,7 @@ def scores_path(results: Path) -> Path:
 
 
 def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], header: Header) -> None:
-    """Write the scores of a run.
-
-    Args:
-        path: The file.
-        outcomes: Gives the outcomes, once for each array.
-        header: What they were made with.
+    """Write the scores of a run; `outcomes` gives its outcomes, once for each array.
 
     Raises:
         OutputError: It cannot be written.

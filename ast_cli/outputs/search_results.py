@@ -51,14 +51,10 @@ def write_search_results(
     results: Sequence[SearchResult | Pair],
     about: dict[str, Any],
 ) -> None:
-    """Write what was found.
+    """Write what was found, nearest first: all of one kind, of which there may be none.
 
-    Args:
-        stream: A table is drawn if it is a terminal; else its cells are separated by tabs.
-        format_: One of `SearchFormat`.
-        kind: Of the results, of which there may be none.
-        results: Nearest first.
-        about: What JSON tells beside them: what was searched, for what.
+    A table is drawn if the stream is a terminal; else its cells are separated by tabs. `about` is what JSON
+    tells beside them: what was searched, for what.
     """
     names = [field.name for field in fields(kind)]
     if format_ == "json":

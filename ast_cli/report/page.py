@@ -69,11 +69,8 @@ def stored_outcomes(
 ) -> Iterator[Outcome]:
     """The outcomes of a stored run, with windows and events as far as it kept what they are made of.
 
-    Args:
-        stored: The run.
-        settings: Which labels are shown. Events stay those that the run found, if it found any, unless a
-            threshold or classes are asked for.
-        on_missing: Told how many recordings may lack what is asked for, since it was not kept.
+    Events stay those that the run found, if it found any, unless a threshold or classes are asked for.
+    `on_missing` is told how many recordings may lack what is asked for, since it was not kept.
 
     Raises:
         ResultsError: They are damaged, or there are none.
@@ -164,12 +161,7 @@ class Page:
         self._details.write("}\n")
 
     def write(self, stream: TextIO, run: RunInfo | None) -> None:
-        """Write the page.
-
-        Args:
-            stream: Takes the text.
-            run: What the recordings were tagged with, if that is known.
-        """
+        """Write the page; `run` is what the recordings were tagged with, if that is known."""
         import jinja2
         from markupsafe import Markup
 
@@ -181,6 +173,7 @@ class Page:
             undefined=jinja2.StrictUndefined,
         )
         environment.filters["clock"] = playing_time
+        self._details.seek(0)
         style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
         page = environment.get_template("report.html.jinja").generate(
             title=shown(self._settings.title),
@@ -190,19 +183,12 @@ class Page:
             summary=self.summary,
             classes_shown=CLASSES_SHOWN,
             rows=Markup(script_json(self._rows)),  # noqa: S704 — escaped for where it stands
-            details=self._read_details(),
+            details=(Markup(line.rstrip("\n")) for line in self._details),  # noqa: S704 — escaped for where it stands
             models=[shown(model.id) for model in run.models] if run else [],
             scores=run.models[0].scores if run and run.models else "",
             settings=shown(json.dumps(run.settings, default=str)) if run else "",
         )
         stream.writelines(page)
-
-    def _read_details(self) -> Iterator[Any]:
-        from markupsafe import Markup
-
-        self._details.seek(0)
-        for line in self._details:
-            yield Markup(line.rstrip("\n"))  # noqa: S704 — escaped for where it stands
 
     def _sound(self, result: FileResult) -> _Sound:
         path = self._find(result.file)

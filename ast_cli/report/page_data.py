@@ -105,12 +105,7 @@ class Summary:
 
 
 def row_of(outcome: Outcome, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """What the list of recordings shows of one.
-
-    Args:
-        outcome: Of the recording.
-        notes: What else is to be known, as that its audio is not there any more.
-    """
+    """What the list of recordings shows of one; `notes` as that its audio is not there any more."""
     row: dict[str, Any] = {"name": shown(display_name(outcome.file))}
     if isinstance(outcome, FileFailure):
         return row | {"error": outcome.error, "message": shown(outcome.message)}

@@ -53,12 +53,7 @@ class EventFinder:
         self._window: tuple[float, float] | None = None  # the last one, start and end
 
     def push(self, start: float, end: float, scores: NDArray[np.float32]) -> tuple[list[Event], list[Event]]:
-        """Take the next window.
-
-        Args:
-            start: In seconds, as is `end`.
-            end: Of the window.
-            scores: [C].
+        """Take the next window, its start and end in seconds, with its scores [C].
 
         Returns:
             The events that began with it, of which the end and the scores are those so far; and those that

@@ -75,9 +75,8 @@ class LabelSet:
     def matching(self, pattern: str) -> list[int]:
         """The indices of the classes that a pattern names.
 
-        Args:
-            pattern: A name, in upper or lower case; a mid; an index; `X/**` for a node of AudioSet's tree and
-                all below it; or a glob over the names, such as `*speech*`.
+        It is a name, in upper or lower case; a mid; an index; `X/**` for a node of AudioSet's tree and all
+        below it; or a glob over the names, such as `*speech*`.
 
         Raises:
             UsageError: It names none.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.outputs.json_writer import failure_document
+from ast_cli.outputs.json_writer import failure_document, model_document
 from ast_cli.results import FileFailure, FileResult, Outcome, RunInfo, display_name
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.text import inert
@@ -72,19 +72,10 @@ def read_clips(
     classes: Path | None = None,
     files_needed: bool = True,
 ) -> tuple[Dataset, str | None]:
-    """Read what a model shall be measured on.
+    """Read what a model with these class names shall be measured on; returns the data and the split chosen.
 
-    Args:
-        source: See `read_dataset`, as for the arguments not named here.
-        labels: The model's class names.
-        split: `all`, or one of the data's. None for `test` where there is one, else `validation`, else all.
-        fold: See `read_dataset`, as for the arguments that follow.
-        audio: Folder of the recordings.
-        classes: A class CSV.
-        files_needed: False for stored scores.
-
-    Returns:
-        The data, and the split that was chosen; None for all.
+    `split` is `all`, or one of the data's; None for `test` where there is one, else `validation`, else all.
+    What is returned for all is None. The other arguments are those of `read_dataset`.
 
     Raises:
         UsageError: The data cannot be read, or has no such split or fold.
@@ -110,14 +101,9 @@ def read_clips(
 
 
 def models_by_fold(models: Sequence[str], folds: Sequence[str]) -> list[tuple[str | None, list[str]]]:
-    """Which models score which fold: where a name holds `{fold}`, each fold has its own.
+    """Each fold with the names of the models that score it: where one holds `{fold}`, each fold has its own.
 
-    Args:
-        models: As `--model` names them.
-        folds: Of the data; none to score all clips by the same models.
-
-    Returns:
-        Pairs of a fold and its models; of None and all models where they are the same for all folds.
+    Without `{fold}`, the one pair is None and all models.
 
     Raises:
         UsageError: The names ask for folds, but there are none.
@@ -138,11 +124,11 @@ def score_clips(
     on_heard: Callable[[float], None] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> ScoredClips:
-    """Score every clip; one that cannot be read is left out and named.
+    """Score every clip of data that was read with this tagger's labels; one that cannot be read is left out.
 
     Args:
         tagger: One model or an ensemble.
-        dataset: Read with `labels` of this tagger.
+        dataset: The clips.
         batch_size: Windows in a forward pass; None for what the engine does best with.
         workers: Decoding threads; None for one a core.
         on_heard: Called with the seconds of audio that were newly scored.
@@ -193,14 +179,14 @@ def score_folds(
     on_heard: Callable[[float], None] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> tuple[ScoredClips, RunInfo]:
-    """Score every clip; where a model's name holds `{fold}`, each fold by its own.
+    """Score every clip as `score_clips` does; where a model's name holds `{fold}`, each fold by its own.
 
     Args:
         open_tagger: Opens models by their names.
         models: As `--model` names them.
         dataset: Read with the labels of these models.
         folds: Whether names may choose by the data's folds.
-        batch_size: See `score_clips`, as for the arguments not named here.
+        batch_size: Of `score_clips`, as are those that follow.
         workers: Decoding threads.
         on_heard: Called with seconds of audio.
         on_outcome: Called with results and failures.
@@ -241,13 +227,7 @@ def _tag_part(tagger: Tagger, clip: LabelledClip) -> Outcome:
 
 
 def evaluate(scored: ScoredClips, *, resamples: int = 0, seed: int = 0, by_fold: bool = False) -> Evaluation:
-    """Measure scores.
-
-    Args:
-        scored: The clips.
-        resamples: Of the bootstrap; 0 for no intervals.
-        seed: Of the bootstrap.
-        by_fold: Whether to measure each fold on its own, too.
+    """Measure scores, by a bootstrap of so many resamples, and each fold on its own if asked for.
 
     Raises:
         UsageError: There are no scores, or one is not a finite number.
@@ -273,17 +253,14 @@ def document(
 ) -> dict[str, Any]:
     """The evaluation as JSON holds it; numbers that are not defined, or infinite, are null.
 
-    Args:
-        evaluation: What to tell.
-        run: Which model gave the scores; None for stored ones.
-        dataset: What was measured on; None where scores and targets were stored together.
-        about: What else to tell of the data, such as its source and split.
+    `run` tells which model gave the scores, None for stored ones; `dataset` what was measured on, None where
+    scores and targets were stored together; `about` what else to tell, such as the data's source and split.
     """
     missing = () if dataset is None else dataset.missing
     scored, metrics = evaluation.scored, evaluation.metrics
     result: dict[str, Any] = {
         "schema": SCHEMA,
-        "model": _model(run) if run is not None else None,
+        "model": model_document(run.models) if run is not None else None,
         "settings": run.settings if run is not None else {},
         "data": {
             **(about or {}),
@@ -334,15 +311,6 @@ def _named(evaluation: Evaluation) -> Iterator[tuple[ClassMetrics, tuple[int, st
     labels = LabelSet.from_names(evaluation.scored.labels)
     for one in evaluation.metrics.classes:
         yield one, (one.index, labels.mids[one.index], labels.names[one.index])
-
-
-def _model(run: RunInfo) -> dict[str, Any]:
-    """One model as it is; several as the ensemble they form, with its members."""
-    members = [dataclasses.asdict(model) for model in run.models]
-    if len(members) == 1:
-        return members[0]
-    ensemble = {"id": " + ".join(model.id for model in run.models), "revision": "", "sha256": ""}
-    return members[0] | ensemble | {"members": members}
 
 
 def _interval(metric: Metric) -> dict[str, float | None]:

@@ -197,12 +197,8 @@ def make_loader(
 ) -> DataLoader[Any]:
     """What hands out the batches of an epoch.
 
-    Args:
-        source: Where the examples come from.
-        batches: Which of them make a batch; its seed is that of the examples' chance.
-        extractor: Pads and normalizes.
-        workers: Processes that make examples; 0 for none but this one.
-        pinned: Whether batches go to a GPU, which copies faster from pinned memory.
+    `workers` processes make the examples, 0 for none but this one; their chance has the seed of `batches`.
+    Batches are `pinned` where they go to a GPU, which copies faster from pinned memory.
     """
     return DataLoader(
         SeededExamples(source, batches.seed),

@@ -252,10 +252,7 @@ class Finetuning:
         self._trainer.stop = True
 
     def run(self, *, resume: bool = False) -> TrainingResult:
-        """Train, and leave the folder complete.
-
-        Args:
-            resume: Go on from where a run of the same settings was cut off.
+        """Train, and leave the folder complete; `resume` goes on with a run of the same settings.
 
         Raises:
             CheckpointError: The folder holds a run of other settings.

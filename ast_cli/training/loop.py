@@ -34,6 +34,8 @@ from ast_cli.training.state import Log, load_state, save_state
 
 LOG_EVERY = 20  # steps
 STATE_VERSION = 1  # of what the state holds
+# Of a trainer; the state holds them under these names.
+PROGRESS = ("step", "epoch", "clips", "seconds", "best", "epochs_without_better", "failed")
 DEFAULT_WORKERS = 4  # processes that make examples beside an accelerator; the CPU has none to spare
 
 Validate = Callable[[Tensor, Tensor], dict[str, float]]
@@ -120,10 +122,7 @@ class Trainer:
         self.failed: dict[str, str] = {}
 
     def run(self, *, resume: bool = False) -> TrainingResult:
-        """Train to the end, or to the end of patience.
-
-        Args:
-            resume: Go on from the state in the folder if there is one.
+        """Train to the end, or to the end of patience; `resume` goes on from the state in the folder.
 
         Raises:
             CheckpointError: The state is of a run with other settings, or cannot be read.
@@ -322,13 +321,8 @@ class Trainer:
                 "settings": dataclasses.asdict(self.settings),
                 "origin": self.origin,
                 "processes": self.accelerator.num_processes,
-                "step": self.step,
-                "epoch": self.epoch,
-                "clips": self.clips,
+                **{name: getattr(self, name) for name in PROGRESS},
                 "seconds": time.monotonic() - self.began,
-                "best": self.best,
-                "epochs_without_better": self.epochs_without_better,
-                "failed": self.failed,
                 "network": self.accelerator.unwrap_model(self.network).state_dict(),
                 "average": self.average.state_dict() if self.average is not None else {},
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -372,7 +366,7 @@ class Trainer:
                 f"{self.folder} holds a run of another network: {str(error).partition(chr(10))[0]}",
                 "Go on with the same command, or start anew with --overwrite",
             ) from error
-        for name in ("step", "epoch", "clips", "seconds", "best", "epochs_without_better", "failed"):
+        for name in PROGRESS:
             setattr(self, name, state[name])
 
 

@@ -103,8 +103,8 @@ def measure(scores: ScoreMatrix, targets: TargetMatrix, *, resamples: int = 0, s
     Args:
         scores: [N, C]; higher is likelier. Only their order counts.
         targets: [N, C], whether a clip has a class.
-        resamples: Of the bootstrap; 0 for no intervals. Fewer are drawn, but at least `FEWEST_RESAMPLES`,
-            where clips × classes × resamples exceeds `MOST_CELLS`; the result says how many.
+        resamples: Of the bootstrap; 0 for no intervals. Fewer are drawn, but at least `FEWEST_RESAMPLES`, where clips × classes × resamples exceeds
+            `MOST_CELLS`; the result says how many.
         seed: Of the resampling.
 
     Raises:
@@ -171,15 +171,7 @@ def d_prime(mauc: float) -> float:
 
 
 def confusion(scores: ScoreMatrix, targets: TargetMatrix) -> NDArray[np.int64]:
-    """Count single-label clips by class [C] and by the class with the highest score [C].
-
-    Args:
-        scores: [N, C].
-        targets: [N, C], one a clip.
-
-    Returns:
-        [C, C]; a row is a class, a column what it was taken for.
-    """
+    """[C, C] from scores and targets [N, C], one a clip: a row is a class, a column what it was taken for."""
     count = scores.shape[1]
     cells = targets.argmax(axis=1) * count + scores.argmax(axis=1)
     return np.bincount(cells, minlength=count * count).reshape(count, count)
@@ -249,15 +241,9 @@ def weighted_ap_and_auc(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Average precision and AUC of one class where each clip counts as often as its weight says.
 
-    Sums are taken only between the scores that positives have, since nothing else changes either number.
-
-    Args:
-        scores: [N].
-        targets: [N], at least one true.
-        weights: [N, R], one column a resample.
-
-    Returns:
-        [R] and [R]; NaN where the weights leave no positive, or no negative for the AUC.
+    From scores [N], targets [N], at least one true, and weights [N, R], one column a resample: [R] and [R],
+    NaN where the weights leave no positive, or no negative for the AUC. Sums are taken only between the
+    scores that positives have, since nothing else changes either number.
     """
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]

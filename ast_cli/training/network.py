@@ -56,11 +56,9 @@ class TrainedNetwork(nn.Module):
         self.column_head = nn.Linear(config.hidden_size, config.num_labels) if column_weight else None
 
     def forward(self, batch: Batch, whole: bool = True) -> Losses:
-        """The losses of a batch.
+        """The losses of a batch on the network's device.
 
-        Args:
-            batch: On the network's device.
-            whole: Whether every patch takes part; else some are left out by torch's global chance.
+        Unless it is `whole`, some patches are left out by torch's global chance.
         """
         config = self.classifier.config
         backbone = self.classifier.audio_spectrogram_transformer

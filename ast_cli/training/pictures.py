@@ -1,6 +1,7 @@
-"""Pictures of an evaluation and of a training run, as PNG.
+"""Pictures of an evaluation and of a training run, as PNG; a file that is there is replaced.
 
-Figures are made without matplotlib's global state, so that nothing a program draws itself is disturbed.
+Each raises OutputError if it cannot be written and EngineError if matplotlib is not installed. Figures are
+made without matplotlib's global state, so that nothing a program draws itself is disturbed.
 """
 
 from __future__ import annotations
@@ -29,17 +30,7 @@ LONGEST_NAME = 40  # characters of a class name
 
 
 def draw_average_precision(path: Path, classes: Sequence[ClassMetrics], labels: Sequence[str]) -> None:
-    """Draw a bar for each class that has positives, the best at the top.
-
-    Args:
-        path: PNG to write; replaced if it is there.
-        classes: One entry a class.
-        labels: Their names.
-
-    Raises:
-        OutputError: It cannot be written.
-        EngineError: matplotlib is not installed.
-    """
+    """Draw a bar for each class that has positives, the best at the top."""
     measured = sorted(
         (one for one in classes if not math.isnan(one.ap)), key=lambda one: (one.ap, -one.index)
     )
@@ -56,17 +47,7 @@ def draw_average_precision(path: Path, classes: Sequence[ClassMetrics], labels: 
 
 
 def draw_confusion(path: Path, matrix: NDArray[np.int64], labels: Sequence[str]) -> None:
-    """Draw a confusion matrix, each row shaded by its shares.
-
-    Args:
-        path: PNG to write; replaced if it is there.
-        matrix: [C, C]; a row is a class, a column what it was taken for.
-        labels: Their names.
-
-    Raises:
-        OutputError: It cannot be written.
-        EngineError: matplotlib is not installed.
-    """
+    """Draw a confusion matrix [C, C], each row, a class, shaded by its shares of what it was taken for."""
     count = len(labels)
     side = 3 + (2 if count <= MOST_NUMBERED else 1) * LINE_INCHES * min(count, MOST_NAMED)
     figure = _figure(side + 1, side)
@@ -91,14 +72,8 @@ def draw_confusion(path: Path, matrix: NDArray[np.int64], labels: Sequence[str])
 def draw_learning_curve(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Draw a training log: loss and learning rate over the steps, and each validation's metrics.
 
-    Args:
-        path: PNG to write; replaced if it is there.
-        rows: In order: `{"step", "loss", "lr"}` of a step, `{"step", "validation": {metric: value}}` of a
-            validation, whose own `loss` is drawn beside that of training. More entries are passed over.
-
-    Raises:
-        OutputError: It cannot be written.
-        EngineError: matplotlib is not installed.
+    Rows in order: `{"step", "loss", "lr"}` of a step, `{"step", "validation": {metric: value}}` of a
+    validation, whose own `loss` is drawn beside that of training. More entries are passed over.
     """
     steps: dict[str, list[tuple[float, float]]] = {"loss": [], "lr": []}
     validated: dict[str, list[tuple[float, float]]] = {}

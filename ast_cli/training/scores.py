@@ -63,14 +63,7 @@ class ScoredClips:
         failed: Sequence[FileFailure] = (),
         unscored: Sequence[str] = (),
     ) -> ScoredClips:
-        """Put a data set's clips and their scores together.
-
-        Args:
-            dataset: N clips.
-            rows: ScoreMatrix [C] of each clip; None leaves it out.
-            failed: See `ScoredClips.failed`.
-            unscored: See `ScoredClips.unscored`.
-        """
+        """Put a data set's N clips and their scores together: a row [C] each, None to leave the clip out."""
         scored = [(clip, row) for clip, row in zip(dataset.clips, rows, strict=True) if row is not None]
         scores = np.empty((len(scored), len(dataset.labels)), np.float32)
         for place, (_, row) in enumerate(scored):
@@ -138,13 +131,10 @@ class StoredScores:
         return ScoredClips(self.names, self.labels, self.scores, self.targets, multi_label, folds)
 
     def of_dataset(self, dataset: Dataset) -> ScoredClips:
-        """The clips of a data set with their stored scores.
+        """The clips of a data set, read with these labels, with their stored scores.
 
         A clip is found by its name, or where one of the two paths ends with the other: stored ones may be
         relative to another folder.
-
-        Args:
-            dataset: Read with `labels` of these scores.
 
         Raises:
             UsageError: No clip has scores, or one row of them would be two clips'.
@@ -193,13 +183,7 @@ def scores_format(name: str) -> str:
 
 
 def write_scores(scored: ScoredClips, stream: TextIO, format_: str) -> None:
-    """Store scores.
-
-    Args:
-        scored: What to store.
-        stream: A file, as `files.open_sink` opens it.
-        format_: One of `SCORE_FORMATS`.
-    """
+    """Store scores in one of `SCORE_FORMATS`, in a file as `files.open_sink` opens it."""
     if format_ == "npz":
         np.savez_compressed(
             cast(TextIOWrapper, stream).buffer,

@@ -111,12 +111,10 @@ class Source:
 
 
 def read_source(path: Path, audio: Path | None = None, classes: Path | None = None) -> Source:
-    """Recognize how the recordings at `path` are laid out, and read it.
+    """Recognize how the recordings at `path`, a table or a folder, are laid out, and read it.
 
-    Args:
-        path: A table, or a folder.
-        audio: The folder the recordings are in; None for beside the table.
-        classes: A class CSV as the original AST has: index, mid, display_name.
+    `audio` is the folder the recordings are in, None for beside the table; `classes` a class CSV as the
+    original AST has: index, mid, display_name.
 
     Raises:
         UsageError: Nothing is there, it is laid out in no known way, or something in it makes no sense.
@@ -173,8 +171,8 @@ def audioset_aliases() -> Mapping[str, str]:
     return {node.mid: node.name for node in audioset_classes()}
 
 
-def _audioset_names() -> tuple[str, ...]:
-    return tuple(node.name for node in audioset_classes())
+def _of_audioset() -> Source:
+    return Source(True, tuple(node.name for node in audioset_classes()), audioset_aliases())
 
 
 # Tables
@@ -227,7 +225,7 @@ def _audioset_segments(path: Path, folder: Path) -> Source:
     What is handed round under a YTID is either the video's sound or the segment, cut out already: a file no
     longer than the segment is taken as that.
     """
-    source = Source(multi_label=True, names=_audioset_names(), aliases=audioset_aliases())
+    source = _of_audioset()
     by_stem: dict[str, str] = {}
     for found in discover([folder]):
         if isinstance(found, str):
@@ -279,7 +277,7 @@ def _first(known: Mapping[str, str], names: Iterator[str] | Sequence[str]) -> st
 
 def _original_json(path: Path, audio: Path | None) -> Source:
     """The original AST's: {"data": [{"wav": …, "labels": "/m/…,/m/…"}]}."""
-    source = Source(multi_label=True, names=_audioset_names(), aliases=audioset_aliases())
+    source = _of_audioset()
     remedy = 'It should be {"data": [{"wav": "…", "labels": "/m/…,/m/…"}]}'
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))

@@ -18,13 +18,7 @@ def split_for_training(
     """What to learn from and what to validate on; never what the data sets apart as its test.
 
     What the data says goes first: the fold that is asked for, its splits `train` and `validation`, its last
-    fold. Where it says nothing, a part of each class is held out.
-
-    Args:
-        data: All of it.
-        fold: To validate on; None to choose.
-        part: Of each class to hold out, if it comes to that.
-        seed: Of the choice.
+    fold. Where it says nothing, `part` of each class is held out, chosen by `seed`.
 
     Raises:
         UsageError: The data has splits but none to train on, has no such fold, or is too small.
@@ -44,13 +38,10 @@ def split_for_training(
 
 
 def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Split the clips so that each class gives the same part of them.
+    """Split the clips so that each class gives the same part: those for training, and those held out.
 
     All clips of a recording stay on one side, or validation would see training audio. A recording of
     several labels counts for the rarest of them. A class with a single recording keeps it in training.
-
-    Returns:
-        What is for training, and what is held out; both in the order of `data`.
 
     Raises:
         UsageError: Nothing would be left on one side.

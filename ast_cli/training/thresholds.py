@@ -39,11 +39,7 @@ class ClassThreshold:
 
 
 def calibrate(scores: ScoreMatrix, targets: TargetMatrix) -> tuple[ClassThreshold, ...]:
-    """Find the best threshold of every class.
-
-    Args:
-        scores: [N, C].
-        targets: [N, C], whether a clip has a class.
+    """The best threshold of every class, from scores and targets [N, C].
 
     Raises:
         UsageError: There is no clip, or a score is not a finite number.
@@ -53,14 +49,10 @@ def calibrate(scores: ScoreMatrix, targets: TargetMatrix) -> tuple[ClassThreshol
 
 
 def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> ClassThreshold:
-    """The threshold with the highest F1, the higher one of equals.
+    """The threshold with the highest F1, the higher one of equals, from scores and targets [N].
 
     Every score is tried. The threshold lies halfway to the next lower score, so that it depends on neither
     alone, and is a float32 as the scores are: no rounding puts it on the wrong side of one.
-
-    Args:
-        scores: [N].
-        targets: [N].
     """
     positives = int(targets.sum())
     if not positives:
@@ -95,14 +87,10 @@ def write_thresholds(thresholds: Sequence[ClassThreshold], labels: LabelSet, str
 
 
 def read_thresholds(path: Path, labels: LabelSet) -> tuple[float | None, ...]:
-    """Read the threshold of every class of a model.
+    """The threshold of every class of a model, from CSV with at least the columns label and threshold.
 
-    Args:
-        path: CSV with the columns label and threshold at least; the rows in any order.
-        labels: The model's classes.
-
-    Returns:
-        One a class; None where the cell is empty, as of a class without positives, or the class has no row.
+    Rows may be in any order. None where the cell is empty, as of a class without positives, or there is no
+    row.
 
     Raises:
         UsageError: It cannot be read, a threshold is no number, or its classes are not the model's.
