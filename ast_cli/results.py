@@ -91,11 +91,7 @@ class Windows(Sequence[WindowResult]):
 
     @classmethod
     def from_arrays(cls, classes: Classes, arrays: Mapping[str, bytes]) -> Windows:
-        """Make it of the bytes of `arrays`.
-
-        Raises:
-            ValueError: They are not that.
-        """
+        """Make it of the bytes of `arrays`; ValueError if they are not that."""
         windows = cls(classes)
         for name in _ARRAYS:
             getattr(windows, f"_{name}").frombytes(arrays[name])

@@ -74,11 +74,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The contents of `config.json`, or what an original `.pth` shows of them.
-
-        Raises:
-            CheckpointError: There is none, and the weights do not tell.
-        """
+        """The contents of `config.json`, or what an original `.pth` shows of them, or CheckpointError."""
         if self.files.config is not None:
             return read_json(self.files.config)
         if self.files.weights.suffix != ".safetensors" and self.is_original:

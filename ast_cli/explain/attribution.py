@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, get_args
 
 import numpy as np
@@ -107,12 +108,10 @@ class Explanation:
             "log_mel": self.frames,
             "frame_start_s": starts,
             "mel_edges_hz": self.grid.mel_edges,
-            "index": np.array([one.index for one in self.labels]),
-            "mid": np.array([one.mid for one in self.labels], np.str_),
-            "label": np.array([one.label for one in self.labels], np.str_),
-            "score": np.array([one.score for one in self.labels]),
-            "lost": np.array([one.lost for one in self.labels]),
-            "random": np.array([one.random for one in self.labels]),
+            **{
+                name: np.array([getattr(one, name) for one in self.labels])
+                for name in ("index", "mid", "label", "score", "lost", "random")
+            },
             "method": np.array(self.method),
             "fill": np.array(self.fill),
         }
@@ -259,21 +258,15 @@ def occlusion(
     Where blocks overlap, as the last ones may, it is their mean. Blocks of nothing but padding would lose
     nothing, and are not tried.
     """
-    blocks = list(_blocks(grid, parts))
-    masks = []
-    for block in blocks:
-        mask = torch.zeros(grid.shape, dtype=torch.bool)
-        mask[block] = True
-        masks.append(mask)
+    masks = list(_blocks(grid, parts))
     heat = torch.zeros(len(chosen), *grid.shape)
     times = torch.zeros(grid.shape)
     size = network.engine.batch_size
-    for first in range(0, len(blocks), size):  # all at once would be gigabytes
-        now = slice(first, first + size)
-        lost = whole - network.log_odds(_without(frames, grid, masks[now], fill))  # [B, C]
-        for block, of_block in zip(blocks[now], lost, strict=True):
-            heat[:, block[0], block[1]] += of_block[list(chosen), None, None]
-            times[block] += 1
+    for now in (masks[first : first + size] for first in range(0, len(masks), size)):  # all: gigabytes
+        lost = whole - network.log_odds(_without(frames, grid, now, fill))  # [B, C]
+        for mask, of_block in zip(now, lost, strict=True):
+            heat[:, mask] += of_block[list(chosen), None]
+            times += mask
     return heat / times.clamp_min(1)
 
 
@@ -326,14 +319,16 @@ def _tenth(patches: int) -> int:
     return max(1, round(patches * STRONGEST))
 
 
-def _blocks(grid: Grid, parts: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+def _blocks(grid: Grid, parts: tuple[int, int]) -> Iterator[Tensor]:
+    """[F, P] of each block: which patches are in it."""
     rows, columns = (
         list(_pieces(count, max(1, round(whole / part))))
         for count, whole, part in zip((grid.shape[0], grid.heard), grid.shape, parts, strict=True)
     )
-    for row in rows:
-        for column in columns:
-            yield row, column
+    for row, column in product(rows, columns):
+        mask = torch.zeros(grid.shape, dtype=torch.bool)
+        mask[row, column] = True
+        yield mask
 
 
 def _pieces(count: int, length: int) -> Iterator[slice]:

@@ -107,8 +107,8 @@ class JournalDestination(Destination):
         super().__init__(format_)
         self._journal = journal
         self._resume = resume
-        self._run_info: Callable[[], RunInfo] | None = None
-        self._classes: Sequence[tuple[str, str]] = ()
+        self._run_info: Callable[[], RunInfo]  # from `begin` on
+        self._classes: Sequence[tuple[str, str]]
         self.changed = journal.changed
 
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
@@ -125,10 +125,6 @@ class JournalDestination(Destination):
     def kept(self) -> str:  # noqa: D102
         return "" if self._journal.is_empty else str(self._journal.path)
 
-    def _write_file(self, path: Path, outcomes: Iterable[Outcome]) -> None:
-        assert self._run_info is not None
-        write_file(path, self.format, self._run_info, outcomes)
-
 
 class FileDestination(JournalDestination):
     """One file for all recordings, which appears when it is complete."""
@@ -142,10 +138,9 @@ class FileDestination(JournalDestination):
 
     def complete(self) -> None:  # noqa: D102
         if self._keep_scores:
-            assert self._run_info is not None
             header = Header(self._run_info(), self._classes)
             write_score_file(scores_path(self._path), self._journal.outcomes, header)
-        self._write_file(self._path, self._journal.outcomes())
+        write_file(self._path, self.format, self._run_info, self._journal.outcomes())
         self._journal.close(remove=True)
 
 
@@ -163,7 +158,6 @@ class FolderDestination(JournalDestination):
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         is_new = not self._journal.is_reused(outcome)
         if is_new:
-            assert self._run_info is not None
             write_recording(self._place(outcome.file), self.format, self._run_info, outcome)
         self._journal.add(outcome)
         return is_new
@@ -191,11 +185,7 @@ def write_file(
 
 
 def write_recording(path: Path, format_: str, run_info: Callable[[], RunInfo], outcome: Outcome) -> None:
-    """Write the file of one recording. There is none for one that failed, unless the format can say so.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write the file of one recording: none for one that failed, unless the format can say so."""
     if isinstance(outcome, FileResult) or FORMATS[format_].tells_failures:
         write_file(path, format_, run_info, [outcome])
         return

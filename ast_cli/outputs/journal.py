@@ -164,11 +164,7 @@ class Journal:
         return outcome
 
     def add(self, outcome: Outcome) -> bool:
-        """Write one outcome, the next in order; whether it is new, and not one that was `known`.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Write one outcome, the next in order; whether it is new, and not one that was `known`."""
         offset = self._reused.pop(id(outcome), None)
         self._append(to_record(outcome) if offset is None else {"again": offset})
         return offset is None
@@ -282,11 +278,7 @@ class _Index:
 
 
 def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
-    """What an unfinished run has left, for a reader: what it was made with, and its outcomes in order.
-
-    Raises:
-        ValueError: It is no journal.
-    """
+    """What an unfinished run has left: what it was made with, and its outcomes; ValueError if no journal."""
     section = 0
     with path.open("rb") as lines:
         header, end = None, 0

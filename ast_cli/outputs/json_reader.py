@@ -54,11 +54,7 @@ class StoredRun(ABC):
 
     @abstractmethod
     def outcomes(self) -> Iterator[Outcome]:
-        """The outcomes in order; may be read any number of times.
-
-        Raises:
-            ResultsError: They are damaged.
-        """
+        """The outcomes in order, any number of times; raises ResultsError where they are damaged."""
 
     def files(self) -> Iterator[str]:
         """The recordings in order, including those that failed."""

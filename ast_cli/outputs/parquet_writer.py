@@ -16,11 +16,7 @@ TYPES = ("string", "float64", "float64", "int32", "int32", "string", "string", "
 
 
 def require_pyarrow() -> None:
-    """Check that the extra `parquet` is there.
-
-    Raises:
-        EngineError: It is not installed.
-    """
+    """Raise EngineError unless the extra `parquet` is installed."""
     if find_spec("pyarrow") is None:
         raise EngineError("pyarrow is not installed", "pip install 'ast-cli[parquet]'")
 

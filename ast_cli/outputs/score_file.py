@@ -31,11 +31,7 @@ def scores_path(results: Path) -> Path:
 
 
 def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], header: Header) -> None:
-    """Write the scores of a run; `outcomes` gives its outcomes, once for each array.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write the scores of a run; `outcomes` gives its outcomes, once for each array."""
     import numpy as np
     from numpy.lib import format as npy
 
@@ -67,11 +63,7 @@ def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], head
 
 
 def read_score_file(path: Path) -> tuple[Header, Iterator[WindowScores]]:
-    """What a run was made with, and the scores of its recordings in order.
-
-    Raises:
-        ResultsError: It cannot be read; also while the scores are.
-    """
+    """What a run was made with, and its recordings' scores in order; both raise ResultsError if damaged."""
     import numpy as np
 
     with _damage_told(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:

@@ -53,11 +53,7 @@ class ReportSettings:
 
 
 def require_packages(*, spectrograms: bool) -> None:
-    """Check that what draws the page is installed.
-
-    Raises:
-        EngineError: It is not.
-    """
+    """Raise EngineError unless what draws the page is installed."""
     wanted = ("jinja2", "matplotlib") if spectrograms else ("jinja2",)
     missing = [module for module in wanted if find_spec(module) is None]
     if missing:

@@ -40,11 +40,7 @@ class Spectrogram:
 
 
 def spectrogram(path: str) -> Spectrogram | None:
-    """Draw a recording; None if it is too short for a single frame.
-
-    Raises:
-        InputError: It cannot be read.
-    """
+    """Draw a recording; None if it is too short for a frame, InputError if it cannot be read."""
     extractor = ASTFeatureExtractor()
     columns = _Columns(extractor.num_mel_bins)
     with open_recording(path) as recording:

@@ -112,11 +112,7 @@ class Aggregate:
         self._last = start, length, scores
 
     def result(self, facts: Facts) -> FileResult:
-        """The whole recording's result, after its last window.
-
-        Raises:
-            InputError: Its samples were so large that a score is not a finite number.
-        """
+        """The result, after the last window; InputError where huge samples made a score not finite."""
         assert self._total is not None
         scores = (self._total / self._weight).astype(np.float32)
         require_finite(scores)

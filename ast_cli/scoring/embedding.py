@@ -70,11 +70,7 @@ class Pooling:
         self._weight += new
 
     def result(self, facts: Facts) -> Embedding:
-        """The whole recording's vectors, after its last window.
-
-        Raises:
-            InputError: Its samples were so large that a number is not finite.
-        """
+        """The vectors, after the last window; InputError where huge samples made one not finite."""
         if self._total is not None:
             starts, ends = np.zeros(1), np.array([facts.duration])
             vectors = (self._total / self._weight)[None].astype(np.float32)

@@ -118,11 +118,7 @@ class LabelSet:
         return did_you_mean(called, names) or "`ast-tag labels` searches AudioSet's"
 
     def below(self) -> tuple[tuple[int, ...], ...]:
-        """For each class itself and those below it in AudioSet's tree, as indices.
-
-        Raises:
-            UsageError: The classes are not AudioSet's.
-        """
+        """For each class itself and those below it in AudioSet's tree, as indices; UsageError if in none."""
         if not self.are_audioset:
             raise UsageError("the model's classes form no tree", "Leave --rollup out")
         index_of = {mid: index for index, mid in enumerate(self.mids) if mid}

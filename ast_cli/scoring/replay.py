@@ -187,11 +187,7 @@ class Replay:
         )
 
     def _from_events(self, result: FileResult, asked: EventSettings) -> tuple[tuple[Event, ...], bool] | None:
-        """The events that the run had found, and whether others were asked for; None if windows say more.
-
-        Raises:
-            ResultsError: There is neither.
-        """
+        """The events the run had found, and whether others were asked for; None if windows say more."""
         if result.events is None:
             if result.windows:
                 return None

@@ -70,30 +70,18 @@ class Dataset:
         return tuple(sorted(folds, key=lambda fold: (len(fold), fold)))
 
     def of_split(self, split: str) -> Dataset:
-        """The clips of one split; `dev` is `validation`, and so on.
-
-        Raises:
-            UsageError: There is no such split.
-        """
+        """The clips of a split, by any of its names: `dev` is `validation`; UsageError if there is none."""
         split = split_name(split)
         _require_one_of("split", split, self.splits)
         return self._only(clip for clip in self.clips if clip.split == split)
 
     def of_fold(self, fold: str) -> Dataset:
-        """The clips of one fold.
-
-        Raises:
-            UsageError: There is no such fold.
-        """
+        """The clips of one fold; UsageError if there is none."""
         _require_one_of("fold", fold, self.folds)
         return self._only(clip for clip in self.clips if clip.fold == fold)
 
     def without_fold(self, fold: str) -> Dataset:
-        """The clips of all other folds.
-
-        Raises:
-            UsageError: There is no such fold.
-        """
+        """The clips of all other folds; UsageError if there is no such fold."""
         _require_one_of("fold", fold, self.folds)
         return self._only(clip for clip in self.clips if clip.fold != fold)
 
@@ -178,11 +166,7 @@ class _Lookup:
         self.unknown: Counter[str] = Counter()
 
     def __call__(self, label: str, entry: Entry) -> int | None:
-        """The class of an entry's label; None, and counted, if it is none of the checkpoint's but known.
-
-        Raises:
-            UsageError: Nobody knows the label.
-        """
+        """The class of an entry's label; None, and counted, if it is none of the checkpoint's but known."""
         if label not in self._known:
             name = self._aliases.get(label, label)
             index = self._index.get(name)

@@ -210,11 +210,7 @@ class Finetuning:
         self._trainer: Trainer | None = None
 
     def is_done(self) -> bool:
-        """Whether the folder holds this very run, gone to its end.
-
-        Raises:
-            CheckpointError: It holds another one.
-        """
+        """Whether the folder holds this very run, gone to its end; CheckpointError if another one."""
         path = self.folder / RUN_FILE
         told = read_json(path) if path.is_file() else {}
         if not told.get("done"):

@@ -103,8 +103,8 @@ def measure(scores: ScoreMatrix, targets: TargetMatrix, *, resamples: int = 0, s
     Args:
         scores: [N, C]; higher is likelier. Only their order counts.
         targets: [N, C], whether a clip has a class.
-        resamples: Of the bootstrap; 0 for no intervals. Fewer are drawn, but at least `FEWEST_RESAMPLES`, where clips × classes × resamples exceeds
-            `MOST_CELLS`; the result says how many.
+        resamples: Of the bootstrap; 0 for no intervals. Fewer are drawn, but at least `FEWEST_RESAMPLES`,
+            where clips × classes × resamples exceeds `MOST_CELLS`; the result says how many.
         seed: Of the resampling.
 
     Raises:

@@ -119,11 +119,7 @@ class StoredScores:
     targets: TargetMatrix | None
 
     def as_they_are(self) -> ScoredClips:
-        """The clips with the targets that were stored beside the scores.
-
-        Raises:
-            UsageError: None were stored.
-        """
+        """The clips with the targets stored beside the scores; UsageError if there are none."""
         if self.targets is None:
             raise UsageError(f"{self.path} does not tell what is right", "Name the data set too")
         multi_label = bool((self.targets.sum(axis=1) != 1).any())
@@ -139,12 +135,12 @@ class StoredScores:
         Raises:
             UsageError: No clip has scores, or one row of them would be two clips'.
         """
-        row_of = {_normal(name): row for row, name in enumerate(self.names)}
+        row_of = {os.path.normpath(name): row for row, name in enumerate(self.names)}
         row_of_end = _unique_ends(row_of)
         rows: list[NDArray[np.float32] | None] = []
         clip_of_row: dict[int, str] = {}
         for clip in dataset.clips:
-            name = _normal(display_name(clip.name))
+            name = os.path.normpath(display_name(clip.name))
             row = next((row_of[end] for end in _ends(name) if end in row_of), row_of_end.get(name))
             rows.append(None if row is None else self.scores[row])
             if row is not None and clip_of_row.setdefault(row, name) != name:
@@ -172,11 +168,7 @@ def targets_of(clips: Sequence[LabelledClip], count: int) -> TargetMatrix:
 
 
 def scores_format(name: str) -> str:
-    """The format that a file's suffix names, one of `SCORE_FORMATS`.
-
-    Raises:
-        UsageError: It names none.
-    """
+    """The one of `SCORE_FORMATS` that a file's suffix names; UsageError if none."""
     suffix = PurePath(name).suffix.removeprefix(".").lower()
     require_choice("format of scores", suffix or name, SCORE_FORMATS)
     return suffix
@@ -201,11 +193,7 @@ def write_scores(scored: ScoredClips, stream: TextIO, format_: str) -> None:
 
 
 def read_scores(path: Path) -> StoredScores:
-    """Read what `write_scores` wrote, or another program.
-
-    Raises:
-        UsageError: It cannot be read, or lacks a part.
-    """
+    """Read what `write_scores` or another program wrote; UsageError if it is damaged, or lacks a part."""
     if not path.is_file():
         raise UsageError(f"no such file of scores: {path}", "Check the spelling")
     stored = _read_npz(path) if scores_format(str(path)) == "npz" else _read_csv(path)
@@ -264,10 +252,6 @@ def _read_csv(path: Path) -> StoredScores:
     return StoredScores(
         path, tuple(names), tuple(with_controls(header[column]) for column in columns), stacked, None
     )
-
-
-def _normal(name: str) -> str:
-    return os.path.normpath(name)
 
 
 def _ends(name: str) -> Iterator[str]:

@@ -69,11 +69,7 @@ def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def refuse_overlap(training: Dataset, validation: Dataset) -> None:
-    """Refuse recordings that are to be learned from and validated on: the score would be of what was learned.
-
-    Raises:
-        UsageError: There are some.
-    """
+    """Raise UsageError if recordings are in both: the score would be of what was learned."""
     learnt = {os.path.realpath(clip.file) for clip in training.clips}
     both = [clip.file for clip in validation.clips if os.path.realpath(clip.file) in learnt]
     if both:

@@ -18,21 +18,13 @@ LOG_FILE = "log.jsonl"
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write the state of a run; the one before stays until this one is complete.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write the state of a run; the one before stays until this one is complete, or OutputError is raised."""
     with replacing_weights(folder / STATE_FILE) as part:
         torch.save(dict(state), part)
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """The state that was saved last, on the CPU; None if none was.
-
-    Raises:
-        CheckpointError: There is one, but it cannot be read.
-    """
+    """The state that was saved last, on the CPU; None if none was, CheckpointError if it is damaged."""
     path = folder / STATE_FILE
     if not path.exists():
         return None
@@ -66,11 +58,7 @@ class Log:
             part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row; it is in the file before this returns.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Append a row, which is in the file before this returns; raises OutputError if it cannot be."""
         self.rows.append(dict(row))
         try:
             with self.path.open("a", encoding="utf-8") as file:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -58,28 +58,25 @@ class Stats:
 class _Moments:
     """Count, sum and sum of squares in float64: exact enough for years of audio."""
 
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-    origin: float | None = field(default=None)
+    origin: float | None = None  # what values are counted from: near their mean, squares do not cancel
+    sums: tuple[float, float, float] = (0, 0.0, 0.0)
 
     def add(self, values: Tensor) -> None:
         values = values.double()
         if self.origin is None:
-            self.origin = float(values.mean())  # near the mean, squares do not cancel
+            self.origin = float(values.mean())
         values = values - self.origin
-        self.count += values.numel()
-        self.total += float(values.sum())
-        self.squares += float(values.square().sum())
+        self.add_sums((values.numel(), float(values.sum()), float(values.square().sum())))
 
-    @property
-    def mean(self) -> float:
-        return self.total / self.count + (self.origin or 0.0)
+    def add_sums(self, more: tuple[float, float, float]) -> None:
+        count, total, squares = (one + other for one, other in zip(self.sums, more, strict=True))
+        self.sums = count, total, squares
 
-    @property
-    def std(self) -> float:
-        """The sample standard deviation, as torch's `std`."""
-        return math.sqrt(max(0.0, self.squares - self.total**2 / self.count) / max(1, self.count - 1))
+    def mean_and_std(self) -> tuple[float, float]:
+        """The mean, and the sample standard deviation, as torch's `std`."""
+        count, total, squares = self.sums
+        variance = max(0.0, squares - total**2 / count) / max(1, count - 1)
+        return total / count + (self.origin or 0.0), math.sqrt(variance)
 
 
 def measure_norm(
@@ -111,19 +108,15 @@ def measure_norm(
         except InputError as error:
             failed.append(FileFailure.of(clip.name, error))
             continue
-        moments = replace(
-            own,
-            count=moments.count + own.count,
-            total=moments.total + own.total,
-            squares=moments.squares + own.squares,
-        )
+        own.add_sums(moments.sums)
+        moments = own
         read += 1
         seconds += duration
         on_clip(duration)
-    if not moments.count:
+    if not moments.sums[0]:
         first = f", the first: {failed[0].file}: {failed[0].message}" if failed else ""
         raise InputError("no-audio", f"none of {len(failed)} recordings could be read{first}")
-    return Stats(moments.mean, moments.std, read, seconds, tuple(failed))
+    return Stats(*moments.mean_and_std(), read, seconds, tuple(failed))
 
 
 def _measure_clip(

@@ -16,11 +16,9 @@ MOST_SHOWN = 60  # characters of somebody else's text in an error
 
 
 class Table:
-    """An open CSV file: its rows that hold anything, to be read once.
+    """An open CSV file: its rows that hold anything, to be read once; errors in it are UsageErrors.
 
-    Args:
-        path: Of the file.
-        reader: Of the `csv` module, which counts the lines.
+    `reader` is one of the `csv` module, which counts the lines of the file at `path`.
     """
 
     def __init__(self, path: Path, reader: Any) -> None:
@@ -36,22 +34,14 @@ class Table:
         return f"{self.path}, line {self._reader.line_num}"
 
     def header(self) -> list[str]:
-        """The names of the columns: the first row, or nothing of an empty file.
-
-        Raises:
-            UsageError: It is no text.
-        """
+        """The names of the columns: the first row, or nothing of an empty file."""
         names = [cell.strip() for cell in next(iter(self), [])]
         if any("\0" in name for name in names):  # what is no text has such in its first bytes
             raise UsageError(f"{self.path} is no text", "Name a CSV file: comma-separated text in UTF-8")
         return names
 
     def places(self, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
-        """Where the columns `wanted` stand in `header`.
-
-        Raises:
-            UsageError: One of them is not there.
-        """
+        """Where the columns `wanted` stand in `header`, which must have them all."""
         lacking = [name for name in wanted if name not in header]
         if lacking:
             hint = next(filter(None, (did_you_mean(name, header) for name in lacking)), "")
@@ -63,11 +53,7 @@ class Table:
         return [header.index(name) for name in wanted]
 
     def cells(self, row: Sequence[str], places: Sequence[int]) -> list[str]:
-        """The cells of a row at `places`, without blanks around them.
-
-        Raises:
-            UsageError: The row is too short.
-        """
+        """The cells of a row at `places`, without blanks around them."""
         if len(row) <= max(places):
             raise UsageError(
                 f"{self.where}: {len(row)} cells are fewer than the columns", "Quote what holds a comma"
@@ -75,11 +61,7 @@ class Table:
         return [row[place].strip() for place in places]
 
     def number(self, text: str, what: str) -> float:
-        """A finite number.
-
-        Raises:
-            UsageError: The text is none; `what` is its name in the error.
-        """
+        """A finite number; `what` is its name in errors."""
         try:
             number = float(text)
         except ValueError:
@@ -89,11 +71,7 @@ class Table:
         return number
 
     def times(self, start: str, end: str) -> tuple[float | None, float | None]:
-        """Start and end of a part of a recording, in seconds; None where the text is empty.
-
-        Raises:
-            UsageError: One is no number of seconds, or the end is not after the start.
-        """
+        """Start and end of a part of a recording, in seconds and in order; None where the text is empty."""
         first = self.number(start, "start") if start else None
         last = self.number(end, "end") if end else None
         if (first or 0) < 0 or (last is not None and last <= (first or 0)):
@@ -107,11 +85,7 @@ class Table:
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """Open a CSV file.
-
-    Raises:
-        UsageError: It cannot be read, or is no CSV.
-    """
+    """Open a CSV file; raises UsageError if it cannot be read, or is none."""
     try:
         # Names of files are bytes: what is not UTF-8 comes through as it is.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
