@@ -204,7 +204,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
         "patches": {
             "seconds": [[round(time, 3) for time in grid.seconds(column)] for column in range(columns)],
             "hz": [[round(hertz, 1) for hertz in grid.hertz(row)] for row in range(rows)],
-            "heard": grid.heard,
+            "heard": grid.with_audio,
         },
         "labels": [
             {

@@ -104,7 +104,7 @@ class Explanation:
             "patch_end_s": times[:, 1],
             "patch_low_hz": bands[:, 0],
             "patch_high_hz": bands[:, 1],
-            "heard_patches": np.array(self.grid.heard),
+            "heard_patches": np.array(self.grid.with_audio),
             "log_mel": self.frames,
             "frame_start_s": starts,
             "mel_edges_hz": self.grid.mel_edges,
@@ -173,8 +173,8 @@ def explain(
         heat = gradient(network, frames, grid, chosen)
     else:
         heat = rollout(network, frames, grid).expand(len(chosen), -1, -1)
-    heat = heat * (torch.arange(grid.shape[1]) < grid.heard)
-    hottest = [strongest(one, grid.heard) for one in heat]
+    heat = heat * (torch.arange(grid.shape[1]) < grid.with_audio)
+    hottest = [strongest(one, grid.with_audio) for one in heat]
     kept = list(_random_tenths(grid, seed))
     without = network.log_odds(_without(frames, grid, [*hottest, *kept], FILLS[fill])).sigmoid()
     found = []
@@ -300,19 +300,19 @@ def relevance(attentions: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tens
     return mixed
 
 
-def strongest(heat: Tensor, heard: int) -> Tensor:
+def strongest(heat: Tensor, with_audio: int) -> Tensor:
     """[F, P] -> which are the hottest tenth of the patches that hold audio; of equal ones the first."""
     mask = torch.zeros_like(heat, dtype=torch.bool)
-    flat = heat[:, :heard].flatten()
+    flat = heat[:, :with_audio].flatten()
     chosen = flat.argsort(descending=True, stable=True)[: _tenth(len(flat))]
-    mask[chosen // heard, chosen % heard] = True
+    mask[chosen // with_audio, chosen % with_audio] = True
     return mask
 
 
 def _random_tenths(grid: Grid, seed: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(seed)
     for _ in range(RANDOM_TENTHS):
-        yield strongest(torch.rand(grid.shape, generator=generator), grid.heard)
+        yield strongest(torch.rand(grid.shape, generator=generator), grid.with_audio)
 
 
 def _tenth(patches: int) -> int:
@@ -323,7 +323,7 @@ def _blocks(grid: Grid, parts: tuple[int, int]) -> Iterator[Tensor]:
     """[F, P] of each block: which patches are in it."""
     rows, columns = (
         list(_pieces(count, max(1, round(whole / part))))
-        for count, whole, part in zip((grid.shape[0], grid.heard), grid.shape, parts, strict=True)
+        for count, whole, part in zip((grid.shape[0], grid.with_audio), grid.shape, parts, strict=True)
     )
     for row, column in product(rows, columns):
         mask = torch.zeros(grid.shape, dtype=torch.bool)

@@ -34,7 +34,7 @@ class Grid:
         return self.config.frequency_patches, self.config.time_patches
 
     @property
-    def heard(self) -> int:
+    def with_audio(self) -> int:
         """Time patches that hold audio: the first ones; the others hold nothing but padding."""
         return min(self.config.time_patches, -(-self.length // self.config.time_stride))
 

@@ -183,12 +183,9 @@ class ASTForAudioClassification(ASTPreTrainedModel):
         """Convert the linear layers of the blocks, which are nearly all of the cost, to half precision.
 
         What they add up to, the norms, the embeddings and the classifier stay in float32: of the error of a
-        network that is rounded as a whole, that leaves half.
-
-        Args:
-            dtype: The number format.
-            whole: Whether all of the blocks and the embeddings are converted: on a GPU, which waits for its
-                memory rather than for its arithmetic in everything but products, a tenth is gained.
+        network that is rounded as a whole, that leaves half. `whole` converts all of the blocks and the
+        embeddings: on a GPU, which waits for its memory rather than for its arithmetic in everything but
+        products, a tenth is gained.
         """
         backbone = self.audio_spectrogram_transformer
         if whole:

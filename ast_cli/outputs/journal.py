@@ -90,11 +90,7 @@ def require_same(what: str, now: Mapping[str, object], before: Mapping[str, obje
 
 
 class Journal:
-    """An open journal, locked.
-
-    Args:
-        path: The file; made if it is not there.
-        what: What its run writes, for messages.
+    """An open journal, locked; the file is made if it is not there. `what` its run writes, messages name.
 
     Raises:
         OutputError: Another run holds it, or it cannot be written.

@@ -42,12 +42,9 @@ class Embedding:
 
 
 class Pooling:
-    """The vectors of one recording so far.
+    """The vectors of one recording so far, of length one if they are to be normalized.
 
-    Args:
-        file: What the recording is called.
-        per: `file` for the mean of the windows, each weighed by the seconds it newly covers; or `window`.
-        normalize: Whether the vectors that are handed out have length one.
+    `per` is `file` for the mean of the windows, each weighed by the seconds it newly covers; or `window`.
     """
 
     def __init__(self, file: str, per: Per, *, normalize: bool) -> None:

@@ -54,7 +54,7 @@ class Dataset:
         return tuple(counted[index] for index in range(len(self.labels)))
 
     @property
-    def unheard(self) -> tuple[str, ...]:
+    def without_clips(self) -> tuple[str, ...]:
         """The classes that no clip has."""
         return tuple(name for name, count in zip(self.labels, self.counts, strict=True) if not count)
 

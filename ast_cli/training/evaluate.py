@@ -181,18 +181,9 @@ def score_folds(
 ) -> tuple[ScoredClips, RunInfo]:
     """Score every clip as `score_clips` does; where a model's name holds `{fold}`, each fold by its own.
 
-    Args:
-        open_tagger: Opens models by their names.
-        models: As `--model` names them.
-        dataset: Read with the labels of these models.
-        folds: Whether names may choose by the data's folds.
-        batch_size: Of `score_clips`, as are those that follow.
-        workers: Decoding threads.
-        on_heard: Called with seconds of audio.
-        on_outcome: Called with results and failures.
-
-    Returns:
-        The scores of all folds together, and the run, which names the models of all.
+    `open_tagger` opens models by their names, as `--model` has them, and `dataset` was read with the labels
+    of these. `folds` says whether names may choose by the data's folds. Returned are the scores of all folds
+    together, and the run, which names the models of all.
 
     Raises:
         UsageError: The names ask for folds, but there are none.

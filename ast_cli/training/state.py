@@ -41,10 +41,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 class Log:
     """The run's history, one JSON object a line; a run that goes on drops what came after its state.
 
-    Args:
-        folder: Of the run.
-        upto_step: The state's.
-        upto_epoch: Epochs that were validated before the state was saved.
+    The state's are `upto_step`, and `upto_epoch`, the epochs that were validated before it was saved.
     """
 
     def __init__(self, folder: Path, upto_step: int, upto_epoch: int) -> None:

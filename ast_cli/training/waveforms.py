@@ -49,7 +49,7 @@ class ClipExamples:
         return len(self.clips)
 
     def example(self, index: int, epoch: int, rng: np.random.Generator) -> Example:
-        """Make one, in the epoch `AS_IT_IS` without chance; InputError if many clips in a row are unreadable."""
+        """Make one, in the epoch `AS_IT_IS` without chance; InputError if many clips cannot be read."""
         failed: list[tuple[str, str]] = []
         augmentation = None if epoch == AS_IT_IS else self.augmentation
         waveform, targets = self._readable(index, epoch, rng, failed)
