@@ -162,12 +162,8 @@ class ASTConfig(HubConfig):
         for name in ("qkv_bias", "output_attentions", "output_hidden_states", "return_dict"):
             _require(self, isinstance(getattr(self, name), bool), name, "true or false")
         _require(self, self.hidden_act in ACTIVATIONS, "hidden_act", f"one of {', '.join(ACTIVATIONS)}")
-        _require(
-            self,
-            self.problem_type in (None, *PROBLEM_TYPES),
-            "problem_type",
-            f"one of {', '.join(PROBLEM_TYPES)}",
-        )
+        is_known = self.problem_type in (None, *PROBLEM_TYPES)
+        _require(self, is_known, "problem_type", f"one of {', '.join(PROBLEM_TYPES)}")
         if self.hidden_size % self.num_attention_heads:
             heads, width = self.num_attention_heads, self.hidden_size
             raise ConfigError(f"{heads} attention heads do not divide a hidden_size of {width}")
@@ -269,12 +265,8 @@ class FeatureConfig(HubConfig):
             _require(self, isinstance(getattr(self, name), bool), name, "true or false")
         _require(self, self.feature_size == 1, "feature_size", "1")
         _require(self, self.std > 0, "std", "above 0")
-        _require(
-            self,
-            self.sampling_rate >= LOWEST_SAMPLING_RATE,
-            "sampling_rate",
-            f"{LOWEST_SAMPLING_RATE} or more",
-        )
+        is_enough = self.sampling_rate >= LOWEST_SAMPLING_RATE
+        _require(self, is_enough, "sampling_rate", f"{LOWEST_SAMPLING_RATE} or more")
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of `preprocessor_config.json`."""

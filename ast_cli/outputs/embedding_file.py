@@ -235,17 +235,10 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         ResultsError: It cannot be read, is damaged, or holds something else.
     """
     path = Path(name)
-    suffix = path.suffix.lower()
     try:
         if not os.path.isfile(path):  # noqa: PTH113 — it may be no name at all
             raise ResultsError(f"no such file: {name}", "`ast-tag embed` writes one")
-        if suffix == ".parquet":
-            require_pyarrow()
-            stored = _read_parquet(path)
-        elif suffix == ".npy":
-            stored = _read_npy(path)
-        else:
-            stored = _read_npz(path)
+        stored = {".parquet": _read_parquet, ".npy": _read_npy}.get(path.suffix.lower(), _read_npz)(path)
         rows = len(stored.vectors)
         if (
             stored.vectors.ndim != 2
@@ -332,6 +325,7 @@ def _in_place(path: Path) -> NDArray[Any]:
 
 
 def _read_parquet(path: Path) -> StoredEmbeddings:
+    require_pyarrow()
     import numpy as np
     import pyarrow
     from pyarrow import parquet

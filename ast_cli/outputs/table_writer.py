@@ -60,10 +60,7 @@ class TableWriter(Writer):
         if not tags:
             self._print(Text("  nothing scored above the threshold", "dim"))
         for tag in tags:
-            line = Text(f"  {tag.score:6.3f}  ", "dim")
-            line.append(bar(tag.score), "green not dim")
-            line.append(f"  {one_line(tag.label)}", "not dim")
-            self._print(line)
+            self._tag(tag, bar(tag.score))
 
     def _courses(self, result: FileResult) -> None:
         """The recording's labels, each with its course over the windows."""
@@ -73,10 +70,13 @@ class TableWriter(Writer):
             for index, course in scores.items():
                 course.append(found.get(index, 0.0))  # it is not among the window's labels
         for tag in result.tags:
-            line = Text(f"  {tag.score:6.3f}  ", "dim")
-            line.append(sparkline(scores[tag.index]).ljust(BAR_WIDTH), "green not dim")
-            line.append(f"  {one_line(tag.label)}", "not dim")
-            self._print(line)
+            self._tag(tag, sparkline(scores[tag.index]).ljust(BAR_WIDTH))
+
+    def _tag(self, tag: Tag, drawn: str) -> None:
+        line = Text(f"  {tag.score:6.3f}  ", "dim")
+        line.append(drawn, "green not dim")
+        line.append(f"  {one_line(tag.label)}", "not dim")
+        self._print(line)
 
     def _print(self, line: Text) -> None:
         self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True, soft_wrap=False)

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -80,24 +81,14 @@ def read_clips(
     Raises:
         UsageError: The data cannot be read, or has no such split or fold.
     """
-
-    def read(split: str | None) -> Dataset:
-        return read_dataset(
-            source,
-            split=split,
-            fold=fold,
-            labels=labels,
-            audio=audio,
-            classes=classes,
-            files_needed=files_needed,
-        )
-
+    read = partial(read_dataset, source, fold=fold, labels=labels, audio=audio, classes=classes)
+    read = partial(read, files_needed=files_needed)
     if split not in (None, ALL):
-        return read(split), split
-    dataset = read(None)
+        return read(split=split), split
+    dataset = read()
     if split is None:
         split = next((name for name in ("test", "validation") if name in dataset.splits), ALL)
-    return (dataset, None) if split == ALL else (read(split), split)
+    return (dataset, None) if split == ALL else (read(split=split), split)
 
 
 def models_by_fold(models: Sequence[str], folds: Sequence[str]) -> list[tuple[str | None, list[str]]]:

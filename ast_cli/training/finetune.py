@@ -29,7 +29,6 @@ from ast_cli.errors import CheckpointError, InputError, OutputError, UsageError
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
-from ast_cli.networks.config import FeatureConfig
 from ast_cli.results import display_name
 from ast_cli.text import without_controls
 from ast_cli.training.augment import Augmentation
@@ -88,9 +87,9 @@ class Start:
             InputError: No clip can be read.
         """
         if self.model is None:
-            features = FeatureConfig()
-            frames = self.frames or fitting_frames(training.clips, features)
-            extractor = ASTFeatureExtractor(max_length=frames)
+            extractor = ASTFeatureExtractor()
+            frames = self.frames or fitting_frames(training.clips, extractor)
+            extractor = dataclasses.replace(extractor, max_length=frames)
             stats = measure_norm(some(training.clips), extractor)
             extractor = dataclasses.replace(extractor, mean=round(stats.mean, 6), std=round(stats.std, 6))
             fresh = from_scratch(
@@ -99,16 +98,13 @@ class Start:
             fresh.attn_implementation = self.attn
             return fresh, extractor, f"from scratch, {self.size}"
         checkpoint = Checkpoint.open(self.model, self.revision, offline=self.offline)
-        features = FeatureConfig.from_pretrained(checkpoint)
-        frames = self.frames or fitting_frames(training.clips, features)
+        extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+        frames = self.frames or fitting_frames(training.clips, extractor)
         model = ASTForAudioClassification.from_pretrained(
             checkpoint, attn_implementation=self.attn, max_length=frames
         )
-        extractor = ASTFeatureExtractor(
-            **dataclasses.asdict(dataclasses.replace(features, max_length=frames))
-        )
         model = with_classes(model, training.labels, multi_label=training.multi_label)
-        return model, extractor, checkpoint.files.sha256
+        return model, dataclasses.replace(extractor, max_length=frames), checkpoint.files.sha256
 
 
 def some(clips: Sequence[LabelledClip]) -> Sequence[LabelledClip]:
@@ -116,18 +112,17 @@ def some(clips: Sequence[LabelledClip]) -> Sequence[LabelledClip]:
     return clips[:: max(1, len(clips) // PROBED_CLIPS)]
 
 
-def fitting_frames(clips: Sequence[LabelledClip], features: FeatureConfig) -> int:
+def fitting_frames(clips: Sequence[LabelledClip], extractor: ASTFeatureExtractor) -> int:
     """Frames of a window that holds these clips: the longest of some of them, in whole patches."""
-    extractor = ASTFeatureExtractor(**dataclasses.asdict(features))
     longest = 0
     for clip in some(clips):
         try:
             longest = max(longest, extractor.num_frames(len(read_waveform(clip, extractor))))
         except InputError:  # named when it is its turn in training
             continue
-        if longest >= features.max_length:
-            return features.max_length
-    return min(features.max_length, max(PATCH, -(-longest // PATCH) * PATCH))
+        if longest >= extractor.max_length:
+            return extractor.max_length
+    return min(extractor.max_length, max(PATCH, -(-longest // PATCH) * PATCH))
 
 
 def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:

@@ -85,7 +85,7 @@ class ClipExamples:
 
     def _window(self, waveform: Tensor, epoch: int, rng: np.random.Generator) -> Tensor:
         extractor = self.extractor
-        longest = (extractor.max_length - 1) * extractor.frame_shift + extractor.frame_length
+        longest = extractor.num_samples(extractor.max_length)
         spare = len(waveform) - longest
         start = 0 if spare <= 0 or epoch == AS_IT_IS else int(rng.integers(spare + 1))
         return waveform[start : start + longest]
