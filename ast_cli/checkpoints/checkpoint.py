@@ -86,11 +86,7 @@ class Checkpoint:
 
     @cached_property
     def features(self) -> dict[str, Any]:
-        """The contents of `preprocessor_config.json`, or the original's for a `.pth` without one.
-
-        Raises:
-            CheckpointError: There is none, and the weights do not tell.
-        """
+        """The contents of `preprocessor_config.json`, or an original `.pth`'s own, or CheckpointError."""
         if self.files.features is not None:
             return read_json(self.files.features)
         frames = self.config.get("max_length")

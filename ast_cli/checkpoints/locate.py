@@ -43,11 +43,7 @@ class CheckpointFiles:
 
     @cached_property
     def weights(self) -> Path:
-        """The weights file; looked for when first asked for, since who wants only numbers needs none.
-
-        Raises:
-            CheckpointError: There is none, or it cannot be fetched.
-        """
+        """The weights file, looked for when first asked for, as not all need it; or CheckpointError."""
         return self.find_weights()
 
     @cached_property

@@ -175,8 +175,10 @@ def explain(
         heat = rollout(network, frames, grid).expand(len(chosen), -1, -1)
     heat = heat * (torch.arange(grid.shape[1]) < grid.with_audio)
     hottest = [strongest(one, grid.with_audio) for one in heat]
-    kept = list(_random_tenths(grid, seed))
-    without = network.log_odds(_without(frames, grid, [*hottest, *kept], FILLS[fill])).sigmoid()
+    chance = torch.Generator().manual_seed(seed)
+    drawn = (torch.rand(grid.shape, generator=chance) for _ in range(RANDOM_TENTHS))
+    tenths = [*hottest, *(strongest(one, grid.with_audio) for one in drawn)]
+    without = network.log_odds(_without(frames, grid, tenths, FILLS[fill])).sigmoid()
     found = []
     for number, index in enumerate(chosen):
         lost = scores[index] - without[:, index]
@@ -304,19 +306,9 @@ def strongest(heat: Tensor, with_audio: int) -> Tensor:
     """[F, P] -> which are the hottest tenth of the patches that hold audio; of equal ones the first."""
     mask = torch.zeros_like(heat, dtype=torch.bool)
     flat = heat[:, :with_audio].flatten()
-    chosen = flat.argsort(descending=True, stable=True)[: _tenth(len(flat))]
+    chosen = flat.argsort(descending=True, stable=True)[: max(1, round(len(flat) * STRONGEST))]
     mask[chosen // with_audio, chosen % with_audio] = True
     return mask
-
-
-def _random_tenths(grid: Grid, seed: int) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(RANDOM_TENTHS):
-        yield strongest(torch.rand(grid.shape, generator=generator), grid.with_audio)
-
-
-def _tenth(patches: int) -> int:
-    return max(1, round(patches * STRONGEST))
 
 
 def _blocks(grid: Grid, parts: tuple[int, int]) -> Iterator[Tensor]:

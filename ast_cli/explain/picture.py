@@ -11,7 +11,7 @@ import io
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,6 @@ from ast_cli.explain.patches import Grid
 from ast_cli.features.extractor import FRAMES_PER_SECOND
 from ast_cli.files import replacing
 from ast_cli.text import one_line
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 DOTS_PER_INCH = 90
 TICKS_HZ = (100, 300, 1000, 3000, 8000)
@@ -79,19 +76,6 @@ def cell_edges(patches: int, stride: int, size: int) -> NDArray[np.float64]:
     return np.concatenate([[0.0], inner, [(patches - 1) * stride + size]])
 
 
-def _figure(explanation: Explanation, name: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    rows = len(explanation.labels)
-    figure = Figure(figsize=(10, 1.1 + 2.2 * rows), dpi=DOTS_PER_INCH, layout="constrained")
-    every = figure.subplots(rows, squeeze=False, sharex=True)[:, 0]
-    for axes, one in zip(every, explanation.labels, strict=True):
-        _draw(axes, explanation, one)
-    every[-1].set_xlabel("seconds of the recording")
-    figure.suptitle(f"{_short(name)}: {MEANING[explanation.method]}", fontsize="medium", parse_math=False)
-    return figure
-
-
 def _draw(axes: Any, explanation: Explanation, one: LabelHeat) -> None:
     grid = explanation.grid
     audio = explanation.frames[: grid.length]
@@ -130,10 +114,19 @@ def _bin_of(grid: Grid, hertz: float) -> float:
 
 
 def _png(explanation: Explanation, name: str) -> bytes:
+    from matplotlib.figure import Figure
+
+    rows = len(explanation.labels)
+    figure = Figure(figsize=(10, 1.1 + 2.2 * rows), dpi=DOTS_PER_INCH, layout="constrained")
+    every = figure.subplots(rows, squeeze=False, sharex=True)[:, 0]
+    for axes, one in zip(every, explanation.labels, strict=True):
+        _draw(axes, explanation, one)
+    every[-1].set_xlabel("seconds of the recording")
+    figure.suptitle(f"{_short(name)}: {MEANING[explanation.method]}", fontsize="medium", parse_math=False)
     picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about letters that the font does not have
-        _figure(explanation, name).savefig(picture, format="png")
+        figure.savefig(picture, format="png")
     return picture.getvalue()
 
 

@@ -172,11 +172,7 @@ class FolderDestination(JournalDestination):
 def write_file(
     path: Path, format_: str, run_info: Callable[[], RunInfo], outcomes: Iterable[Outcome]
 ) -> None:
-    """Write outcomes to a file, which appears when it is complete, and its folder if there is none.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write outcomes to a file, which appears when it is complete, and its folder; or raise OutputError."""
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with open_sink(str(path), overwrite=True) as stream, make_writer(format_, stream, run_info) as writer:

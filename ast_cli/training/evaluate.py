@@ -250,7 +250,10 @@ def document(
             "scored": metrics.clips,
             "multi_label": scored.multi_label,
         },
-        "metrics": {name: _interval(metric) for name, metric in metrics.by_name().items()},
+        "metrics": {
+            name: {end: _number(getattr(metric, end)) for end in ("value", "low", "high")}
+            for name, metric in metrics.by_name().items()
+        },
         "bootstrap": {"resamples": metrics.resamples, "level": LEVEL, "seed": evaluation.seed},
         "classes_without_positives": metrics.without_positives,
         "classes_without_negatives": metrics.without_negatives,
@@ -293,10 +296,6 @@ def _named(evaluation: Evaluation) -> Iterator[tuple[ClassMetrics, tuple[int, st
     labels = LabelSet.from_names(evaluation.scored.labels)
     for one in evaluation.metrics.classes:
         yield one, (one.index, labels.mids[one.index], labels.names[one.index])
-
-
-def _interval(metric: Metric) -> dict[str, float | None]:
-    return {name: _number(getattr(metric, name)) for name in ("value", "low", "high")}
 
 
 def _number(value: float) -> float | None:

@@ -140,11 +140,7 @@ def read_source(path: Path, audio: Path | None = None, classes: Path | None = No
 
 
 def read_classes(path: Path) -> dict[str, str]:
-    """Read a class CSV: the name of each mid, in the order of the classes.
-
-    Raises:
-        UsageError: It cannot be read, lacks a column, or does not number the classes from 0.
-    """
+    """The name of each mid in a class CSV, in order; UsageError if it does not number them from 0."""
     indices: list[str] = []
     known: dict[str, str] = {}
     with open_table(path) as table:

@@ -39,11 +39,7 @@ class ClassThreshold:
 
 
 def calibrate(scores: ScoreMatrix, targets: TargetMatrix) -> tuple[ClassThreshold, ...]:
-    """The best threshold of every class, from scores and targets [N, C].
-
-    Raises:
-        UsageError: There is no clip, or a score is not a finite number.
-    """
+    """The best threshold of every class, from scores and targets [N, C]; see `require_scores`."""
     require_scores(scores, targets)
     return tuple(best_threshold(scores[:, index], targets[:, index]) for index in range(scores.shape[1]))
 
