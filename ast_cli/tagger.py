@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from typing_extensions import Unpack
 
+if TYPE_CHECKING:
+
     class TagOptions(TypedDict, total=False):
         """The fields of `TagSettings` as keyword arguments, for the type checker."""
 
