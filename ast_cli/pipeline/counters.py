@@ -168,8 +168,9 @@ class Counters:
         stages = ", ".join(f"{stage} {taken:.2f}" for stage, taken in self.milliseconds().items())
         return (
             f"{self.recordings:,} recordings decoded by {self.decoded_by} in {self.wall:.1f} s; the network "
-            f"waited {self.waited_for_recordings:.1f} s for recordings, decoders {self.decoders_waited:.1f} s "
-            f"for the network; scores took {self.starting + self.waited_for_scores:.1f} s; "
+            f"waited {self.waited_for_recordings:.1f} s for recordings, decoders "
+            f"{self.decoders_waited:.1f} s for the network; scores took "
+            f"{self.starting + self.waited_for_scores:.1f} s; "
             f"ms of a core a recording: {stages or 'none'}"
         )
 
