@@ -144,7 +144,7 @@ def tidied(name: str, text: bytes, folder: Path) -> bytes:
     text = text.replace(bytes(folder), b"HERE")
     if name in ("stderr", "stdout"):
         return SPED.sub(b"TIME", text)
-    return re.sub(rb'"(seconds|time|started|ended|mtime|inode|hours)": ?[\d.]+', b"", text)
+    return re.sub(rb'"(seconds|time|started|ended|mtime|inode|hours|clips_per_second)": ?[\d.]+', b"", text)
 
 
 def main() -> None:
