@@ -28,6 +28,7 @@ from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.masking import NoiseMasking
 from ast_cli.features.window_stream import Window
 from ast_cli.pipeline.batches import PendingScores
+from ast_cli.pipeline.counters import Counters
 from ast_cli.pipeline.pipeline import Flow
 from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
 from ast_cli.scoring.aggregate import Aggregate, to_scores
@@ -97,6 +98,7 @@ class Tagger:
         self.labels = labels
         self.scores = scores
         self._checkpoints = tuple(checkpoints)
+        self.counters = Counters()  # of the last run of `tag_many`, complete at its end
 
     @classmethod
     def from_pretrained(
@@ -295,6 +297,7 @@ class Tagger:
             UsageError: An option has no such value.
         """
         flow, selection = self._plan(options)
+        self.counters = flow.counters
 
         def aggregate(file: str) -> Aggregate:
             return Aggregate(file, selection, flow.settings, self.scores)

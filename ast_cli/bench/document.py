@@ -68,6 +68,7 @@ class Flow:
         load_seconds: Until the network had run once.
         wall_seconds: From the first recording's opening to the last one's result.
         files_per_s: By the median of them.
+        counters: Where the last pass spent its time, see `pipeline.counters`; None for `transformers`.
     """
 
     files: int
@@ -77,6 +78,7 @@ class Flow:
     load_seconds: float
     wall_seconds: Spread
     files_per_s: float
+    counters: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ class Flowing(ABC):
     Attributes:
         batch_size: Windows in a forward pass.
         heard: What its last pass heard.
+        counters: Where that spent its time, if it tells.
     """
 
     engine: str
@@ -67,6 +68,7 @@ class Flowing(ABC):
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
         self.heard = Heard(0, 0, 0.0, 0)
+        self.counters: dict[str, Any] | None = None
 
     @abstractmethod
     def warm_up(self) -> None:
@@ -99,6 +101,7 @@ class OurFlow(Flowing):
     def tag(self, paths: Sequence[str]) -> None:
         """Tag recordings and leave in `heard` what they were."""
         outcomes = [*self._tagger.tag_many(paths, batch_size=self.batch_size)]
+        self.counters = self._tagger.counters.to_dict()
         heard = [one.seconds_heard for one in outcomes if isinstance(one, FileResult)]
         windows = sum(num_windows(seconds, self._tagger.extractor) for seconds in heard)
         self.heard = Heard(len(heard), len(outcomes) - len(heard), math.fsum(heard), windows)
@@ -287,5 +290,6 @@ def _run(entry: _Entry, window_seconds: float) -> Run:
             load_seconds=entry.load_seconds,
             wall_seconds=wall,
             files_per_s=heard.files / wall.median,
+            counters=flow.counters,
         ),
     )

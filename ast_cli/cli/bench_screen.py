@@ -228,6 +228,9 @@ def _flows(document: Document) -> Iterator[Block]:
         rows,
         keys=2,
     )
+    counted = [run for run in document.runs if run.flow and run.flow.counters]
+    if counted:
+        yield _counters(counted)
     if document.speedup:
         yield Block(
             "How many times as fast",
@@ -237,3 +240,39 @@ def _flows(document: Document) -> Iterator[Block]:
                 for one in document.speedup
             ],
         )
+
+
+def _counters(runs: Sequence[Run]) -> Block:
+    """Who waited for whom, and milliseconds of a core for each stage of a recording."""
+    rows: list[list[str]] = []
+    stages: list[str] = []
+    for run in runs:
+        assert run.flow is not None
+        assert run.flow.counters is not None
+        counters = run.flow.counters
+        names = ("waited_for_recordings", "decoders_waited", "starting", "waited_for_scores")
+        rows.append(
+            [
+                *(run.name, str(run.batch_size), counters["decoded_by"]),
+                *(f"{counters[name]:.2f}" for name in names),
+                *(f"{taken:.3f}" for taken in counters["core_ms_per_recording"].values()),
+            ]
+        )
+        stages = [f"{stage} ms" for stage in counters["core_ms_per_recording"]]
+    return Block(
+        "Who waited for whom, and milliseconds of a core for a recording",
+        [
+            *(
+                "way",
+                "batch",
+                "decoded by",
+                "network waited s",
+                "decoders waited s",
+                "starting s",
+                "scores s",
+            ),
+            *stages,
+        ],
+        rows,
+        keys=2,
+    )

@@ -271,6 +271,7 @@ def tag(
                 screen.outcome(outcome, is_new=is_new)
                 if fail_fast and screen.failed:
                     raise typer.Exit(ExitCode.SOME_FAILED)
+        screen.note(tagger.counters.in_words())
         _tell_changed(screen, destination.changed)
         destination.complete()
     if screen.failed:

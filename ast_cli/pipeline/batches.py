@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from ast_cli.errors import InputError
 from ast_cli.features.extractor import FRAMES_PER_SECOND
 from ast_cli.features.window_stream import Window
+from ast_cli.pipeline.counters import Counters
 from ast_cli.results import Facts, FileFailure, Outcome
 
 LONG_RUN = 64  # windows after which it pays to find a better batch size
@@ -77,6 +79,7 @@ class Batches(Generic[ResultT]):
         on_heard: Called with the seconds of audio that were newly scored, after every batch.
         ahead: Batches that are started before the first one is waited for.
         long_run: Called once, after `LONG_RUN` windows; what it returns is B from then on.
+        counters: Told of the time that each step takes.
     """
 
     def __init__(
@@ -86,7 +89,9 @@ class Batches(Generic[ResultT]):
         on_heard: Callable[[float], None] | None = None,
         ahead: int = 0,
         long_run: Callable[[], int] | None = None,
+        counters: Counters | None = None,
     ) -> None:
+        self._counters = counters or Counters()
         self._start = start
         self._batch_size = batch_size
         self._on_heard = on_heard
@@ -148,19 +153,21 @@ class Batches(Generic[ResultT]):
 
     def _run(self, length: int) -> None:
         batch = self._by_length.pop(length)
-        self._running.append((batch, self._start([window for _, window in batch])))
+        windows = [window for _, window in batch]
+        self._running.append((batch, self._counters.measure("starting", partial(self._start, windows))))
         self._collect(self._ahead)
         self._started += len(batch)
         if self._long_run is not None and self._started >= LONG_RUN:
             self._collect(0)
-            self._batch_size = self._long_run()
+            self._batch_size = self._counters.measure("choosing_batch_size", self._long_run)
             self._long_run = None
 
     def _collect(self, left: int) -> None:
         """Wait for scores until at most so many batches are on their way."""
         while len(self._running) > left:
             batch, pending = self._running.popleft()
-            for (owner, window), row in zip(batch, pending(), strict=True):
+            scores = self._counters.measure("waited_for_scores", pending)
+            for (owner, window), row in zip(batch, scores, strict=True):
                 owner.add(window, row)
             if self._on_heard is not None:
                 self._on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)

@@ -7,9 +7,10 @@ network gives for a window, and what becomes of it, are handed in: scores and la
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -24,9 +25,10 @@ from ast_cli.features.window_stream import Window
 from ast_cli.names import STDIN, shard_and_member
 from ast_cli.networks.config import ASTConfig
 from ast_cli.pipeline.batches import Batches, Collector, PendingScores
+from ast_cli.pipeline.counters import Counters, Spent
 from ast_cli.pipeline.process_pool import Decoders
 from ast_cli.pipeline.readahead import read_ahead
-from ast_cli.pipeline.windows import file_windows, recording_windows, window_and_hop
+from ast_cli.pipeline.windows import file_windows, recording_windows, timed_windows, window_and_hop
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
 
@@ -55,6 +57,7 @@ class Flow:
         settings: How recordings are heard.
         start: B windows -> what the networks give for each, [B, …], on its way.
         masking: Hides what is quiet in each window, if given.
+        counters: Where the time of `outcomes` goes.
 
     Raises:
         UsageError: The settings ask for a window or hop that cannot be, or for what an engine does not do.
@@ -65,6 +68,7 @@ class Flow:
     settings: TagSettings
     start: Callable[[Sequence[Window]], PendingScores]
     masking: NoiseMasking | None = None
+    counters: Counters = field(default_factory=Counters)
 
     def __post_init__(self) -> None:
         # Refused now rather than at the first recording, or at the first short one.
@@ -136,7 +140,7 @@ class Flow:
         workers: int,
         depth: int,
     ) -> Iterator[ResultT | FileFailure]:
-        here = partial(
+        windows_of = partial(
             file_windows,
             extractor=self.extractor,
             settings=self.settings,
@@ -144,36 +148,52 @@ class Flow:
             masking=self.masking,
             waveforms=self._as_waveforms,
         )
+        here = partial(timed_windows, run=windows_of)
+        counters = self.counters
+        counters.workers = workers
         # With slower networks threads keep up, and they need no seconds to be started.
         in_processes = self._take_waveforms and workers >= LEAST_PROCESSES
-        decoders = Decoders(here, PROCESSES_AFTER) if in_processes else None
+        decoders = Decoders(here, PROCESSES_AFTER, self.engines[0].on_notice) if in_processes else None
 
         def windows(one: str | ResultT | FileFailure) -> Iterator[Window | Facts | ResultT | FileFailure]:
             torch.set_num_threads(1)  # of this thread: there is one for each core, beside the network's
-            if decoders is None or not isinstance(one, str) or _is_of_this_process(one):
-                return here(one)
-            return decoders.items(one)
+            if not isinstance(one, str):
+                yield one
+                return
+            decode = here if decoders is None or _is_of_this_process(one) else decoders.items
+            for item in decode(one):
+                if isinstance(item, Spent):
+                    counters.add(item)
+                else:
+                    yield item
 
         threads = torch.get_num_threads()
-        recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS)
+        recordings = read_ahead(found, windows, workers, depth, IDLE_SECONDS, counters)
+        counters.begin()
         try:
             with ExitStack() as stack:
                 if decoders is not None:
                     stack.enter_context(closing(decoders))
                 stack.enter_context(closing(recordings))
-                yield from batches.outcomes(
+                for outcome in batches.outcomes(
                     next_ and (collector(next_[0] if isinstance(next_[0], str) else next_[0].file), next_[1])
                     for next_ in recordings
-                )
+                ):
+                    given = time.perf_counter()
+                    yield outcome
+                    counters.waited_for_caller += time.perf_counter() - given
         finally:
+            counters.end()
             torch.set_num_threads(threads)  # which threads that are started later begin with
 
     def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches[ResultT]:
         ahead = min(engine.ahead for engine in self.engines)
         if batch_size is not None:
-            return Batches(self.start, batch_size, on_heard, ahead)
+            return Batches(self.start, batch_size, on_heard, ahead, counters=self.counters)
         first = self.engines[0]  # the others are of its size
-        return Batches(self.start, first.batch_size, on_heard, ahead, first.find_batch_size)
+        return Batches(
+            self.start, first.batch_size, on_heard, ahead, first.find_batch_size, counters=self.counters
+        )
 
     @property
     def _as_waveforms(self) -> bool:

@@ -57,10 +57,17 @@ class Decoders(Generic[ItemT]):
         run: Path -> items, windows and others that can be pickled, as it can itself; raises nothing.
         after: Windows that callers make themselves before processes are started, and more until these are
             ready. With 0, they wait for the processes.
+        on_notice: Called, on a caller's thread, with why no more processes can be started.
     """
 
-    def __init__(self, run: Callable[[str], Iterator[ItemT]], after: int) -> None:
+    def __init__(
+        self,
+        run: Callable[[str], Iterator[ItemT]],
+        after: int,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> None:
         self._run = run
+        self._on_notice = on_notice
         self._after = after
         self._windows = 0
         self._lock = threading.Lock()
@@ -136,8 +143,13 @@ class Decoders(Generic[ItemT]):
             if self._nursery is None:
                 self._nursery = _Nursery(self._run)
             return self._nursery.child(wait=self._after == 0)
-        except (OSError, ClosedError):
+        except (OSError, ClosedError) as error:
             self._given_up = True  # no room for another process, say: those that there are go on
+            if self._on_notice is not None:
+                why = f" ({error.strerror or error})" if isinstance(error, OSError) else ""
+                self._on_notice(
+                    f"no more decoding processes can be started{why}: threads decode, which may be slower"
+                )
             return None
 
     def _why(self, child: _Child) -> str:

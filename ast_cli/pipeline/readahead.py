@@ -10,8 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
+
+from ast_cli.pipeline.counters import Counters
 
 JobT = TypeVar("JobT")
 ItemT = TypeVar("ItemT")
@@ -30,7 +33,8 @@ class _Lane(Generic[ItemT]):
     Its queues are those that are written in C: to put costs neither a lock nor a switch to another thread.
     """
 
-    def __init__(self, depth: int, stop: threading.Event) -> None:
+    def __init__(self, depth: int, stop: threading.Event, counters: Counters) -> None:
+        self._counters = counters
         self._items: SimpleQueue[tuple[str, ItemT | BaseException | None]] = SimpleQueue()
         self._room = depth  # for items that need not wait until one is taken
         self._taken: SimpleQueue[None] = SimpleQueue()  # one for each item
@@ -49,18 +53,20 @@ class _Lane(Generic[ItemT]):
             self._items.put(("error", error))
 
     def _wait_for_room(self) -> None:
+        if self._room > 0 and not self._stop.is_set():
+            self._room -= 1
+            return
+        start = time.perf_counter()
         while not self._stop.is_set():
-            if self._room > 0:
-                self._room -= 1
-                return
             with suppress(Empty):
                 self._taken.get(timeout=POLL_SECONDS)
+                self._counters.decoder_waited(time.perf_counter() - start)
                 return
         raise _Stopped
 
     def __iter__(self) -> Iterator[ItemT]:
         while True:
-            kind, value = self._items.get()
+            kind, value = self._counters.measure("waited_for_recordings", self._items.get)
             if kind == "end":
                 return
             if kind == "error":
@@ -76,6 +82,7 @@ def read_ahead(
     workers: int,
     depth: int,
     idle: float | None = None,
+    counters: Counters | None = None,
 ) -> Generator[tuple[JobT, Iterable[ItemT]] | None, None, None]:
     """Run jobs on threads and hand over each with its items, in the order of the jobs.
 
@@ -91,8 +98,9 @@ def read_ahead(
         depth: Items that a job may be ahead.
         idle: Seconds without a next job after which None is yielded, over and over, so that the consumer may
             use the time; None to wait for as long as it takes.
+        counters: Told how long the consumer waits for items, and threads for the consumer.
     """
-    stop = threading.Event()
+    stop, counts = threading.Event(), counters or Counters()
     # More jobs than there are threads: a thread that becomes free finds the next one waiting, though one
     # before it takes longer. Their places are given back some at a time, as each time wakes a thread.
     more = max(1, workers // 2)
@@ -109,7 +117,7 @@ def read_ahead(
                 except StopIteration:
                     lanes.put(None)
                     return
-                lane: _Lane[ItemT] = _Lane(depth, stop)
+                lane: _Lane[ItemT] = _Lane(depth, stop, counts)
                 lanes.put((job, lane))
                 started.put((job, lane))
         except BaseException as error:  # handed to the consumer, whatever it is
@@ -143,7 +151,7 @@ def read_ahead(
     try:
         while True:
             try:
-                entry = lanes.get(timeout=idle)
+                entry = counts.measure("waited_for_recordings", partial(lanes.get, timeout=idle))
             except Empty:
                 yield None
                 continue

@@ -20,10 +20,12 @@ from ast_cli.errors import AstCliError, InputError, UsageError
 from ast_cli.features.extractor import FRAME_SHIFT_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
 from ast_cli.features.masking import NoiseMasking
 from ast_cli.features.window_stream import Window, WindowStream
+from ast_cli.pipeline.counters import Spent, StageClock
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import Short, TagSettings
 
 KnownT = TypeVar("KnownT")
+ItemT = TypeVar("ItemT")
 
 
 def file_windows(
@@ -34,6 +36,7 @@ def file_windows(
     masking: NoiseMasking | None = None,
     *,
     waveforms: bool = False,
+    clock: StageClock | None = None,
 ) -> Iterator[Window | Facts | KnownT | FileFailure]:
     """The windows of what was found, in order of time; last of all its facts or its failure.
 
@@ -45,7 +48,7 @@ def file_windows(
     try:
         with open_recording(found) as recording:
             yield from recording_windows(
-                recording, extractor, settings, cropped, masking, waveforms=waveforms
+                recording, extractor, settings, cropped, masking, waveforms=waveforms, clock=clock
             )
     except InputError as error:
         yield FileFailure.of(found, error)
@@ -56,6 +59,14 @@ def file_windows(
         yield FileFailure(found, "internal-error", message)
 
 
+def timed_windows(path: str, run: Callable[..., Iterator[ItemT]]) -> Iterator[ItemT | Spent]:
+    """What `run(path, clock=…)` yields, and last of all what it took."""
+    clock = StageClock.of_thread()
+    clock.lap("hand over")
+    yield from run(path, clock=clock)
+    yield clock.take()
+
+
 def recording_windows(
     recording: Recording,
     extractor: ASTFeatureExtractor,
@@ -64,6 +75,7 @@ def recording_windows(
     masking: NoiseMasking | None = None,
     *,
     waveforms: bool = False,
+    clock: StageClock | None = None,
 ) -> Iterator[Window | Facts]:
     """The windows of an open recording, in order of time; last of all its facts.
 
@@ -75,6 +87,7 @@ def recording_windows(
         masking: Hides what is quiet in a window, if given.
         waveforms: Whether windows hold waveforms rather than frames; not with `short="repeat"`, which repeats
             frames, nor with `masking`.
+        clock: Told of each stage.
 
     Raises:
         InputError: It cannot be read to its end, or is shorter than one frame.
@@ -86,12 +99,25 @@ def recording_windows(
         assert not waveforms
         fit = _masked(masking, fit)
     stream = WindowStream(extractor, *window_and_hop(extractor, settings), fit=fit, waveforms=waveforms)
+    clock = clock or StageClock()
+    recording.blocks = clock.timed(recording.blocks, "read")
     samples = 0
     for mono in recording.mono(settings.channel):
+        clock.lap("mix")
         samples += len(mono)
-        yield from stream.push(resampler.push(mono))
-    yield from stream.push(resampler.finish())
-    yield from stream.finish()
+        resampled = resampler.push(mono)
+        clock.lap("resample")
+        windows = stream.push(resampled)
+        clock.lap("cut")
+        yield from windows
+        clock.lap("hand over")
+    clock.lap("read")
+    resampled = resampler.finish()
+    clock.lap("resample")
+    windows = [*stream.push(resampled), *stream.finish()]
+    clock.lap("cut")
+    yield from windows
+    clock.lap("hand over")
     if samples == 0:
         raise InputError("empty", "it holds no audio, only a header")
     if stream.total_frames == 0:
