@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 import typer
 
 from ast_cli.bench.request import BATCH_SIZES, REPEATS, Request, batch_sizes_of
-from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli import options
 from ast_cli.cli.bench_screen import show, steps
+from ast_cli.cli.option_groups import After, grouped, without
+from ast_cli.cli.options import OUTPUT, RUN, DeviceOption, EngineOptions, OneModelOptions
 from ast_cli.cli.screen import TagScreen, stderr, stdout
 from ast_cli.errors import UsageError
 from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention
 
 LIST = ",".join(map(str, BATCH_SIZES))
-OUTPUT = "Output"
 
 
+@dataclass(frozen=True)
+class BenchEngineOptions(EngineOptions):
+    """Where and how the networks run, apart from what is compared."""
+
+    device: Annotated[DeviceOption, After("dtype")] = "auto"
+
+
+@grouped
 def bench(
     folder: Annotated[
         str | None,
@@ -33,7 +41,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            rich_help_panel=options.RUN,
+            rich_help_panel=RUN,
             help=f"Attention to time: {', '.join(get_args(Attention))}; may be repeated.",
             show_default="eager, sdpa and, on the CPU, heads; auto with DIR",
         ),
@@ -44,29 +52,25 @@ def bench(
             "--batch-size",
             "-b",
             metavar="LIST",
-            rich_help_panel=options.RUN,
+            rich_help_panel=RUN,
             help="Windows per forward pass, several with commas.",
             show_default=f"{LIST}; {DEFAULT_BATCH_SIZE} with DIR",
         ),
     ] = None,
-    dtype: options.DtypeOption = "auto",
-    device: options.DeviceOption = "auto",
-    engine: options.EngineOption = "torch",
-    compile_: options.CompileOption = False,
+    *,
+    engine: Annotated[BenchEngineOptions, without("batch_size", "attn", "workers")],
     peer: Annotated[
         Literal["transformers"] | None,
         typer.Option(
-            rich_help_panel=options.RUN,
+            rich_help_panel=RUN,
             help="Time this one too, in turns with ours, and tell the ratio.",
             show_default=False,
         ),
     ] = None,
     repeats: Annotated[
-        int, typer.Option(min=1, rich_help_panel=options.RUN, help="How often everything is timed.")
+        int, typer.Option(min=1, rich_help_panel=RUN, help="How often everything is timed.")
     ] = REPEATS,
-    model: options.OneModelOption = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
+    model: OneModelOptions,
     as_json: Annotated[
         bool, typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON document.")
     ] = False,
@@ -84,15 +88,15 @@ def bench(
     if plot is not None and folder is not None:
         raise UsageError("--plot draws the network's runs, and DIR has none", "Leave out one of them")
     request = Request(
-        model=model,
-        revision=revision,
-        offline=offline,
+        model=model.model,
+        revision=model.revision,
+        offline=model.offline,
         attn=tuple(attn or ()),
         batch_sizes=() if batch_size is None else batch_sizes_of(batch_size),
-        dtype=dtype,
-        device=device,
-        engine=engine,
-        compile=compile_,
+        dtype=engine.dtype,
+        device=engine.device,
+        engine=engine.engine,
+        compile=engine.compile_,
         peer=peer,
         repeats=repeats,
         folder=folder,

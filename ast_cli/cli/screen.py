@@ -20,7 +20,7 @@ from ast_cli.settings import in_words
 from ast_cli.text import one_line
 
 if TYPE_CHECKING:
-    from ast_cli.cluster.worker import Report
+    from ast_cli.cluster.worker import ShardReport
     from ast_cli.scoring.embedding import Embedding
 
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
@@ -178,7 +178,7 @@ class TagScreen:
         """So many were done before this run."""
         self.skipped += recordings
 
-    def report(self, report: Report) -> None:
+    def report(self, report: ShardReport) -> None:
         """A shard is done, whose recordings have their outcomes."""
         for notice in report.notices:
             self.warn(notice)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli import options
+from ast_cli.cli.options import OfflineOption
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.json_writer import dump
@@ -50,7 +50,7 @@ def stats(
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-    offline: options.OfflineOption = False,
+    offline: OfflineOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
 ) -> None:
     """Measure mean and standard deviation of the fbank, over every frame of the recordings.

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli import options
+from ast_cli.cli.options import OfflineOption, RevisionOption
 from ast_cli.cli.screen import error_line, stdout
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.text import one_line
@@ -21,9 +21,7 @@ def verify(
     file: Annotated[
         str | None,
         typer.Argument(
-            metavar="FILE",
-            help="An audio file, with --against.",
-            show_default="the published sample clip",
+            metavar="FILE", help="An audio file, with --against.", show_default="the published sample clip"
         ),
     ] = None,
     against: Annotated[
@@ -33,8 +31,8 @@ def verify(
     model: Annotated[
         str, typer.Option("--model", "-m", metavar="NAME", help="Hub id, folder or weights file.")
     ] = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
+    revision: RevisionOption = None,
+    offline: OfflineOption = False,
 ) -> None:
     """Check a checkpoint's numbers against an independent source; exit code 1 if they differ.
 
