@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
 from ast_cli.cli.label_options import LABELS, EventLabelOptions, EventOptions, EventThresholdOption
-from ast_cli.cli.option_groups import After, grouped, option, without
+from ast_cli.cli.option_groups import After, grouped, option, option_group, without
 from ast_cli.cli.options import MessageOptions
 from ast_cli.cli.stored import ResultsArgument, lacking, scores_of, threshold_for
 from ast_cli.errors import ExitCode
@@ -21,11 +20,9 @@ CUT = "What is cut"
 FAULTS = ("missing", "changed", "unreadable")  # of recordings
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_group(CUT)
 class CutOptions:
     """What is cut, and where it goes."""
-
-    PANEL: ClassVar[str] = CUT
 
     out: str = option(
         ...,
@@ -55,11 +52,9 @@ class CutOptions:
     overwrite: bool = option(False, "Write into --out though it is not empty.")
 
 
-@dataclass(frozen=True)
+@option_group(LABELS)
 class ClipLabelOptions(EventLabelOptions):
     """The classes whose events are cut."""
-
-    PANEL: ClassVar[str] = LABELS
 
     include: list[str] = option(
         [],
@@ -74,6 +69,7 @@ class ClipLabelOptions(EventLabelOptions):
 
 @grouped
 def clips(
+    *,
     results: ResultsArgument,
     cut: CutOptions,
     labels: Annotated[ClipLabelOptions, without("top_k")],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from ast_cli.audio.discover import discover
-from ast_cli.cli.option_groups import option
+from ast_cli.cli.option_groups import option, option_group
 from ast_cli.cli.options import CLUSTER, OutputOptions
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
@@ -24,11 +24,9 @@ if TYPE_CHECKING:
     from ast_cli.outputs.writer import Writer
 
 
-@dataclass(frozen=True)
+@option_group(CLUSTER)
 class ClusterOptions:
     """Which cluster, and what its actors take at once."""
-
-    PANEL: ClassVar[str] = CLUSTER
 
     ray: str | None = option(
         None,

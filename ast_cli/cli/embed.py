@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
+from ast_cli.cli import options
 from ast_cli.cli.inputs import counting, inputs_of
-from ast_cli.cli.option_groups import grouped, option, without
-from ast_cli.cli.options import (
-    DEFAULTS,
-    HEARD,
-    OUTPUT,
-    EngineOptions,
-    InputOptions,
-    MessageOptions,
-    OneModelOptions,
-    OverwriteOption,
-    WindowOptions,
-)
+from ast_cli.cli.option_groups import grouped, option, option_group, without
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.results import FileFailure
 from ast_cli.settings import Per, Short
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_group(options.OUTPUT)
 class EmbeddingOptions:
     """Where vectors go, and which."""
-
-    PANEL: ClassVar[str] = OUTPUT
 
     out: str = option(
         ...,
@@ -47,17 +34,15 @@ class EmbeddingOptions:
         "Give vectors length one, so that their products are cosines; or leave them as they are.",
         "--normalize/--no-normalize",
     )
-    overwrite: OverwriteOption = False
+    overwrite: options.OverwriteOption = False
 
 
-@dataclass(frozen=True)
-class EmbedWindowOptions(WindowOptions):
+@option_group(options.HEARD)
+class EmbedWindowOptions(options.WindowOptions):
     """How recordings become windows, and what is hidden in these."""
 
-    PANEL: ClassVar[str] = HEARD
-
     short: Short = option(
-        DEFAULTS.short,
+        options.DEFAULTS.short,
         "Windows shorter than the model's: pad them as in training, repeat them, or crop the model.",
     )
     noise_masking: float | None = option(
@@ -72,12 +57,13 @@ class EmbedWindowOptions(WindowOptions):
 
 @grouped
 def embed(
+    *,
     output: EmbeddingOptions,
-    inputs: InputOptions,
+    inputs: options.InputOptions,
     windows: EmbedWindowOptions,
-    model: OneModelOptions,
-    engine: Annotated[EngineOptions, without("compile_")],
-    messages: MessageOptions,
+    model: options.OneModelOptions,
+    engine: Annotated[options.EngineOptions, without("compile_")],
+    messages: options.MessageOptions,
 ) -> None:
     """Embed recordings: the vector of each from which the network tells what is heard.
 

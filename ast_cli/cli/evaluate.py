@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Annotated, ClassVar, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -16,17 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli.option_groups import grouped, option, without
-from ast_cli.cli.options import (
-    LABELLED,
-    LABELLED_DATA,
-    OUTPUT,
-    EngineOptions,
-    LabelledOptions,
-    MessageOptions,
-    ModelOptions,
-    TorchEngineOptions,
-)
+from ast_cli.cli import options
+from ast_cli.cli.option_groups import argument, grouped, option, option_group, without
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.extras import require_extra
@@ -49,11 +40,9 @@ BEST_AND_WORST = 5  # classes that the terminal shows of each
 FEW = 3  # names in a warning
 
 
-@dataclass(frozen=True)
-class EvalDataOptions(LabelledOptions):
+@option_group(options.LABELLED)
+class EvalDataOptions(options.LabelledOptions):
     """What is measured on."""
-
-    PANEL: ClassVar[str] = LABELLED
 
     split: str | None = option(
         None,
@@ -77,11 +66,9 @@ class EvalDataOptions(LabelledOptions):
     )
 
 
-@dataclass(frozen=True)
+@option_group(options.OUTPUT)
 class EvalOutputOptions:
     """What is written beside the metrics on stdout, and how intervals are found."""
-
-    PANEL: ClassVar[str] = OUTPUT
 
     out: str | None = option(
         None, "Everything as .json, or the classes as .csv.", "-o", metavar="FILE", show_default=False
@@ -137,15 +124,13 @@ class EvalFiles:
 
 @grouped
 def evaluate(
-    data: Annotated[
-        Path | None, typer.Argument(metavar="DATA", show_default=False, help=LABELLED_DATA)
-    ] = None,
     *,
+    data: Path | None = argument(None, options.LABELLED_DATA, metavar="DATA", show_default=False),
     labelled: EvalDataOptions,
     output: EvalOutputOptions,
-    model: ModelOptions,
-    engine: Annotated[TorchEngineOptions, without("engine", "compile_")],
-    messages: MessageOptions,
+    model: options.ModelOptions,
+    engine: Annotated[options.TorchEngineOptions, without("engine", "compile_")],
+    messages: options.MessageOptions,
 ) -> None:
     """Measure a model on labelled recordings: mAP, mAUC, d′ and accuracy, with 95 % intervals.
 
@@ -206,7 +191,7 @@ def evaluate(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _config(data: Path, labelled: EvalDataOptions, model: ModelOptions) -> ASTConfig:
+def _config(data: Path, labelled: EvalDataOptions, model: options.ModelOptions) -> ASTConfig:
     """Of the (first) model; read alone, so that what is wrong with the data shows before weights are read."""
     from ast_cli.networks.config import ASTConfig
     from ast_cli.training import evaluate as evaluation
@@ -222,8 +207,8 @@ def _config(data: Path, labelled: EvalDataOptions, model: ModelOptions) -> ASTCo
 def _score(
     dataset: Dataset,
     config: ASTConfig,
-    model: ModelOptions,
-    engine: EngineOptions,
+    model: options.ModelOptions,
+    engine: options.EngineOptions,
     screen: TagScreen,
     *,
     folds: bool,

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from ast_cli.cli.option_groups import grouped, option, without
-from ast_cli.cli.options import (
-    OUTPUT,
-    EngineOptions,
-    MessageOptions,
-    OneModelOptions,
-    OverwriteOption,
-    WindowOptions,
-)
+from ast_cli.cli import options
+from ast_cli.cli.option_groups import argument, grouped, only, option, option_group, without
 from ast_cli.cli.screen import stdout
 from ast_cli.errors import InputError, OutputError, UsageError
 from ast_cli.outputs.json_writer import dump
@@ -34,11 +26,9 @@ COLUMNS = ("label", "score", "method", "start", "end", "low_hz", "high_hz", "los
 LONG_SECONDS = 600  # from here on it is said that --at would be faster
 
 
-@dataclass(frozen=True)
+@option_group(WHAT)
 class AttributionOptions:
     """What is explained, and how."""
-
-    PANEL: ClassVar[str] = WHAT
 
     label: list[str] = option(
         [],
@@ -67,11 +57,9 @@ class AttributionOptions:
     seed: int = option(0, "Of the random tenths to compare with.", min=0)
 
 
-@dataclass(frozen=True)
+@option_group(options.OUTPUT)
 class ExplanationOptions:
     """Where explanations go, and as what."""
-
-    PANEL: ClassVar[str] = OUTPUT
 
     out: Path | None = option(
         None,
@@ -80,21 +68,20 @@ class ExplanationOptions:
         metavar="FILE",
         show_default=False,
     )
-    overwrite: OverwriteOption = False
+    overwrite: options.OverwriteOption = False
     as_json: bool = option(False, "One JSON document.", "--json")
 
 
 @grouped
 def explain(
-    clip: Annotated[
-        str, typer.Argument(metavar="CLIP", help="An audio file or its address; - is standard input.")
-    ],
+    *,
+    clip: str = argument(..., "An audio file or its address; - is standard input.", metavar="CLIP"),
     asked: AttributionOptions,
-    windows: Annotated[WindowOptions, without("window", "hop", "short")],
-    model: OneModelOptions,
-    engine: Annotated[EngineOptions, without("batch_size", "dtype", "attn", "engine", "compile_", "workers")],
+    windows: Annotated[options.WindowOptions, only("channel")],
+    model: options.OneModelOptions,
+    engine: Annotated[options.EngineOptions, only("device")],
     output: ExplanationOptions,
-    messages: Annotated[MessageOptions, without("verbose")],
+    messages: Annotated[options.MessageOptions, without("verbose")],
 ) -> None:
     """Say which parts of a window's spectrogram speak for its labels.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Annotated
 
@@ -17,8 +16,8 @@ from ast_cli.cli.label_options import (
     TimelineOption,
     windows_left_out,
 )
-from ast_cli.cli.option_groups import grouped, without
-from ast_cli.cli.options import MessageOptions, OutputOptions, OverwriteOption
+from ast_cli.cli.option_groups import grouped, option, option_group, without
+from ast_cli.cli.options import OUTPUT, MessageOptions, OutputOptions, OverwriteOption
 from ast_cli.cli.stored import ResultsArgument, lacking, scores_of, threshold_for
 from ast_cli.settings import Aggregation, LabelSettings
 
@@ -26,7 +25,7 @@ from ast_cli.settings import Aggregation, LabelSettings
 REACHING = ("top_k", "threshold", "include", "exclude", "rollup", "events", "hysteresis", "timeline")
 
 
-@dataclass(frozen=True)
+@option_group(OUTPUT)
 class ExportOutputOptions(OutputOptions):
     """Where results go, and as what."""
 
@@ -35,23 +34,15 @@ class ExportOutputOptions(OutputOptions):
 
 @grouped
 def export(
+    *,
     ctx: typer.Context,
     results: ResultsArgument,
     labels: LabelOptions,
-    aggregate: Annotated[
-        Aggregation | None,
-        typer.Option(rich_help_panel=LABELS, help=AGGREGATE_HELP, show_default="as the run did"),
-    ] = None,
+    aggregate: Aggregation | None = option(None, AGGREGATE_HELP, show_default="as the run did", panel=LABELS),
     timeline: TimelineOption = False,
-    events: Annotated[
-        bool,
-        typer.Option(
-            "--events",
-            rich_help_panel=EVENTS,
-            help="What is heard from when to when. Formats of events have them anyway.",
-        ),
-    ] = False,
-    *,
+    events: bool = option(
+        False, "What is heard from when to when. Formats of events have them anyway.", panel=EVENTS
+    ),
     event_options: EventOptions,
     output: ExportOutputOptions,
     messages: Annotated[MessageOptions, without("verbose")],

@@ -5,28 +5,16 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli.option_groups import After, Options, grouped, option
-from ast_cli.cli.options import (
-    LABELLED,
-    LABELLED_DATA,
-    MESSAGES,
-    MODEL,
-    ONE_MODEL,
-    RUN,
-    DeviceOption,
-    LabelledOptions,
-    OfflineOption,
-    RevisionOption,
-)
+from ast_cli.cli import options
+from ast_cli.cli.option_groups import Options, argument, grouped, option, option_group
 from ast_cli.cli.training_screen import TrainingScreen
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.extras import require_extra
@@ -44,59 +32,60 @@ CHANCE = "What may happen to a clip"
 FEW = 3  # names in a warning
 
 
-LEARN = partial(typer.Option, rich_help_panel=TRAINING)
-CHANGE = partial(typer.Option, rich_help_panel=CHANCE)
 # Beside each setting its option; names, types and defaults are those of the settings.
 LEARNING = Options(
+    TRAINING,
     {
-        "epochs": LEARN(min=1, help="Passes over the clips."),
-        "batch_size": LEARN("--batch-size", "-b", min=1, help="Clips in a forward pass."),
-        "accumulate": LEARN(min=1, help="Forward passes in a step."),
-        "lr": LEARN(
-            help="Highest learning rate of the backbone.",
+        "epochs": option(None, "Passes over the clips.", min=1),
+        "batch_size": option(None, "Clips in a forward pass.", "-b", min=1),
+        "accumulate": option(None, "Forward passes in a step.", min=1),
+        "lr": option(
+            None,
+            "Highest learning rate of the backbone.",
             show_default="3e-5 at width 768, more for narrower networks",
         ),
-        "head_lr": LEARN(help="Likewise of the classifier.", show_default="4 times --lr"),
-        "warmup": LEARN(help="Part of the steps in which the rate climbs."),
-        "schedule": LEARN(help="How the rate falls after that."),
-        "weight_decay": LEARN(help="On matrices."),
-        "optimizer": LEARN(help="muon is for the blocks' matrices; auto takes it for narrow networks."),
-        "ema": LEARN(
-            help="Decay of the averaged weights that are kept; 0 for no average.",
+        "head_lr": option(None, "Likewise of the classifier.", show_default="4 times --lr"),
+        "warmup": option(None, "Part of the steps in which the rate climbs."),
+        "schedule": option(None, "How the rate falls after that."),
+        "weight_decay": option(None, "On matrices."),
+        "optimizer": option(None, "muon is for the blocks' matrices; auto takes it for narrow networks."),
+        "ema": option(
+            None,
+            "Decay of the averaged weights that are kept; 0 for no average.",
             show_default="by the number of steps",
         ),
-        "patience": LEARN(min=0, help="Stop after so many epochs without a better score."),
-        "patchout": LEARN(help="Part of the patches left out in training."),
-        "seed": LEARN(min=0, help="Of everything that chance decides."),
-        "dtype": typer.Option(
-            rich_help_panel=RUN,
-            help="Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
+        "patience": option(None, "Stop after so many epochs without a better score.", min=0),
+        "patchout": option(None, "Part of the patches left out in training."),
+        "seed": option(None, "Of everything that chance decides.", min=0),
+        "dtype": option(
+            None,
+            "Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
+            panel=options.RUN,
+            after="device",
         ),
-        "save_minutes": typer.Option(
-            min=0, rich_help_panel=RUN, help="How often the state for --resume is saved."
+        "save_minutes": option(
+            None, "How often the state for --resume is saved.", min=0, panel=options.RUN, after="workers"
         ),
     },
-    after={"dtype": After("device"), "save_minutes": After("workers")},
 )
 AUGMENTING = Options(
+    CHANCE,
     {
-        "freq_mask": CHANGE(help="Most mel bins that are masked."),
-        "time_mask": CHANGE(help="Most of a clip that is masked, as a part of it."),
-        "tempo": CHANGE(help="Largest change of tempo, as a part; the pitch stays."),
-        "pitch": CHANGE(help="Largest change of pitch, as a part; the tempo stays."),
-        "tone": CHANGE(help="Largest change of level in a part of the spectrum, in dB."),
-        "gain": CHANGE(help="Largest change of level, in dB."),
-        "roll": CHANGE(help="Longest shift in time, in seconds."),
-        "noise": CHANGE(help="Part of the clips that get white noise."),
-    }
+        "freq_mask": option(None, "Most mel bins that are masked."),
+        "time_mask": option(None, "Most of a clip that is masked, as a part of it."),
+        "tempo": option(None, "Largest change of tempo, as a part; the pitch stays."),
+        "pitch": option(None, "Largest change of pitch, as a part; the tempo stays."),
+        "tone": option(None, "Largest change of level in a part of the spectrum, in dB."),
+        "gain": option(None, "Largest change of level, in dB."),
+        "roll": option(None, "Longest shift in time, in seconds."),
+        "noise": option(None, "Part of the clips that get white noise."),
+    },
 )
 
 
-@dataclass(frozen=True)
-class TrainingDataOptions(LabelledOptions):
+@option_group(options.LABELLED)
+class TrainingDataOptions(options.LabelledOptions):
     """Which recordings the network learns from, and which it is validated on."""
-
-    PANEL: ClassVar[str] = LABELLED
 
     validation: Path | None = option(
         None,
@@ -110,14 +99,12 @@ class TrainingDataOptions(LabelledOptions):
     )
 
 
-@dataclass(frozen=True)
+@option_group(options.MODEL)
 class StartOptions:
     """The network that training starts from."""
 
-    PANEL: ClassVar[str] = MODEL
-
-    model: Annotated[str, ONE_MODEL] = DEFAULT_MODEL
-    revision: RevisionOption = None
+    model: Annotated[str, options.ONE_MODEL] = DEFAULT_MODEL
+    revision: options.RevisionOption = None
     from_scratch: bool = option(False, "Start from random weights instead.")
     size: Size = option("tiny", "Of a network from scratch.")
     frames: int | None = option(
@@ -126,16 +113,14 @@ class StartOptions:
         min=16,
         show_default="what the clips need, at most the checkpoint's",
     )
-    offline: OfflineOption = False
+    offline: options.OfflineOption = False
 
 
-@dataclass(frozen=True)
+@option_group(options.RUN)
 class MachineOptions:
     """Where training runs."""
 
-    PANEL: ClassVar[str] = RUN
-
-    device: DeviceOption = "auto"
+    device: options.DeviceOption = "auto"
     attn: Attention = option(
         "sdpa",
         "Attention: sdpa, eager; flash, efficient, cudnn or math, among which sdpa lets torch choose.",
@@ -148,42 +133,25 @@ class MachineOptions:
 
 @grouped
 def finetune(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help=LABELLED_DATA)],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="DIR", help="The checkpoint's folder.", show_default=False)
-    ],
+    *,
+    data: Path = argument(..., options.LABELLED_DATA, metavar="DATA"),
+    out: Path = option(..., "The checkpoint's folder.", "-o", metavar="DIR", show_default=False),
     labelled: TrainingDataOptions,
     start: StartOptions,
     settings: Annotated[TrainSettings, LEARNING],
-    balance: Annotated[
-        bool,
-        typer.Option("--balance", rich_help_panel=TRAINING, help="Draw rare classes as often."),
-        After("ema"),
-    ] = False,
-    mixup: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=CHANCE,
-            help="Part of the clips mixed with another one.",
-            show_default=f"{AugmentationSettings.mixup} where clips may have several labels, else 0",
-        ),
-    ] = None,
-    *,
+    balance: bool = option(False, "Draw rare classes as often.", panel=TRAINING, after="ema"),
+    mixup: float | None = option(
+        None,
+        "Part of the clips mixed with another one.",
+        show_default=f"{AugmentationSettings.mixup} where clips may have several labels, else 0",
+        panel=CHANCE,
+    ),
     augmentation: Annotated[AugmentationSettings, AUGMENTING],
-    no_augment: Annotated[
-        bool, typer.Option("--no-augment", rich_help_panel=CHANCE, help="Clips as they are.")
-    ] = False,
+    no_augment: bool = option(False, "Clips as they are.", panel=CHANCE),
     machine: MachineOptions,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", rich_help_panel=RUN, help="Go on with the run in --out, if there is one."),
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=RUN, help="Replace the run in --out.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", rich_help_panel=MESSAGES, help="Only warnings and errors.")
-    ] = False,
+    resume: bool = option(False, "Go on with the run in --out, if there is one.", panel=options.RUN),
+    overwrite: bool = option(False, "Replace the run in --out.", panel=options.RUN),
+    quiet: bool = option(False, "Only warnings and errors.", "-q", panel=options.MESSAGES),
 ) -> None:
     """Train a network on labelled recordings; the folder it leaves is a checkpoint for --model.
 

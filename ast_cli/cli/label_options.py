@@ -6,11 +6,11 @@ import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from ast_cli.cli.option_groups import option
+from ast_cli.cli.option_groups import option, option_group
 from ast_cli.cli.options import DEFAULTS
 from ast_cli.errors import UsageError
 from ast_cli.settings import (
@@ -60,11 +60,9 @@ def require_threshold(number: float, scores: str) -> float:
     raise UsageError(f"--threshold {number:g} fits no score: they are from 0 to 1", meant)
 
 
-@dataclass(frozen=True)
+@option_group(LABELS)
 class LabelOptions:
     """Which labels are shown."""
-
-    PANEL: ClassVar[str] = LABELS
 
     top_k: int = option(DEFAULTS.top_k, "Labels per file (0: all).", "-k", min=0)
     threshold: str | None = option(
@@ -127,11 +125,9 @@ TimelineOption = Annotated[
 AGGREGATE_HELP = "Windows to file: mean, weighed by the seconds each newly covers, or max."
 
 
-@dataclass(frozen=True)
+@option_group(LABELS)
 class TagLabelOptions(LabelOptions):
     """Which labels are shown, and how scores become those of a file."""
-
-    PANEL: ClassVar[str] = LABELS
 
     scores: ScoresOption = "auto"
     aggregate: Aggregation = option(DEFAULTS.aggregate, AGGREGATE_HELP)
@@ -150,18 +146,16 @@ EventThresholdOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@option_group(LABELS)
 class EventLabelOptions(LabelOptions):
     """Which classes have events, where these are all that is told."""
 
     threshold: EventThresholdOption = None
 
 
-@dataclass(frozen=True)
+@option_group(EVENTS)
 class EventOptions:
     """How windows become events."""
-
-    PANEL: ClassVar[str] = EVENTS
 
     hysteresis: float = option(
         EVENT_DEFAULTS.hysteresis,

@@ -7,15 +7,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
 
-from ast_cli.cli.label_options import EventLabelOptions, EventOptions, ScoresOption
+from ast_cli.cli import options
+from ast_cli.cli.label_options import LABELS, EventLabelOptions, EventOptions, ScoresOption
 from ast_cli.cli.live_screen import LiveScreen
-from ast_cli.cli.option_groups import grouped, option, without
-from ast_cli.cli.options import HEARD, MessageOptions, ModelOptions, TorchEngineOptions, WindowOptions
+from ast_cli.cli.option_groups import grouped, only, option, option_group, without
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, UsageError
 from ast_cli.files import open_stdout
@@ -34,11 +33,9 @@ WORTH_A_WARNING = 10.0  # seconds behind
 FEW = 10  # labels in the summary
 
 
-@dataclass(frozen=True)
+@option_group(options.HEARD)
 class StreamOptions:
     """What the stream is, where no header tells."""
-
-    PANEL: ClassVar[str] = HEARD
 
     rate: int | None = option(
         None,
@@ -67,11 +64,9 @@ class StreamOptions:
         return None
 
 
-@dataclass(frozen=True)
-class LiveWindowOptions(WindowOptions):
+@option_group(options.HEARD)
+class LiveWindowOptions(options.WindowOptions):
     """How the stream becomes windows."""
-
-    PANEL: ClassVar[str] = HEARD
 
     window: float | None = option(
         None,
@@ -92,7 +87,7 @@ class LiveWindowOptions(WindowOptions):
     )
 
 
-@dataclass(frozen=True)
+@option_group(LABELS)
 class LiveLabelOptions(EventLabelOptions):
     """Which classes have events, and what a score is."""
 
@@ -101,13 +96,14 @@ class LiveLabelOptions(EventLabelOptions):
 
 @grouped
 def listen(
+    *,
     raw: StreamOptions,
     windows: LiveWindowOptions,
     labels: Annotated[LiveLabelOptions, without("top_k")],
-    events: Annotated[EventOptions, without("min_duration", "max_gap")],
-    model: ModelOptions,
-    engine: Annotated[TorchEngineOptions, without("batch_size", "engine", "compile_", "workers")],
-    messages: MessageOptions,
+    events: Annotated[EventOptions, only("hysteresis")],
+    model: options.ModelOptions,
+    engine: Annotated[options.TorchEngineOptions, only("device", "dtype", "attn")],
+    messages: options.MessageOptions,
 ) -> None:
     """Say what is heard on stdin while it goes on: what begins, and what has ended.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli.option_groups import option
+from ast_cli.cli.option_groups import argument, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
 from ast_cli.files import STDOUT
@@ -43,32 +42,26 @@ DEFAULTS = TagSettings()
 # What goes in
 
 
-@dataclass(frozen=True)
+@option_group(HEARD)
 class InputOptions:
     """Which recordings."""
 
-    PANEL: ClassVar[str] = HEARD
-
-    paths: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="PATH",
-            show_default=False,
-            help="Audio files; folders, walked recursively; tar and Parquet shards; addresses of these, as "
-            "s3://bucket/folder/ or https://…; - is one audio file on stdin.",
-        ),
-    ] = field(default_factory=list)
+    paths: list[str] = argument(
+        [],
+        "Audio files; folders, walked recursively; tar and Parquet shards; addresses of these, as "
+        "s3://bucket/folder/ or https://…; - is one audio file on stdin.",
+        metavar="PATH",
+        show_default=False,
+    )
     files_from: str | None = option(
         None, "A list of paths and addresses, one a line; - is stdin.", metavar="FILE", show_default=False
     )
     null: bool = option(False, "The list is NUL-separated (`find -print0`).", "-0")
 
 
-@dataclass(frozen=True)
+@option_group(HEARD)
 class WindowOptions:
     """How recordings become windows."""
-
-    PANEL: ClassVar[str] = HEARD
 
     channel: str = option("mix", "mix (the mean) or a channel number from 1.", metavar="mix|N")
     window: float | None = option(
@@ -106,11 +99,9 @@ OverwriteOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@option_group(OUTPUT)
 class OutputOptions:
     """Where results go, and as what."""
-
-    PANEL: ClassVar[str] = OUTPUT
 
     out: str = option(
         STDOUT,
@@ -186,7 +177,7 @@ OfflineOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@option_group(MODEL)
 class OneModelOptions:
     """Which checkpoint."""
 
@@ -195,11 +186,9 @@ class OneModelOptions:
     offline: OfflineOption = False
 
 
-@dataclass(frozen=True)
+@option_group(MODEL)
 class ModelOptions:
     """Which checkpoints."""
-
-    PANEL: ClassVar[str] = MODEL
 
     model: list[str] = option(
         [DEFAULT_MODEL],
@@ -227,11 +216,9 @@ DeviceOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@option_group(RUN)
 class EngineOptions:
     """Where and how the network runs."""
-
-    PANEL: ClassVar[str] = RUN
 
     batch_size: int | None = option(
         None,
@@ -273,11 +260,9 @@ class EngineOptions:
         )
 
 
-@dataclass(frozen=True)
+@option_group(RUN)
 class TorchEngineOptions(EngineOptions):
     """Where and how the network runs, if only torch can run it."""
-
-    PANEL: ClassVar[str] = RUN
 
     dtype: TorchDtype = option("auto", "Number format of the network; auto is float32, on CUDA float16.")
 
@@ -291,11 +276,9 @@ LABELLED_DATA = (
 )
 
 
-@dataclass(frozen=True)
+@option_group(LABELLED)
 class LabelledOptions:
     """Where labelled recordings are, and what their labels mean."""
-
-    PANEL: ClassVar[str] = LABELLED
 
     audio: Path | None = option(
         None, "Where the recordings are.", metavar="DIR", show_default="beside the table"
@@ -311,11 +294,9 @@ class LabelledOptions:
 # Messages
 
 
-@dataclass(frozen=True)
+@option_group(MESSAGES)
 class MessageOptions:
     """What is said on stderr."""
-
-    PANEL: ClassVar[str] = MESSAGES
 
     quiet: bool = option(False, "Only failures on stderr.", "-q")
     verbose: bool = option(False, "Say what runs where.", "-v")

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ast_cli.cli import options
 from ast_cli.cli.inputs import counting, require_openable
-from ast_cli.cli.label_options import EVENT_DEFAULTS, EVENTS, LabelOptions, require_threshold
-from ast_cli.cli.option_groups import grouped, option, without
-from ast_cli.cli.options import DEFAULTS, EngineOptions, InputOptions, MessageOptions, ModelOptions
+from ast_cli.cli.label_options import EVENT_DEFAULTS, EVENTS, LABELS, LabelOptions, require_threshold
+from ast_cli.cli.option_groups import argument, grouped, option, option_group, without
 from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.stored import lacking, scores_of
 from ast_cli.errors import ExitCode, InputError, UsageError
@@ -32,11 +31,9 @@ RESULTS_SUFFIXES = (".json", ".jsonl", ".journal")
 OF_TAGGING = ("model", "revision", "offline", "hop", "batch_size", "device", "dtype", "engine", "workers")
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_group(PAGE)
 class PageOptions:
     """Where the page goes, and what is in it."""
-
-    PANEL: ClassVar[str] = PAGE
 
     out: str = option(..., "The page; - is stdout.", "-o", metavar="FILE", show_default=False)
     embed: bool = option(
@@ -58,19 +55,19 @@ class PageOptions:
         return Path.cwd() if self.out == STDOUT else Path(os.path.abspath(self.out)).parent  # noqa: PTH100 — links stay
 
 
-@dataclass(frozen=True)
+@option_group(LABELS)
 class PageLabelOptions(LabelOptions):
     """Which labels and events the page shows."""
 
-    threshold: float | None = option(
+    threshold: float | None = option(  # type: ignore[assignment]  # a page needs no file of them
         None, "Drop labels scored below it.", metavar="NUMBER", show_default="none dropped; 0.5 for events"
     )
     hop: float | None = option(
-        DEFAULTS.hop,
+        options.DEFAULTS.hop,
         "From one window to the next.",
         metavar="SECONDS",
         show_default="the window's length",
-        rich_help_panel=EVENTS,
+        panel=EVENTS,
     )
 
     @property
@@ -82,21 +79,20 @@ class PageLabelOptions(LabelOptions):
 
 @grouped
 def report(
+    *,
     ctx: typer.Context,
-    what: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RESULTS|PATH...",
-            show_default=False,
-            help="What `tag --out` wrote, a .jsonl, .json or .journal (- is stdin); or recordings and "
-            "folders, as `tag` takes them, which are tagged first.",
-        ),
-    ],
+    what: list[str] = argument(
+        ...,
+        "What `tag --out` wrote, a .jsonl, .json or .journal (- is stdin); or recordings and "
+        "folders, as `tag` takes them, which are tagged first.",
+        metavar="RESULTS|PATH...",
+        show_default=False,
+    ),
     page: PageOptions,
     labels: Annotated[PageLabelOptions, without("rollup")],
-    model: ModelOptions,
-    engine: Annotated[EngineOptions, without("attn", "compile_")],
-    messages: Annotated[MessageOptions, without("verbose")],
+    model: options.ModelOptions,
+    engine: Annotated[options.EngineOptions, without("attn", "compile_")],
+    messages: Annotated[options.MessageOptions, without("verbose")],
 ) -> None:
     """Write one page that shows what was heard where, and plays it: it needs no network and no server.
 
@@ -163,8 +159,8 @@ def _tag_and_draw(
     page: PageOptions,
     settings: ReportSettings,
     tag_settings: TagSettings,
-    model: ModelOptions,
-    engine: EngineOptions,
+    model: options.ModelOptions,
+    engine: options.EngineOptions,
     screen: TagScreen,
 ) -> int:
     """The page of recordings, which are tagged for it; returns how many of them are odd."""
@@ -192,7 +188,7 @@ def _tag_and_draw(
         def run_info() -> RunInfo:
             return tagger.run_info(hop=tag_settings.hop, top_k=tag_settings.top_k)
 
-        with screen.progress(counting(InputOptions(paths))):
+        with screen.progress(counting(options.InputOptions(paths))):
             write_report(_showing(screen, tagged), report, stream, run_info)
     return report.odd
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
-import typer
-
-from ast_cli.cli.option_groups import grouped, option, without
-from ast_cli.cli.options import MODEL, OUTPUT, EngineOptions, MessageOptions, OfflineOption, OverwriteOption
+from ast_cli.cli import options
+from ast_cli.cli.option_groups import argument, grouped, only, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, ResultsError, UsageError
 from ast_cli.files import STDOUT, open_sink
@@ -28,11 +25,9 @@ NEAREST = 10
 PAIRS = 1000
 
 
-@dataclass(frozen=True, kw_only=True)
+@option_group(WHAT)
 class SearchOptions:
     """What is searched, and for how much."""
-
-    PANEL: ClassVar[str] = WHAT
 
     in_: str = option(..., "The .npz, .parquet or .npy that `embed` wrote.", metavar="FILE")
     near_duplicates: bool = option(
@@ -53,11 +48,9 @@ class SearchOptions:
     )
 
 
-@dataclass(frozen=True)
+@option_group(options.OUTPUT)
 class HitOptions:
     """Where what is found goes, and as what."""
-
-    PANEL: ClassVar[str] = OUTPUT
 
     out: str = option(STDOUT, "A file; - is stdout.", "-o", metavar="FILE")
     format_: HitFormat | None = option(
@@ -66,32 +59,28 @@ class HitOptions:
         "-f",
         show_default="by the suffix of --out, else table",
     )
-    overwrite: OverwriteOption = False
+    overwrite: options.OverwriteOption = False
 
 
 @grouped
 def search(
-    query: Annotated[
-        str | None,
-        typer.Argument(metavar="QUERY", show_default=False, help="An audio file; - is one on stdin."),
-    ] = None,
     *,
+    query: str | None = argument(
+        None, "An audio file; - is one on stdin.", metavar="QUERY", show_default=False
+    ),
     asked: SearchOptions,
     output: HitOptions,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            rich_help_panel=MODEL,
-            help="Where the model of the file is now.",
-            show_default="as the file names it",
-        ),
-    ] = None,
-    offline: OfflineOption = False,
-    engine: Annotated[EngineOptions, without("batch_size", "attn", "engine", "compile_", "workers")],
-    messages: MessageOptions,
+    model: str | None = option(
+        None,
+        "Where the model of the file is now.",
+        "-m",
+        metavar="NAME",
+        show_default="as the file names it",
+        panel=options.MODEL,
+    ),
+    offline: options.OfflineOption = False,
+    engine: Annotated[options.EngineOptions, only("device", "dtype")],
+    messages: options.MessageOptions,
 ) -> None:
     """Find the recordings or windows that sound most like a recording, or pairs that are nearly the same.
 

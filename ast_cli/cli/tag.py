@@ -7,26 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING
 
 import typer
 
+from ast_cli.cli import options
 from ast_cli.cli.cluster import ClusterOptions, cluster_format, tag_on_cluster
 from ast_cli.cli.inputs import counting, inputs_of, refuse_missing
 from ast_cli.cli.label_options import EVENTS, EventOptions, GivenThreshold, TagLabelOptions, windows_left_out
-from ast_cli.cli.option_groups import grouped, option
-from ast_cli.cli.options import (
-    DEFAULTS,
-    OUTPUT,
-    RUN,
-    EngineOptions,
-    InputOptions,
-    MessageOptions,
-    ModelOptions,
-    OutputOptions,
-    OverwriteOption,
-    WindowOptions,
-)
+from ast_cli.cli.option_groups import grouped, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.files import STDOUT
@@ -40,18 +29,16 @@ if TYPE_CHECKING:
 FEW = 3  # names in a warning
 
 
-@dataclass(frozen=True)
-class TagOutputOptions(OutputOptions):
+@option_group(options.OUTPUT)
+class TagOutputOptions(options.OutputOptions):
     """Where results go, and what is kept of them."""
 
-    PANEL: ClassVar[str] = OUTPUT
-
     keep_scores: bool = option(
-        DEFAULTS.keep_scores,
+        options.DEFAULTS.keep_scores,
         "Store all scores of all windows as .npz beside a JSON output, for `ast-tag export`.",
     )
     resume: bool = option(False, "Go on with the run of --out that was broken off, if there is one.")
-    overwrite: OverwriteOption = False
+    overwrite: options.OverwriteOption = False
 
 
 @dataclass(frozen=True)
@@ -76,39 +63,31 @@ class TagRequest:
     format: str
     models: list[str]
     how: ModelSettings
-    engine: EngineOptions
+    engine: options.EngineOptions
 
 
 @grouped
 def tag(
-    ctx: typer.Context,
-    inputs: InputOptions,
-    windows: WindowOptions,
-    labels: TagLabelOptions,
-    events: Annotated[
-        bool,
-        typer.Option(
-            "--events",
-            rich_help_panel=EVENTS,
-            help="What is heard from when to when, one event for one sound. Times are as fine as --hop, "
-            "never finer. Formats of events have them anyway.",
-        ),
-    ] = False,
     *,
+    ctx: typer.Context,
+    inputs: options.InputOptions,
+    windows: options.WindowOptions,
+    labels: TagLabelOptions,
+    events: bool = option(
+        False,
+        "What is heard from when to when, one event for one sound. Times are as fine as --hop, "
+        "never finer. Formats of events have them anyway.",
+        panel=EVENTS,
+    ),
     event_options: EventOptions,
     output: TagOutputOptions,
-    model: ModelOptions,
-    engine: EngineOptions,
-    fail_fast: Annotated[
-        bool,
-        typer.Option(
-            "--fail-fast",
-            rich_help_panel=RUN,
-            help="Stop at the first bad file; --resume goes on from there.",
-        ),
-    ] = False,
+    model: options.ModelOptions,
+    engine: options.EngineOptions,
+    fail_fast: bool = option(
+        False, "Stop at the first bad file; --resume goes on from there.", panel=options.RUN
+    ),
     cluster: ClusterOptions,
-    messages: MessageOptions,
+    messages: options.MessageOptions,
 ) -> None:
     """Tag recordings: the top labels of each, as a table or for another program.
 
@@ -154,7 +133,9 @@ def tag(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _tag_here(request: TagRequest, named: InputOptions, screen: TagScreen, *, fail_fast: bool) -> None:
+def _tag_here(
+    request: TagRequest, named: options.InputOptions, screen: TagScreen, *, fail_fast: bool
+) -> None:
     """Tag on this machine."""
     from ast_cli.outputs.destination import common_folder, is_complete, open_destination
 
@@ -207,7 +188,7 @@ def _tag_here(request: TagRequest, named: InputOptions, screen: TagScreen, *, fa
 
 
 def _refuse_outputs(
-    named: InputOptions, output: TagOutputOptions, format_: str, writer: type[Writer]
+    named: options.InputOptions, output: TagOutputOptions, format_: str, writer: type[Writer]
 ) -> None:
     """Say so before anything runs if the output cannot hold what is asked for."""
     from ast_cli.outputs.destination import WITH_SCORES
