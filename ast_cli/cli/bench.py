@@ -69,7 +69,7 @@ def bench(
         model=model.model,
         revision=model.revision,
         offline=model.offline,
-        attn=tuple(attn or ()),
+        attn=tuple(attn),
         batch_sizes=() if batch_size is None else batch_sizes_of(batch_size),
         dtype=engine.dtype,
         device=engine.device,

@@ -103,7 +103,7 @@ def embed(
             noise_masking=windows.noise_masking,
         )
         file.begin(run, tagger.engines[0].config.hidden_size)
-        with screen.progress(counting(inputs, [output.out]), "embedding"):
+        with screen.progress(counting(inputs.paths, inputs.files_from, [output.out]), "embedding"):
             for outcome in outcomes:
                 if not isinstance(outcome, FileFailure):
                     file.add(outcome.file, outcome.starts, outcome.ends, outcome.vectors)

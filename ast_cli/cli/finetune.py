@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -32,54 +33,47 @@ CHANCE = "What may happen to a clip"
 FEW = 3  # names in a warning
 
 
+described = partial(option, None)
 # Beside each setting its option; names, types and defaults are those of the settings.
 LEARNING = Options(
     TRAINING,
-    {
-        "epochs": option(None, "Passes over the clips.", min=1),
-        "batch_size": option(None, "Clips in a forward pass.", "-b", min=1),
-        "accumulate": option(None, "Forward passes in a step.", min=1),
-        "lr": option(
-            None,
-            "Highest learning rate of the backbone.",
-            show_default="3e-5 at width 768, more for narrower networks",
-        ),
-        "head_lr": option(None, "Likewise of the classifier.", show_default="4 times --lr"),
-        "warmup": option(None, "Part of the steps in which the rate climbs."),
-        "schedule": option(None, "How the rate falls after that."),
-        "weight_decay": option(None, "On matrices."),
-        "optimizer": option(None, "muon is for the blocks' matrices; auto takes it for narrow networks."),
-        "ema": option(
-            None,
-            "Decay of the averaged weights that are kept; 0 for no average.",
-            show_default="by the number of steps",
-        ),
-        "patience": option(None, "Stop after so many epochs without a better score.", min=0),
-        "patchout": option(None, "Part of the patches left out in training."),
-        "seed": option(None, "Of everything that chance decides.", min=0),
-        "dtype": option(
-            None,
-            "Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
-            panel=options.RUN,
-            after="device",
-        ),
-        "save_minutes": option(
-            None, "How often the state for --resume is saved.", min=0, panel=options.RUN, after="workers"
-        ),
-    },
+    epochs=described("Passes over the clips.", min=1),
+    batch_size=described("Clips in a forward pass.", "-b", min=1),
+    accumulate=described("Forward passes in a step.", min=1),
+    lr=described(
+        "Highest learning rate of the backbone.", show_default="3e-5 at width 768, more for narrower networks"
+    ),
+    head_lr=described("Likewise of the classifier.", show_default="4 times --lr"),
+    warmup=described("Part of the steps in which the rate climbs."),
+    schedule=described("How the rate falls after that."),
+    weight_decay=described("On matrices."),
+    optimizer=described("muon is for the blocks' matrices; auto takes it for narrow networks."),
+    ema=described(
+        "Decay of the averaged weights that are kept; 0 for no average.",
+        show_default="by the number of steps",
+    ),
+    patience=described("Stop after so many epochs without a better score.", min=0),
+    patchout=described("Part of the patches left out in training."),
+    seed=described("Of everything that chance decides.", min=0),
+    dtype=described(
+        "Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
+        panel=options.RUN,
+        after="device",
+    ),
+    save_minutes=described(
+        "How often the state for --resume is saved.", min=0, panel=options.RUN, after="workers"
+    ),
 )
 AUGMENTING = Options(
     CHANCE,
-    {
-        "freq_mask": option(None, "Most mel bins that are masked."),
-        "time_mask": option(None, "Most of a clip that is masked, as a part of it."),
-        "tempo": option(None, "Largest change of tempo, as a part; the pitch stays."),
-        "pitch": option(None, "Largest change of pitch, as a part; the tempo stays."),
-        "tone": option(None, "Largest change of level in a part of the spectrum, in dB."),
-        "gain": option(None, "Largest change of level, in dB."),
-        "roll": option(None, "Longest shift in time, in seconds."),
-        "noise": option(None, "Part of the clips that get white noise."),
-    },
+    freq_mask=described("Most mel bins that are masked."),
+    time_mask=described("Most of a clip that is masked, as a part of it."),
+    tempo=described("Largest change of tempo, as a part; the pitch stays."),
+    pitch=described("Largest change of pitch, as a part; the tempo stays."),
+    tone=described("Largest change of level in a part of the spectrum, in dB."),
+    gain=described("Largest change of level, in dB."),
+    roll=described("Longest shift in time, in seconds."),
+    noise=described("Part of the clips that get white noise."),
 )
 
 

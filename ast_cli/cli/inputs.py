@@ -16,14 +16,16 @@ from ast_cli.results import display_name
 from ast_cli.text import did_you_mean
 
 
-def counting(named: InputOptions, leave_out: Sequence[str] = ()) -> Callable[[], Iterable[object]] | None:
+def counting(
+    paths: list[str], files_from: str | None = None, leave_out: Sequence[str] = ()
+) -> Callable[[], Iterable[object]] | None:
     """What counts the inputs beforehand, for the progress; None where that would cost as much as the run.
 
     A list can be read only once, and what is at addresses would be listed and fetched twice.
     """
-    if named.files_from is not None or any(map(is_address, named.paths)):
+    if files_from is not None or any(map(is_address, paths)):
         return None
-    return lambda: discover(named.paths, leave_out)
+    return lambda: discover(paths, leave_out)
 
 
 def inputs_of(named: InputOptions, what: str = "tag", *, offline: bool) -> Iterable[str]:

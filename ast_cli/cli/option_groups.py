@@ -12,7 +12,7 @@ def tag(*, labels: LabelOptions, messages: Annotated[MessageOptions, without("ve
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from functools import wraps
 from typing import Annotated, Any, TypeVar, get_args, get_type_hints
@@ -48,12 +48,12 @@ class After:
     name: str
 
 
-@dataclass(frozen=True)
 class Options:
     """The options of a settings class, which has names, types and defaults but knows no command line."""
 
-    panel: str
-    of: Mapping[str, Any]
+    def __init__(self, panel: str, **of: Any) -> None:
+        self.panel = panel
+        self.of = of
 
 
 def option(default: Any, help: str, *names: str, after: str = "", **more: Any) -> Any:  # noqa: A002

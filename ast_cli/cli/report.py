@@ -106,8 +106,8 @@ def report(
     is_stored = _is_results(what)
     given = [name for name in OF_TAGGING if _is_given(ctx, name)]
     if is_stored and given:
-        option = f"--{given[0].replace('_', '-')}"
-        raise UsageError(f"{option} says how recordings are tagged; {what[0]} has been", "Leave it out")
+        name = f"--{given[0].replace('_', '-')}"
+        raise UsageError(f"{name} says how recordings are tagged; {what[0]} has been", "Leave it out")
     if page.audio is not None and not is_stored:
         raise UsageError("--audio says where the recordings of stored results are", "Name those results")
     if not is_stored:
@@ -188,7 +188,7 @@ def _tag_and_draw(
         def run_info() -> RunInfo:
             return tagger.run_info(hop=tag_settings.hop, top_k=tag_settings.top_k)
 
-        with screen.progress(counting(options.InputOptions(paths))):
+        with screen.progress(counting(paths)):
             write_report(_showing(screen, tagged), report, stream, run_info)
     return report.odd
 

@@ -176,7 +176,7 @@ def _tag_here(
             partial(tagger.run_info, batch_size=request.engine.batch_size or "auto", **asdict(settings)),
             [tagger.labels[index] for index in range(len(tagger.labels))],
         )
-        with screen.progress(counting(named, leave_out)):
+        with screen.progress(counting(named.paths, named.files_from, leave_out)):
             for outcome in outcomes:
                 with screen.showing_results(destination.stream):
                     is_new = destination.write(outcome)
