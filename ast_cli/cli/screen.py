@@ -70,7 +70,7 @@ class TagScreen:
     Args:
         quiet: Say nothing but failures.
         verbose: Say what runs where, too.
-        done: What becomes of recordings.
+        done: What is done with recordings.
     """
 
     def __init__(self, *, quiet: bool, verbose: bool, done: str = "tagged") -> None:
