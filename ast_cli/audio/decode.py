@@ -24,6 +24,7 @@ from ast_cli.audio.soundfile_reader import STREAMS, ForwardFile, fill_to_error
 from ast_cli.audio.sources import open_file
 from ast_cli.audio.suffixes import AV_SUFFIXES
 from ast_cli.errors import InputError
+from ast_cli.extras import install
 from ast_cli.results import Stamp
 
 Block = NDArray[np.float32 | np.float64]  # [samples, channels]
@@ -249,7 +250,7 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
         raise InputError(
             "unsupported-format",
             "reading this format needs PyAV" if known else f"not audio that libsndfile reads ({cause})",
-            f"{'' if known else 'If other programs play it: '}pip install 'ast-cli[av]'",
+            f"{'' if known else 'If other programs play it: '}{install('av')}",
         ) from error
 
     file.seek(0)

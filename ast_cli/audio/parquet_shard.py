@@ -17,7 +17,8 @@ from itertools import accumulate
 from typing import IO, Any
 
 from ast_cli.audio.preads import copy_of, write_whole
-from ast_cli.errors import EngineError, InputError
+from ast_cli.errors import InputError
+from ast_cli.extras import require_extra
 
 COLUMN = "audio"
 ROWS_AT_ONCE = 4  # whose audio is in memory
@@ -38,11 +39,9 @@ class ParquetShard:
     """
 
     def __init__(self, descriptor: int) -> None:
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError as error:
-            raise EngineError("Parquet needs pyarrow", "pip install 'ast-cli[parquet]'") from error
+        require_extra("parquet")
+        import pyarrow
+        from pyarrow import parquet
 
         self._lock = threading.Lock()
         self._groups: OrderedDict[int, _Group] = OrderedDict()

@@ -15,6 +15,7 @@ from ast_cli.checkpoints.locate import cached_models, converted_folder
 from ast_cli.checkpoints.published import PUBLISHED_MODELS
 from ast_cli.cluster.connection import Actors, cluster, installed, nodes, room_for
 from ast_cli.errors import AstCliError
+from ast_cli.extras import install
 
 REINSTALL = "Install the matching pair: pip install 'torch>=2.11,<2.12' 'torchaudio>=2.11,<2.12'"
 WEIGHTS_BYTES = 350_000_000  # of a full-size checkpoint
@@ -46,17 +47,13 @@ def examine() -> Iterator[Finding]:
     yield _try("torchaudio", _torchaudio, REINSTALL)
     yield _try("device", _device, "Use --device cpu, or check the driver (`nvidia-smi`)")
     yield _try("soundfile", _soundfile, "pip install --force-reinstall soundfile")
-    yield _try("PyAV", _av, "For m4a, mp4, webm and wma: pip install 'ast-cli[av]'", needed=False)
-    yield _try(
-        "OpenVINO", _openvino, "Only for `--engine openvino`: pip install 'ast-cli[openvino]'", needed=False
-    )
-    yield _try(
-        "pyarrow", _pyarrow, "Only for `--format parquet`: pip install 'ast-cli[parquet]'", needed=False
-    )
+    yield _try("PyAV", _av, f"For m4a, mp4, webm and wma: {install('av')}", needed=False)
+    yield _try("OpenVINO", _openvino, f"Only for `--engine openvino`: {install('openvino')}", needed=False)
+    yield _try("pyarrow", _pyarrow, f"Only for `--format parquet`: {install('parquet')}", needed=False)
     yield _try(
         "transformers",
         _transformers,
-        "Only for `verify --against transformers`: pip install 'ast-cli[verify]'",
+        f"Only for `verify --against transformers`: {install('verify')}",
         needed=False,
     )
     yield _try("cache", _cache, "pip install --force-reinstall huggingface_hub")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ast_cli.audio.discover import discover
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
+from ast_cli.extras import require_extra
 from ast_cli.files import STDOUT
 from ast_cli.names import STDIN
 from ast_cli.settings import TagSettings, require_choice
@@ -80,11 +81,11 @@ def tag_on_cluster(
     Raises:
         AstCliError: See `connection.cluster` and `run.prepare`.
     """
-    from ast_cli.cluster.connection import cluster, require_ray, room_for, without_stdout
+    from ast_cli.cluster.connection import cluster, room_for, without_stdout
     from ast_cli.cluster.run import SHARD_SIZE, prepare
     from ast_cli.cluster.worker import Job
 
-    require_ray()
+    require_extra("ray")
     from ast_cli.checkpoints.checkpoint import Checkpoint
     from ast_cli.networks.config import ASTConfig
     from ast_cli.tagger import Tagger

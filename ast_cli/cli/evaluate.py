@@ -154,7 +154,7 @@ def evaluate(
         raise UsageError("--scores measures stored scores, not a model", "Leave --model or --scores out")
     if data is None and stored is None:
         raise UsageError("nothing to measure", "Name a data set, or stored --scores")
-    require_extra("sklearn", *(["matplotlib"] if pictures is not None else []))
+    require_extra("train", "sklearn", *(["matplotlib"] if pictures is not None else []))
     from ast_cli.training import evaluate as evaluation
     from ast_cli.training import scores, thresholds
 

@@ -18,7 +18,7 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import DEFAULTS, EVENTS
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.files import STDOUT, open_sink
-from ast_cli.names import is_pattern, is_there
+from ast_cli.names import parse_name
 from ast_cli.settings import LabelSettings
 
 if TYPE_CHECKING:
@@ -132,8 +132,9 @@ def report(
         raise UsageError("--audio says where the recordings of stored results are", "Name those results")
     if not is_stored:
         require_openable(what, offline=offline)
-    if not is_stored and not any(os.path.lexists(one) or is_pattern(one) or is_there(one) for one in what):
-        raise InputError("not-found", f"no such file: {', '.join(what)}", "Check the spelling")
+        names = map(parse_name, what)
+        if not any(os.path.lexists(one.text) or one.is_pattern() or one.is_there() for one in names):
+            raise InputError("not-found", f"no such file: {', '.join(what)}", "Check the spelling")
     stored = read_results(what[0]) if is_stored else None
     if threshold is not None:
         options.require_threshold(threshold, "auto" if stored is None else scores_of(stored))
@@ -159,7 +160,7 @@ def report(
             screen.warn(warning)
     else:
         with (
-            Report(folder, settings, lambda file: file if is_there(file) else None) as page,
+            Report(folder, settings, lambda file: file if parse_name(file).is_there() else None) as page,
             open_sink(out, overwrite=overwrite) as stream,
             screen.closing_line(),
         ):

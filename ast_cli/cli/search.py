@@ -11,7 +11,7 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.tag import OUTPUT
 from ast_cli.errors import InputError, ResultsError, UsageError
 from ast_cli.files import STDOUT, open_sink
-from ast_cli.names import may_be_many
+from ast_cli.names import parse_name
 from ast_cli.outputs.search_results import Hit, HitFormat, Pair, write_hits
 from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import NEAR_DUPLICATE
@@ -105,7 +105,7 @@ def search(
 
     Every vector is compared, by its cosine: 1 is the same. QUERY is embedded as the file was.
     """
-    if query is not None and may_be_many(query):
+    if query is not None and parse_name(query).may_be_many():
         raise UsageError(f"{display_name(query)} may hold several recordings", "Name one as the QUERY")
     if (query is None) is not near_duplicates:
         raise UsageError("name either a QUERY or --near-duplicates", "`ast-tag search clip.wav --in all.npz`")

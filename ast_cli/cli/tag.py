@@ -19,7 +19,7 @@ from ast_cli.cli.inputs import counting, inputs_of, refuse_missing
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.files import STDOUT
-from ast_cli.names import is_address, may_be_many, without_secrets
+from ast_cli.names import parse_name
 from ast_cli.results import display_name
 from ast_cli.settings import Aggregation, EventSettings, Scores, Short, TagSettings
 
@@ -284,9 +284,9 @@ def format_of(asked: str | None, out: str) -> tuple[str, type[Writer]]:
 
     if not out:
         raise UsageError("--out is empty", "Name a file or a folder; - is stdout")
-    if is_address(out):
+    if parse_name(out).is_address:
         raise UsageError(
-            f"--out {without_secrets(out)} is an address, where only `ast-tag tag --ray` writes",
+            f"--out {parse_name(out).shown} is an address, where only `ast-tag tag --ray` writes",
             "Name a file or a folder here, or add --ray local",
         )
     if asked is None and out != STDOUT and is_folder(out):
@@ -312,7 +312,7 @@ def _refuse_outputs(
         if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
             raise UsageError(f"--out {out} is one of the recordings", "Name another file")
     to_folder = out != STDOUT and is_folder(out)
-    is_one = files_from is None and len(paths) == 1 and not may_be_many(paths[0])
+    is_one = files_from is None and len(paths) == 1 and not parse_name(paths[0]).may_be_many()
     if not is_one and not writer.holds_many and not to_folder:
         raise UsageError(
             f"{format_} holds one recording a file", "Name a folder for the files: --out labels/"

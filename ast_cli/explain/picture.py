@@ -9,16 +9,15 @@ import base64
 import html
 import io
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.errors import EngineError
 from ast_cli.explain.attribution import Explanation, LabelHeat
 from ast_cli.explain.patches import Grid
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAMES_PER_SECOND
 from ast_cli.files import replacing
 from ast_cli.text import one_line
@@ -39,12 +38,6 @@ MEANING = {
 }
 
 
-def require_matplotlib() -> None:
-    """Raise EngineError unless matplotlib is installed."""
-    if find_spec("matplotlib") is None:
-        raise EngineError("matplotlib is not installed", "pip install 'ast-cli[plot]'")
-
-
 def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     """Write an explanation in the format that the suffix names.
 
@@ -59,7 +52,7 @@ def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     """
     suffix = path.suffix.lower()
     if suffix != ".npz":
-        require_matplotlib()
+        require_extra("plot")
     with replacing(path) as part, part.open("wb") as file:
         if suffix == ".npz":
             arrays: dict[str, Any] = {**explanation.arrays()}

@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, ResultsError, UsageError
+from ast_cli.extras import require_extra
 from ast_cli.files import STDOUT, replacing, target_of
 from ast_cli.outputs.csv_writer import UnixLines
-from ast_cli.outputs.parquet_writer import require_pyarrow
 from ast_cli.outputs.score_file import DAMAGED
 from ast_cli.results import RunInfo, display_name
 from ast_cli.text import inert_path, with_controls
@@ -106,7 +106,7 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
     path = target_of(out)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        require_pyarrow()
+        require_extra("parquet")
     paths = [path, *_beside(path)] if suffix == ".npy" else [path]
     for one in paths:
         if one.is_dir():
@@ -240,7 +240,7 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         if not os.path.isfile(path):  # noqa: PTH113 — it may be no name at all
             raise ResultsError(f"no such file: {name}", "`ast-tag embed` writes one")
         if suffix == ".parquet":
-            require_pyarrow()
+            require_extra("parquet")
             stored = _read_parquet(path)
         elif suffix == ".npy":
             stored = _read_npy(path)

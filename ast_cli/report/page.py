@@ -15,13 +15,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TextIO
 from urllib.parse import quote
 
 from ast_cli.audio.sources import open_file
-from ast_cli.errors import EngineError, InputError, ResultsError
+from ast_cli.errors import InputError, ResultsError
+from ast_cli.extras import require_extra
 from ast_cli.outputs.json_reader import StoredRun
 from ast_cli.report.page_data import Summary, detail_of, row_of, script_json, shown
 from ast_cli.report.spectrogram import Spectrogram, spectrogram
@@ -53,15 +53,8 @@ class ReportSettings:
 
 
 def require_packages(*, spectrograms: bool) -> None:
-    """Check that what draws the page is installed.
-
-    Raises:
-        EngineError: It is not.
-    """
-    wanted = ("jinja2", "matplotlib") if spectrograms else ("jinja2",)
-    missing = [module for module in wanted if find_spec(module) is None]
-    if missing:
-        raise EngineError(f"{' and '.join(missing)} not installed", "pip install 'ast-cli[report]'")
+    """Raise EngineError unless what draws the page is installed."""
+    require_extra("report", "jinja2", "markupsafe", *(("matplotlib", "PIL") if spectrograms else ()))
 
 
 def stored_outcomes(

@@ -129,7 +129,7 @@ def draw_learning_curve(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    require_extra("matplotlib")
+    require_extra("train", "matplotlib")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
