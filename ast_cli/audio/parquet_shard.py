@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import IO, Any
 
-from ast_cli.audio.preads import copy_of, write_whole
+from ast_cli.audio.local import copy_of, write_whole
 from ast_cli.errors import InputError
 from ast_cli.extras import require_extra
 
@@ -165,8 +165,6 @@ def _telling_damage() -> Iterator[None]:
     try:
         yield
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(error) from error
-
-
-def _damaged(cause: object) -> InputError:
-    return InputError("unreadable", f"no Parquet, or damaged ({cause})", "Fetch or make the shard again")
+        raise InputError(
+            "unreadable", f"no Parquet, or damaged ({error})", "Fetch or make the shard again"
+        ) from error

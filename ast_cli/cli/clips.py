@@ -98,7 +98,7 @@ def clips(
     every event: its clip, or why there is none. Exit code 1 if a recording is missing, unreadable
     or not what it was.
     """
-    from ast_cli.clips.cutter import ClipSettings, Cutter, Manifest
+    from ast_cli.clips.cutter import ClipSettings, ClipTable, Cutter
     from ast_cli.clips.places import MANIFEST
     from ast_cli.files import open_sink
     from ast_cli.outputs.destination import folder_of_all
@@ -128,9 +128,9 @@ def clips(
         open_sink(str(folder / MANIFEST), overwrite=True) as stream,
     ):
         cutter = Cutter(replay.outcomes, labels.names, folder, base, audio, cutting)
-        manifest = Manifest(stream)
+        table = ClipTable(stream)
         for clip in cutter.clips():
-            manifest.add(clip)
+            table.add(clip)
             counts[clip.skipped] += 1
             if clip.skipped in FAULTS and clip.file != told:
                 told = clip.file

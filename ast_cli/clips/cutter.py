@@ -194,7 +194,7 @@ def _frames(clip: Clip, result: FileResult, folder: Path) -> Cut | None:
     return Cut(folder / clip.path, first, last) if first < min(last, length) else None
 
 
-class Manifest:
+class ClipTable:
     """A table of what became of each event, one row for each.
 
     Args:
