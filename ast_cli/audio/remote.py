@@ -20,6 +20,7 @@ from ast_cli.errors import EngineError, InputError, UsageError
 from ast_cli.extras import install
 from ast_cli.names import WEB, Name, parse_name
 from ast_cli.results import FileFailure
+from ast_cli.text import shorten
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 30  # without a byte, after which a server is taken to hang
@@ -374,5 +375,4 @@ def _scrubbed(error: BaseException, name: str) -> str:
     for secret in re.split(r"[/?#&=:@]", name):
         if len(secret) > 3 and secret not in shown:
             text = text.replace(secret, "…")
-    text = text.rstrip(".")
-    return text if len(text) <= MOST_CAUSE else f"{text[: MOST_CAUSE - 1]}…"
+    return shorten(text.rstrip("."), MOST_CAUSE)

@@ -17,6 +17,7 @@ from ast_cli.errors import CheckpointError
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.config import ASTConfig
+from ast_cli.text import first_line
 
 
 class TransformersEngine(Engine):
@@ -94,6 +95,6 @@ def _load(kind: str, checkpoint: Checkpoint, **how: Any) -> Any:
         return getattr(transformers, kind).from_pretrained(weights.parent, local_files_only=True, **how)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"transformers cannot load {checkpoint.files.id}: {str(error).partition(chr(10))[0]}",
+            f"transformers cannot load {checkpoint.files.id}: {first_line(error)}",
             "It reads folders in the Hub's layout only",
         ) from error

@@ -16,6 +16,7 @@ from ast_cli.checkpoints.published import PUBLISHED_MODELS
 from ast_cli.cluster.connection import Actors, cluster, installed, nodes, room_for
 from ast_cli.errors import AstCliError
 from ast_cli.extras import install
+from ast_cli.text import counted, first_line
 
 REINSTALL = "Install the matching pair: pip install 'torch>=2.11,<2.12' 'torchaudio>=2.11,<2.12'"
 WEIGHTS_BYTES = 350_000_000  # of a full-size checkpoint
@@ -86,8 +87,7 @@ def examine_cluster(address: str) -> Iterator[Finding]:
 
 def _actors(actors: Actors) -> str:
     each = "a GPU and " if actors.gpus else ""
-    count = "1 actor" if actors.count == 1 else f"{actors.count} actors"
-    return f"{count} with {each}{actors.cores} {'core' if actors.cores == 1 else 'cores'}"
+    return f"{counted(actors.count, 'actor')} with {each}{counted(actors.cores, 'core')}"
 
 
 def _try(what: str, how: Callable[[], str | Finding], remedy: str, *, needed: bool = True) -> Finding:
@@ -95,7 +95,7 @@ def _try(what: str, how: Callable[[], str | Finding], remedy: str, *, needed: bo
         found = how()
         return found if isinstance(found, Finding) else Finding(what, found, needed=needed)
     except (ImportError, OSError, RuntimeError, AttributeError, AstCliError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         return Finding(what, reason, works=False, needed=needed, remedy=remedy)
 
 

@@ -14,6 +14,7 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode
 from ast_cli.results import FileResult, display_name
 from ast_cli.settings import ClipFormat, EventSettings, LabelSettings
+from ast_cli.text import counted
 
 CUT = "What is cut"
 EVENTS = EventSettings()
@@ -142,7 +143,7 @@ def clips(
     written = counts.pop("", 0)
     skipped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     screen.said(
-        f"{written + counts.total():,} {'event' if written + counts.total() == 1 else 'events'}: "
+        f"{counted(written + counts.total(), 'event')}: "
         f"{written:,} written, {counts.total():,} skipped{f' ({skipped})' if skipped else ''}"
     )
     if any(counts[fault] for fault in FAULTS):

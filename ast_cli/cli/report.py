@@ -20,6 +20,7 @@ from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.files import STDOUT, open_sink
 from ast_cli.names import parse_name
 from ast_cli.settings import LabelSettings
+from ast_cli.text import counted
 
 if TYPE_CHECKING:
     from ast_cli.results import Outcome
@@ -195,7 +196,7 @@ def report(
             with _showing(screen, what, tagged) as heard:
                 write_report(heard, page, stream, lambda: tagger.run_info(hop=hop, top_k=top_k))
     if page.odd:
-        count = "1 recording" if page.odd == 1 else f"{page.odd:,} recordings"
+        count = counted(page.odd, "recording")
         screen.warn(f"{count} cannot be played or drawn as tagged: the page says which and why")
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)

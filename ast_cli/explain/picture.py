@@ -20,7 +20,7 @@ from ast_cli.explain.patches import Grid
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAMES_PER_SECOND
 from ast_cli.files import replacing
-from ast_cli.text import one_line
+from ast_cli.text import one_line, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +86,11 @@ def _figure(explanation: Explanation, name: str) -> Figure:
     for axes, one in zip(every, explanation.labels, strict=True):
         _draw(axes, explanation, one)
     every[-1].set_xlabel("seconds of the recording")
-    figure.suptitle(f"{_short(name)}: {MEANING[explanation.method]}", fontsize="medium", parse_math=False)
+    figure.suptitle(
+        f"{_short(name)}: {MEANING[explanation.method]}",
+        fontsize="medium",
+        parse_math=False,
+    )
     return figure
 
 
@@ -158,5 +162,4 @@ def _page(explanation: Explanation, name: str) -> str:
 
 
 def _short(name: str) -> str:
-    name = one_line(name)
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return shorten(one_line(name), LONGEST_NAME)

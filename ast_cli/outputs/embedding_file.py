@@ -30,7 +30,7 @@ from ast_cli.files import STDOUT, replacing, target_of
 from ast_cli.outputs.csv_writer import UnixLines
 from ast_cli.outputs.score_file import DAMAGED
 from ast_cli.results import RunInfo, display_name
-from ast_cli.text import inert_path, with_controls
+from ast_cli.text import first_line, inert_path, with_controls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -254,7 +254,7 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         ):
             raise ValueError("arrays that do not fit each other")
     except (*DAMAGED, struct.error) as error:
-        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        cause = getattr(error, "strerror", None) or first_line(error)
         raise ResultsError(f"{name} holds no vectors that can be read: {cause}", REMEDY) from error
     if not rows:
         raise ResultsError(f"{name} holds no vectors: no recording could be embedded", REMEDY)

@@ -28,6 +28,7 @@ from ast_cli.report.spectrogram import Spectrogram, spectrogram
 from ast_cli.results import FileResult, Outcome, RunInfo, display_name
 from ast_cli.scoring.replay import Replay, labels_of
 from ast_cli.settings import LabelSettings
+from ast_cli.text import duration
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_EMBEDDED = 64 << 20  # bytes of a recording: no browser opens a page that is much larger
@@ -173,7 +174,7 @@ class Report:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        environment.filters["clock"] = clock
+        environment.filters["duration"] = duration
         style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
         page = environment.get_template("report.html.jinja").generate(
             title=shown(self._settings.title),
@@ -244,13 +245,6 @@ def write_report(
     if not report.summary.tagged and not report.summary.failures:
         raise ResultsError("there is nothing to report", "Name recordings, or results that hold some")
     report.write(stream, run())
-
-
-def clock(seconds: float) -> str:
-    """A length of time for people: 0:07, 12:30, 5:00:00."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _policy(style: str, script: str) -> str:
