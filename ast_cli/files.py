@@ -131,7 +131,7 @@ def open_stdout() -> Iterator[TextIO]:
 
 
 def abandon_stdout() -> None:
-    """Let the rest of standard output vanish: Python would write it at exit, and fail again."""
+    """Discard the rest of standard output: Python would write it at exit, and fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

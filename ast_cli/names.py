@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"://[^/?#]*@")
 WEB = ("http", "https")  # where `?` begins a query; elsewhere it is part of a key
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "hf", "file", "memory")
-# Parameters of a query that give access to whoever has them, and those beside them in signed addresses.
+# Parameters of a query that give access, and those beside them in signed addresses.
 _SECRET = re.compile(
     r"sig|token|key|auth|secret|pass|pwd|cred|session|jwt|ticket|policy|expire|access|^(x-)?(amz|goog)"
     r"|^(code|hmac|hash|sv|st|se|sr|sp|spr|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid)$",

@@ -30,7 +30,7 @@ from ast_cli.results import Stamp
 Samples = NDArray[np.float32 | np.float64]  # [samples, channels]
 
 BLOCK_SECONDS = 10
-# Below, next to nothing is left of what the lowest mel filter hears, from 20 Hz on; above, nobody records.
+# Below, next to nothing is left of what the lowest mel filter passes, from 20 Hz on; above, nobody records.
 # Such a rate is damage to a header, which would make days of a few kilobytes, or one block of a recording.
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels

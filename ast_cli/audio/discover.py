@@ -74,7 +74,7 @@ def read_list(lines: IO[bytes], separator: bytes) -> Iterator[str]:
     with cast(io.BufferedIOBase, lines) as buffered:
         rest = b""
         mark = codecs.BOM_UTF8  # at the start of a list from Windows
-        while piece := buffered.read1(1 << 16):  # what is there: whoever writes the list may take its time
+        while piece := buffered.read1(1 << 16):  # what is there: the rest may take its time
             *whole, rest = (rest + piece).removeprefix(mark).split(separator)
             mark = b"" if whole else mark
             yield from (_entry(line.removesuffix(end)) for line in whole if line.strip())

@@ -320,36 +320,30 @@ def input_error(name: str, error: BaseException) -> InputError:
     scheme = parse_name(name).scheme
     status = getattr(error, "status", None) or getattr(error, "code", None)
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__ if kind not in (Exception, OSError))
+    remedy = "Try again later"
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(
-            "unreadable",
-            f"no room for a copy of it in {tempfile.gettempdir()}",
-            "Free some space, or set TMPDIR to where there is some",
-        )
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        cause = f"no room for a copy of it in {tempfile.gettempdir()}"
+        remedy = "Free some space, or set TMPDIR to where there is some"
+    elif isinstance(error, FileNotFoundError) or status in (404, 410):
         what = "no such bucket" if "bucket does not exist" in str(error) else "nothing is at this address"
         return InputError("not-found", what, "Check the spelling")
-    if isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
-        how = f" ({status})" if status else ""
-        return InputError(
-            "unreadable", f"access denied{how}", f"Check the credentials: {_credentials(scheme)}"
-        )
-    if isinstance(error, TimeoutError) or SLOW.search(kinds):
-        return InputError("unreadable", "the server does not answer in time", "Try again later")
-    if isinstance(error, _ShortError) or CUT.search(kinds):
-        return InputError(
-            "unreadable", f"the connection was cut: {_scrubbed(error, name)}", "Try again later"
-        )
-    if isinstance(status, int) and status >= 300:
-        said = f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
-        return InputError("unreadable", said, "Try again later" if status >= 500 else "")
-    if isinstance(error, ConnectionError) or CONNECTION.search(kinds):
+    elif isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
+        cause = f"access denied ({status})" if status else "access denied"
+        remedy = f"Check the credentials: {_credentials(scheme)}"
+    elif isinstance(error, TimeoutError) or SLOW.search(kinds):
+        cause = "the server does not answer in time"
+    elif isinstance(error, _ShortError) or CUT.search(kinds):
+        cause = f"the connection was cut: {_scrubbed(error, name)}"
+    elif isinstance(status, int) and status >= 300:
+        cause = f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
+        remedy = remedy if status >= 500 else ""
+    elif isinstance(error, ConnectionError) or CONNECTION.search(kinds):
         number = getattr(getattr(error, "os_error", error), "errno", None)
-        cause = os.strerror(number) if number else _scrubbed(error, name)
-        return InputError(
-            "unreadable", f"no connection: {cause}", "Is the address right, and the network up?"
-        )
-    return InputError("unreadable", f"cannot be fetched: {_scrubbed(error, name)}")
+        cause = f"no connection: {os.strerror(number) if number else _scrubbed(error, name)}"
+        remedy = "Is the address right, and the network up?"
+    else:
+        cause, remedy = f"cannot be fetched: {_scrubbed(error, name)}", ""
+    return InputError("unreadable", cause, remedy)
 
 
 def _may_pass(error: Exception) -> bool:

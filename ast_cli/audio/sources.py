@@ -1,6 +1,6 @@
 """The name of a recording -> a local file that can be sought in; what it holds is not looked at.
 
-A path, standard input, an address, or a member of a shard: a name is all it takes, whoever listed it.
+A path, standard input, an address, or a member of a shard: a name is all it takes.
 """
 
 from __future__ import annotations
