@@ -99,9 +99,9 @@ def verify_against_transformers(
     """
     require_extra("verify")
     checkpoint = Checkpoint.open(source, revision, offline=offline)
+    extractor, model = _load(checkpoint)  # first, so that what does not fit is said in our words
     their_extractor = load_extractor(checkpoint)
     their_model = load_network(checkpoint, torch.device("cpu"), torch.float32)
-    extractor, model = _load(checkpoint)
     waveform = _waveform(path or str(sample_clip(offline=offline)), extractor.sampling_rate)
     ours = _input_values(extractor, waveform)
     theirs = their_extractor(
