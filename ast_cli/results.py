@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
 from ast_cli.errors import InputError
-from ast_cli.names import is_address, shard_and_member, without_secrets
+from ast_cli.names import parse_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -202,9 +202,10 @@ class Stamp:
             OSError: It is not there.
             ValueError: No file can have this name.
         """
-        if is_address(name):
+        parsed = parse_name(name)
+        if parsed.is_address:
             return None
-        inside = shard_and_member(name)
+        inside = parsed.shard_and_member()
         return cls.of(os.stat(inside[0] if inside else name))  # noqa: PTH116 — names are bytes
 
 
@@ -262,7 +263,7 @@ class FileResult:
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "file", without_secrets(self.file))
+        object.__setattr__(self, "file", parse_name(self.file).shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +281,7 @@ class FileFailure:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "file", without_secrets(self.file))
+        object.__setattr__(self, "file", parse_name(self.file).shown)
 
     @classmethod
     def of(cls, file: str, error: InputError) -> FileFailure:
@@ -320,7 +321,7 @@ class RunInfo:
 
 def display_name(path: str | os.PathLike[str]) -> str:
     r"""A name as valid Unicode and without secrets: bytes that are not UTF-8 are shown as `\xNN`."""
-    return os.fsencode(without_secrets(os.fspath(path))).decode("utf-8", "backslashreplace")
+    return os.fsencode(parse_name(os.fspath(path)).shown).decode("utf-8", "backslashreplace")
 
 
 def path_shown_as(shown: str) -> str:

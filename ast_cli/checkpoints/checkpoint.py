@@ -31,6 +31,7 @@ from ast_cli.checkpoints.locate import (
 )
 from ast_cli.errors import CheckpointError
 from ast_cli.files import replacing
+from ast_cli.text import first_line
 
 # What the unpickler may stumble over in a file that is no pickle, beside its own error.
 UNPICKLING_ACCIDENTS = (
@@ -249,7 +250,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             "It was not opened further, since it could run code; ask its author for a .safetensors file",
         ) from error
     except (SafetensorError, OSError, *UNPICKLING_ACCIDENTS) as error:
-        raise CheckpointError(f"cannot read {path}: {str(error).partition(chr(10))[0]}", damaged) from error
+        raise CheckpointError(f"cannot read {path}: {first_line(error)}", damaged) from error
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
     ):

@@ -142,7 +142,7 @@ def evaluate(
         raise UsageError("--scores measures stored scores, not a model", "Leave --model or --scores out")
     if data is None and labelled.stored is None:
         raise UsageError("nothing to measure", "Name a data set, or stored --scores")
-    require_extra("sklearn", *(["matplotlib"] if output.pictures is not None else []))
+    require_extra("train", "sklearn", *(["matplotlib"] if output.pictures is not None else []))
     from ast_cli.training import evaluate as evaluation
     from ast_cli.training import scores
 

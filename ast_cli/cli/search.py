@@ -9,8 +9,13 @@ from ast_cli.cli.option_groups import argument, grouped, only, option, option_gr
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, ResultsError, UsageError
 from ast_cli.files import STDOUT, open_sink
-from ast_cli.names import may_be_many
-from ast_cli.outputs.search_results import Pair, SearchFormat, SearchResult, write_search_results
+from ast_cli.names import parse_name
+from ast_cli.outputs.search_results import (
+    Pair,
+    SearchFormat,
+    SearchResult,
+    write_search_results,
+)
 from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import NEAR_DUPLICATE, ModelSettings, TagSettings
 
@@ -86,7 +91,7 @@ def search(
 
     Every vector is compared, by its cosine: 1 is the same. QUERY is embedded as the file was.
     """
-    if query is not None and may_be_many(query):
+    if query is not None and parse_name(query).may_be_many():
         raise UsageError(f"{display_name(query)} may hold several recordings", "Name one as the QUERY")
     if (query is None) is not asked.near_duplicates:
         raise UsageError("name either a QUERY or --near-duplicates", "`ast-tag search clip.wav --in all.npz`")

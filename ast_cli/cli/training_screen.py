@@ -12,8 +12,7 @@ from rich.text import Text
 
 from ast_cli.checkpoints.published import BUILT_IN_IDS
 from ast_cli.cli.screen import stderr
-from ast_cli.outputs.table_writer import clock
-from ast_cli.text import one_line
+from ast_cli.text import clock, one_line
 
 if TYPE_CHECKING:
     from ast_cli.training.datasets import Dataset

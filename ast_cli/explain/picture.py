@@ -9,19 +9,18 @@ import base64
 import html
 import io
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.errors import EngineError
 from ast_cli.explain.attribution import Explanation, LabelHeat
 from ast_cli.explain.patches import Grid
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAMES_PER_SECOND
 from ast_cli.files import replacing
-from ast_cli.text import one_line
+from ast_cli.text import one_line, shorten
 
 DOTS_PER_INCH = 90
 TICKS_HZ = (100, 300, 1000, 3000, 8000)
@@ -36,12 +35,6 @@ MEANING = {
 }
 
 
-def require_matplotlib() -> None:
-    """Raise EngineError unless matplotlib is installed."""
-    if find_spec("matplotlib") is None:
-        raise EngineError("matplotlib is not installed", "pip install 'ast-cli[plot]'")
-
-
 def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     """Write an explanation as `.png`, `.html` or `.npz`, whichever the suffix is; a file there is replaced.
 
@@ -51,7 +44,7 @@ def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     """
     suffix = path.suffix.lower()
     if suffix != ".npz":
-        require_matplotlib()
+        require_extra("plot")
     with replacing(path) as part, part.open("wb") as file:
         if suffix == ".npz":
             arrays: dict[str, Any] = {**explanation.arrays()}
@@ -153,5 +146,4 @@ def _page(explanation: Explanation, name: str) -> str:
 
 
 def _short(name: str) -> str:
-    name = one_line(name)
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return shorten(one_line(name), LONGEST_NAME)

@@ -16,7 +16,7 @@ from typing import TextIO
 
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.files import STDOUT, open_sink, output_errors, target_of
-from ast_cli.names import tree_folder, tree_path
+from ast_cli.names import parse_name
 from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
@@ -191,16 +191,18 @@ def write_recording(path: Path, format_: str, run_info: Callable[[], RunInfo], o
 
 def common_folder(paths: Sequence[str]) -> Path:
     """The folder under which all of the paths lie; of one folder, itself."""
-    return Path(os.path.commonpath(map(tree_folder, paths)) if paths else tree_path("."))
+    if not paths:
+        return Path.cwd()
+    return Path(os.path.commonpath([parse_name(path).tree_folder() for path in paths]))
 
 
 def folder_of_all(files: Iterable[str]) -> Path:
     """The folder under which all files lie, of which there may be any number."""
     common: str | None = None
     for file in files:
-        folder = os.path.dirname(tree_path(file))  # noqa: PTH120
+        folder = os.path.dirname(parse_name(file).tree_path())  # noqa: PTH120
         common = folder if common is None else os.path.commonpath([common, folder])
-    return Path(common or tree_path("."))
+    return Path(common or Path.cwd())
 
 
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
@@ -211,7 +213,7 @@ def place_in_folder(file: str, base: Path, suffix: str) -> Path:
     """
     # A list may name what no file can be called, whose failure is a result, too.
     file = file.replace("\0", "\N{SYMBOL FOR NULL}")
-    path = Path(tree_path("stdin" if file == STDOUT else file))
+    path = Path(parse_name("stdin" if file == STDOUT else file).tree_path())
     if path != base and path.is_relative_to(base):
         first, *others = path.relative_to(base).parts
         parts = [f"_{first}" if set(first) == {"_"} else first, *others]

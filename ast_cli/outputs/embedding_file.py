@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, ResultsError, UsageError
+from ast_cli.extras import require_extra
 from ast_cli.files import STDOUT, replacing, target_of
 from ast_cli.outputs.csv_writer import UnixLines
-from ast_cli.outputs.parquet_writer import require_pyarrow
 from ast_cli.outputs.score_file import DAMAGED
 from ast_cli.results import RunInfo, display_name
-from ast_cli.text import inert_path, with_controls
+from ast_cli.text import first_line, inert_path, with_controls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
     path = target_of(out)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        require_pyarrow()
+        require_extra("parquet")
     paths = [path, *_beside(path)] if suffix == ".npy" else [path]
     for one in paths:
         if one.is_dir():
@@ -247,7 +247,7 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         ):
             raise ValueError("arrays that do not fit each other")
     except (*DAMAGED, struct.error) as error:
-        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        cause = getattr(error, "strerror", None) or first_line(error)
         raise ResultsError(f"{name} holds no vectors that can be read: {cause}", REMEDY) from error
     if not rows:
         raise ResultsError(f"{name} holds no vectors: no recording could be embedded", REMEDY)
@@ -325,7 +325,7 @@ def _in_place(path: Path) -> NDArray[Any]:
 
 
 def _read_parquet(path: Path) -> StoredEmbeddings:
-    require_pyarrow()
+    require_extra("parquet")
     import numpy as np
     import pyarrow
     from pyarrow import parquet

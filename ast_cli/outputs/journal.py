@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, UsageError
-from ast_cli.names import without_secrets
+from ast_cli.names import parse_name
 from ast_cli.outputs.journal_records import from_record, to_record
 from ast_cli.results import FileResult, ModelInfo, Outcome, RunInfo, Stamp, display_name
 
@@ -140,7 +140,7 @@ class Journal:
         One in a shard is the same while the shard is. What is at an address is taken to be the same: stores
         have to be asked for each, which takes about as long as to fetch it.
         """
-        file = without_secrets(file)
+        file = parse_name(file).shown
         offset = self._index.find(file) if self._index is not None else None
         if offset is None:
             return None

@@ -19,6 +19,7 @@ from ast_cli.errors import ResultsError
 from ast_cli.files import replacing
 from ast_cli.outputs.journal import UNREADABLE, Header
 from ast_cli.results import FileResult, Outcome, WindowScores
+from ast_cli.text import first_line
 
 ARRAYS = ("recording", "start", "end", "scores")
 # What a damaged file may raise.
@@ -85,7 +86,7 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        cause = getattr(error, "strerror", None) or first_line(error)
         raise ResultsError(
             f"cannot read the scores in {path}: {cause}",
             "Move it away to use the labels alone, or tag again with --keep-scores",

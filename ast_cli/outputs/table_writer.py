@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import Event, FileResult, RunInfo, Tag, display_name
-from ast_cli.text import one_line
+from ast_cli.text import clock, one_line
 
 BAR_WIDTH = 20
 LEVELS = " ▁▂▃▄▅▆▇█"
@@ -95,13 +95,3 @@ def sparkline(scores: Sequence[float]) -> str:
     bounds = [len(scores) * column // columns for column in range(columns + 1)]
     highest = [max(scores[start:end]) for start, end in pairwise(bounds)]
     return "".join(LEVELS[round(min(max(score, 0.0), 1.0) * (len(LEVELS) - 1))] for score in highest)
-
-
-def clock(seconds: float) -> str:
-    """`9.3 s`, `2:05.0` or `1:02:05.0`."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{rest / 10:04.1f}"
-    return f"{minutes}:{rest / 10:04.1f}" if minutes else f"{rest / 10:.1f} s"

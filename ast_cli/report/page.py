@@ -15,19 +15,20 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TextIO
 from urllib.parse import quote
 
 from ast_cli.audio.sources import open_file
-from ast_cli.errors import EngineError, InputError, ResultsError
+from ast_cli.errors import InputError, ResultsError
+from ast_cli.extras import require_extra
 from ast_cli.outputs.json_reader import StoredRun
 from ast_cli.report.page_data import Summary, detail_of, row_of, script_json, shown
 from ast_cli.report.spectrogram import Spectrogram, spectrogram
 from ast_cli.results import FileResult, Outcome, RunInfo, display_name
 from ast_cli.scoring.replay import Replay, labels_of
 from ast_cli.settings import LabelSettings
+from ast_cli.text import duration
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_EMBEDDED = 64 << 20  # bytes of a recording: no browser opens a page that is much larger
@@ -54,10 +55,7 @@ class ReportSettings:
 
 def require_packages(*, spectrograms: bool) -> None:
     """Raise EngineError unless what draws the page is installed."""
-    wanted = ("jinja2", "matplotlib") if spectrograms else ("jinja2",)
-    missing = [module for module in wanted if find_spec(module) is None]
-    if missing:
-        raise EngineError(f"{' and '.join(missing)} not installed", "pip install 'ast-cli[report]'")
+    require_extra("report", "jinja2", "markupsafe", *(("matplotlib", "PIL") if spectrograms else ()))
 
 
 def stored_outcomes(
@@ -168,7 +166,7 @@ class Page:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        environment.filters["clock"] = playing_time
+        environment.filters["duration"] = duration
         self._details.seek(0)
         style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
         page = environment.get_template("report.html.jinja").generate(
@@ -233,13 +231,6 @@ def write_report(
     if not report.summary.tagged and not report.summary.failures:
         raise ResultsError("there is nothing to report", "Name recordings, or results that hold some")
     report.write(stream, run())
-
-
-def playing_time(seconds: float) -> str:
-    """A length of time for people: 0:07, 12:30, 5:00:00."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _policy(style: str, script: str) -> str:

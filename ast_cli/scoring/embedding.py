@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.names import without_secrets
+from ast_cli.names import parse_name
 from ast_cli.results import FRAMES_PER_SECOND, Facts
 from ast_cli.scoring.aggregate import require_finite
 from ast_cli.settings import Per
@@ -38,7 +38,7 @@ class Embedding:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "file", without_secrets(self.file))
+        object.__setattr__(self, "file", parse_name(self.file).shown)
 
 
 class Pooling:

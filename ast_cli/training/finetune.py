@@ -190,7 +190,7 @@ class Finetuning:
         workers: int | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        require_extra("accelerate", "sklearn", "matplotlib")
+        require_extra("train")
         _refuse_unteachable(training, validation)
         there = start.model is not None and Path(start.model).exists()
         if there and Path(str(start.model)).resolve().is_relative_to(folder.resolve()):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 
-from ast_cli.audio.decode import Block, Recording, open_recording
+from ast_cli.audio.decode import Recording, Samples, open_recording
 from ast_cli.errors import InputError
 from ast_cli.training.datasets import LabelledClip
 
@@ -28,11 +28,11 @@ def open_clip(clip: LabelledClip) -> Iterator[Recording]:
             yield recording
 
 
-def _part(recording: Recording, clip: LabelledClip) -> Iterator[Block]:
+def _part(recording: Recording, clip: LabelledClip) -> Iterator[Samples]:
     """The blocks of a part; the rest of the file is not decoded."""
     rate, start, end = recording.sample_rate, clip.start or 0.0, clip.end
     first, last = round(start * rate), None if end is None else round(end * rate)
-    held: list[Block] = []
+    held: list[Samples] = []
     if clip.may_be_cut and end is not None:
         longest, samples = round((end - start + MOST_LONGER) * rate), 0
         for block in recording.blocks:

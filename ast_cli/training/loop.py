@@ -24,6 +24,7 @@ from ast_cli.engines.devices import what_cannot_run
 from ast_cli.errors import AstCliError, CheckpointError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.text import first_line
 from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_loader
 from ast_cli.training.network import TrainedNetwork, targets_loss
 from ast_cli.training.optimizers import make_optimizers, running_average
@@ -363,7 +364,7 @@ class Trainer:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"{self.folder} holds a run of another network: {str(error).partition(chr(10))[0]}",
+                f"{self.folder} holds a run of another network: {first_line(error)}",
                 "Go on with the same command, or start anew with --overwrite",
             ) from error
         for name in PROGRESS:

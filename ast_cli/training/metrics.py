@@ -179,7 +179,7 @@ def confusion(scores: ScoreMatrix, targets: TargetMatrix) -> NDArray[np.int64]:
 
 
 def _measure_class(index: int, scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> ClassMetrics:
-    require_extra("sklearn")
+    require_extra("train", "sklearn")
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     positives = int(targets.sum())

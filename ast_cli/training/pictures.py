@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ast_cli.errors import OutputError
 from ast_cli.extras import require_extra
+from ast_cli.text import shorten
 from ast_cli.training.metrics import ClassMetrics
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def draw_average_precision(path: Path, classes: Sequence[ClassMetrics], labels: 
     figure = _figure(8, 1.2 + LINE_INCHES * len(measured))
     axes = figure.add_subplot()
     axes.barh(range(len(measured)), [one.ap for one in measured], height=0.8)
-    _name(axes.yaxis, [f"{_short(labels[one.index])} ({one.positives})" for one in measured])
+    _name(axes.yaxis, [f"{shorten(labels[one.index], LONGEST_NAME)} ({one.positives})" for one in measured])
     axes.set(
         xlim=(0, 1), ylim=(-0.5, len(measured) - 0.5), xlabel="average precision (positives behind names)"
     )
@@ -58,8 +59,8 @@ def draw_confusion(path: Path, matrix: NDArray[np.int64], labels: Sequence[str])
     figure.colorbar(image, ax=axes, label="share of the class")
     axes.set(xlabel="taken for", ylabel="class")
     if count <= MOST_NAMED:
-        _name(axes.yaxis, [_short(label) for label in labels])
-        _name(axes.xaxis, [_short(label) for label in labels])
+        _name(axes.yaxis, [shorten(label, LONGEST_NAME) for label in labels])
+        _name(axes.xaxis, [shorten(label, LONGEST_NAME) for label in labels])
         axes.tick_params(axis="x", rotation=90)
     if count <= MOST_NUMBERED:
         for row, column in np.argwhere(matrix):
@@ -104,14 +105,10 @@ def draw_learning_curve(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    require_extra("matplotlib")
+    require_extra("train", "matplotlib")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…"
 
 
 def _name(axis: Any, names: Sequence[str]) -> None:

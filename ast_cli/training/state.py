@@ -12,6 +12,7 @@ import torch
 
 from ast_cli.checkpoints.checkpoint import replacing_weights
 from ast_cli.errors import CheckpointError, OutputError
+from ast_cli.text import first_line
 
 STATE_FILE = "resume.pt"
 LOG_FILE = "log.jsonl"
@@ -32,7 +33,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"cannot read {path}: {str(error).partition(chr(10))[0]}",
+            f"cannot read {path}: {first_line(error)}",
             "Remove it and start anew without --resume",
         ) from error
     return state

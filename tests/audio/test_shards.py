@@ -25,7 +25,7 @@ from ast_cli.audio.discover import discover
 from ast_cli.audio.shards import members
 from ast_cli.audio.sources import open_file
 from ast_cli.errors import EngineError, InputError
-from ast_cli.names import shard_and_member
+from ast_cli.names import parse_name
 from ast_cli.results import FileFailure, Stamp
 from ast_cli.tagger import Tagger
 from tests.stores import HUB_AUDIO, S3Server, WebServer, clip, save, save_parquet, tar_of
@@ -146,7 +146,7 @@ def test_members_are_found_whatever_they_are_called(
     for name in reversed(found):  # in any order, and each its own
         number, _, own = content(name).decode().partition(" ")
         assert names[int(number)] == own
-        assert shard_and_member(name) is not None
+        assert parse_name(name).shard_and_member() is not None
     shards.forget()
 
 
@@ -265,7 +265,7 @@ def test_a_tar_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
 
 
 def open_now() -> int:
-    return len(shards._keeper._kept)
+    return len(shards._cache._by_key)
 
 
 def test_a_shard_is_closed_with_its_last_recording(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_parquet_is_refused_where_it_cannot_go() -> None:
 
 
 def test_parquet_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(our_parquet, "find_spec", lambda _: None)
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda _: None)
     with pytest.raises(EngineError, match=r"pip install 'ast-cli\[parquet\]'"):
         make_writer("parquet", io.TextIOWrapper(io.BytesIO()), not_told)
     with pytest.raises(EngineError, match="pyarrow is not installed"):

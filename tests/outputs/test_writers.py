@@ -22,7 +22,7 @@ from ast_cli.errors import OutputError, UsageError
 from ast_cli.files import open_sink
 from ast_cli.outputs import choose_format, make_writer
 from ast_cli.outputs.csv_writer import PlainWriter
-from ast_cli.outputs.table_writer import BAR_WIDTH, TableWriter, bar, clock, sparkline
+from ast_cli.outputs.table_writer import BAR_WIDTH, TableWriter, bar, sparkline
 from ast_cli.results import (
     FileFailure,
     FileResult,
@@ -33,7 +33,7 @@ from ast_cli.results import (
     Windows,
     display_name,
 )
-from ast_cli.text import FORMULA_STARTS, inert, inert_path, one_line, with_controls, without_controls
+from ast_cli.text import FORMULA_STARTS, clock, inert, inert_path, one_line, with_controls, without_controls
 from tests.golden.compare import assert_golden
 
 TAGS = (
