@@ -72,7 +72,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, 
             (here / "sounds" / name).mkdir(parents=True, exist_ok=True)
             tone = 0.3 * wave(2 * np.pi * pitch * np.arange(8000) / 16000)
             soundfile.write(here / "sounds" / name / f"{number}.wav", tone, 16000)
-    (here / "examples").symlink_to(ROOT / "examples")
+    for name in ("examples", "tools"):
+        (here / name).symlink_to(ROOT / name)
     s3 = fill_stores(here)
     environment = {
         **os.environ,
