@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 
 from ast_cli.cli.app import app
 from tests.cli.runner import ROOT
+from tests.extras import Extra
+
+yaml = Extra("yaml")
 
 CLUSTER = ROOT / "examples" / "cluster"
 README = (CLUSTER / "README.md").read_text(encoding="utf-8")

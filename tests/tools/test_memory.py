@@ -13,6 +13,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_a_case_of_each_kind_runs_and_tells_its_peak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tools.benchmarks.memory.LENGTHS", LENGTHS[-1:])
     bench = Bench(tmp_path)

@@ -38,6 +38,7 @@ def test_ways_are_compared_with_the_pipeline_and_drawn(checkpoint: Path, tmp_pat
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_cost_of_one_more_clip_is_told(checkpoint: Path, tmp_path: Path) -> None:
     out = tmp_path / "flat.json"
     script("flat.py", "--out", out, "--model", checkpoint, "--files", "1", "12")
