@@ -17,6 +17,8 @@ class Extra:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith(("_", "pytest")):  # pytest asks whether it is a fixture or a test
+            raise AttributeError(attribute)
         reason = f"{self._name.partition('.')[0]} is not installed"
         module = pytest.importorskip(self._name, reason=reason, exc_type=ImportError)
         return getattr(module, attribute)
