@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from tests.outputs.test_event_formats import (
 
 pyarrow = Extra("pyarrow")
 parquet = Extra("pyarrow.parquet")
+pytestmark = pytest.mark.skipif(find_spec("pyarrow") is None, reason="pyarrow is not installed")
 
 
 def table_of(*outcomes: Outcome) -> pyarrow.Table:
