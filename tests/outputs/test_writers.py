@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -34,7 +33,10 @@ from ast_cli.results import (
     display_name,
 )
 from ast_cli.text import FORMULA_STARTS, clock, inert, inert_path, one_line, with_controls, without_controls
+from tests.extras import Extra
 from tests.golden.compare import assert_golden
+
+pandas = Extra("pandas")
 
 TAGS = (
     Tag(1, 0, "/m/09x0r", "Speech", 0.8765432),
