@@ -166,17 +166,25 @@ class ASTForAudioClassification(ASTPreTrainedModel):
             cropped: Whether windows may be shorter than the config's: then only the tokens that they have are
                 computed, with the positions that these have in a whole window.
         """
-        hidden = self.audio_spectrogram_transformer(
-            input_values,
-            head_mask=head_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            cropped=cropped,
-        )
-        logits = self.classifier(hidden.pooler_output)
+        backbone = self.audio_spectrogram_transformer
+        wants_attentions = _either(output_attentions, self.config.output_attentions)
+        wants_hidden_states = _either(output_hidden_states, self.config.output_hidden_states)
+        hidden_states = attentions = None
+        if self.training or head_mask is not None or wants_attentions or wants_hidden_states:
+            hidden = backbone(
+                input_values,
+                head_mask=head_mask,
+                output_attentions=wants_attentions,
+                output_hidden_states=wants_hidden_states,
+                return_dict=True,
+                cropped=cropped,
+            )
+            pooled, hidden_states, attentions = hidden.pooler_output, hidden.hidden_states, hidden.attentions
+        else:
+            pooled = backbone.pooled(input_values, cropped)
+        logits = self.classifier(pooled)
         loss = None if labels is None else self._loss(logits, labels)
-        output = ASTClassifierOutput(loss, logits, hidden.hidden_states, hidden.attentions)
+        output = ASTClassifierOutput(loss, logits, hidden_states, attentions)
         return output if _either(return_dict, self.config.return_dict) else output.to_tuple()
 
     def round_blocks(self, dtype: torch.dtype, *, whole: bool = False) -> None:
@@ -260,14 +268,34 @@ class ASTModel(ASTPreTrainedModel):
                     hidden_states.append(tokens)
                 if wants_attentions:
                     attentions.append(attention)
-        tokens = self.layernorm(tokens.to(self.layernorm.weight.dtype))  # of rounded blocks too
+        tokens = self._normalized(tokens)
         output = ASTModelOutput(
             last_hidden_state=tokens,
-            pooler_output=(tokens[:, 0] + tokens[:, 1]) / 2,
+            pooler_output=_mean_of_two(tokens),
             hidden_states=tuple(hidden_states) if wants_hidden_states else None,
             attentions=tuple(attentions) if wants_attentions else None,
         )
         return output if _either(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def pooled(self, input_values: Tensor, cropped: bool = False) -> Tensor:
+        """[B, T, M] -> `pooler_output` [B, D] for less work: the last block computes only the tokens it is of.
+
+        With eager attention, which is what others are compared with, nothing is left out.
+        """
+        attn = self.attn_implementation
+        if attn == "eager":
+            pooler_output: Tensor = self(input_values, return_dict=True, cropped=cropped).pooler_output
+            return pooler_output
+        tokens = self.embeddings(input_values, cropped)
+        *layers, last = self.layers
+        with _backend(attn):
+            for layer in layers:
+                tokens, _ = layer(tokens, None, attn)
+        return _mean_of_two(self._normalized(last.first_two(tokens)))
+
+    def _normalized(self, tokens: Tensor) -> Tensor:
+        normalized: Tensor = self.layernorm(tokens.to(self.layernorm.weight.dtype))  # of rounded blocks too
+        return normalized
 
 
 class ASTEmbeddings(nn.Module):
@@ -346,6 +374,12 @@ class ASTLayer(nn.Module):
         tokens = tokens + self.dropout(attended)
         return tokens + self.dropout(self.mlp(self.layernorm_after(tokens))), attention
 
+    def first_two(self, tokens: Tensor) -> Tensor:
+        """[B, N, D] -> [B, 2, D]: what `forward` makes of the first two tokens, without dropout."""
+        two = tokens[:, :2] + self.attention.first_two(self.layernorm_before(tokens))
+        out: Tensor = two + self.mlp(self.layernorm_after(two))
+        return out
+
 
 class ASTAttention(nn.Module):
     """Multi-head self-attention over all tokens; query, key and value in one projection."""
@@ -380,6 +414,28 @@ class ASTAttention(nn.Module):
                 context = context * head_mask.view(1, -1, 1, 1).to(value.dtype)
         return self.output(context.transpose(1, 2).flatten(2)), attention
 
+    def first_two(self, tokens: Tensor) -> Tensor:
+        """[B, N, D] -> [B, 2, D]: what the first two tokens attend to, without forming keys and values.
+
+        q · (K x) = (Kᵀ q) · x, and Σ p (V x) = V Σ p x: of 2 H vectors of all heads, not of N tokens. The
+        keys' bias adds the same to all scores of a query, which softmax does not see; weights sum to one, so
+        that the values' bias is added once.
+        """
+        query_weight, key_weight, value_weight = self.qkv.weight.chunk(3)  # [D, D] each
+        query_bias, _, value_bias = (None,) * 3 if self.qkv.bias is None else self.qkv.bias.chunk(3)
+        by_head = (self.num_heads, -1)
+        query = F.linear(tokens[:, :2].to(query_weight.dtype), query_weight, query_bias).to(tokens.dtype)
+        query = query.unflatten(-1, by_head).transpose(1, 2)  # [B, H, 2, D / H]
+        query = query * query.shape[-1] ** -0.5
+        absorbed = query @ key_weight.to(tokens.dtype).unflatten(0, by_head)  # [B, H, 2, D]
+        scores = absorbed.flatten(1, 2) @ tokens.transpose(1, 2)  # [B, 2 H, N]
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(tokens.dtype)
+        context = (weights @ tokens).unflatten(1, (self.num_heads, 2))  # [B, H, 2, D]
+        values = context @ value_weight.to(tokens.dtype).unflatten(0, by_head).transpose(1, 2)
+        attended = values.transpose(1, 2).flatten(2)  # [B, 2, D]
+        out: Tensor = self.output(attended if value_bias is None else attended + value_bias.to(tokens.dtype))
+        return out
+
 
 class ASTMLP(nn.Module):
     """The two-layer perceptron of a block."""
@@ -394,6 +450,11 @@ class ASTMLP(nn.Module):
         """[B, N, D] -> [B, N, D]."""
         out: Tensor = self.fc2(self.activation(self.fc1(tokens)))
         return out
+
+
+def _mean_of_two(tokens: Tensor) -> Tensor:
+    """[B, N, D] -> [B, D]: the mean of the cls and the distillation token."""
+    return (tokens[:, 0] + tokens[:, 1]) / 2
 
 
 def _either(asked: bool | None, default: bool) -> bool:
