@@ -1,11 +1,11 @@
-"""A recording that still goes on -> what begins, what ends and what is heard, each as soon as it is known.
+"""A recording that still goes on -> events that begin and end, and windows, each as soon as it is known.
 
     reader = PipeReader(pipe)
     recording, form = open_stream(reader)
-    for happening in Listener(tagger).listen(recording):
-        match happening:
-            case Started(event): ...
-            case Ended(event): ...
+    for event in Listener(tagger).listen(recording):
+        match event:
+            case Started(sound): ...
+            case Ended(sound): ...
 
 Knows nothing of terminals or of where the audio comes from.
 """
@@ -13,8 +13,10 @@ Knows nothing of terminals or of where the audio comes from.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+from typing_extensions import Unpack
 
 from ast_cli.audio.decode import Recording
 from ast_cli.errors import InputError
@@ -23,68 +25,56 @@ from ast_cli.results import FRAMES_PER_SECOND, Event, Facts, Tag
 from ast_cli.scoring.aggregate import require_finite
 from ast_cli.scoring.events import EventFinder
 from ast_cli.scoring.selection import Selection
-from ast_cli.settings import (
-    LIVE_SHORT,
-    LIVE_WINDOW_SECONDS,
-    EventSettings,
-    Short,
-    TagSettings,
-    Threshold,
-)
+from ast_cli.settings import LIVE_SHORT, LIVE_WINDOW_SECONDS, EventSettings, TagOptions, TagSettings
 from ast_cli.tagger import Tagger
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A sound is heard. Its end and its scores are those so far."""
+    """An event began. Its end and its scores are those so far."""
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A sound that started is heard no more.
+    """An event that started is over.
 
     Its times are those of `tag`, if the recording were a file. Where windows overlap, its start may be a
-    little before or behind the one that was told, because what came after it shows more.
+    little before or after the one that was reported, because later windows show more.
     """
 
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class WindowScored:
     """A window was scored, after what it started and ended.
 
     Attributes:
-        seconds: Where it ends, from the start of the stream: all before that is told.
-        tags: Its highest labels, be they events or not.
+        seconds: Where it ends, from the start of the stream: all events before that are reported.
+        tags: Its highest labels, whether or not they are events.
     """
 
     seconds: float
     tags: tuple[Tag, ...]
 
 
-Happening: TypeAlias = Started | Ended | Heard | Facts
+StreamEvent: TypeAlias = Started | Ended | WindowScored | Facts
+LIVE = TagSettings(short=LIVE_SHORT, events=EventSettings())
 
 
 class Listener:
-    """How a stream is heard, worked out for a checkpoint.
+    """How a stream is processed, worked out for a checkpoint.
 
-    Events are neither merged nor left out for their length, as `tag` can: what is told cannot be taken back.
+    Events are neither merged nor left out for their length, as `tag` can: what was reported cannot be taken
+    back.
 
     Args:
         tagger: Scores the windows.
-        window: Seconds in a window; `LIVE_WINDOW_SECONDS`, or what the model takes at most, if None.
-        hop: Seconds from one window to the next; the window's length if None.
-        short: What becomes of windows shorter than the model's: see `TagSettings`.
-        channel: Channel number from 1; None for the mean of all.
-        threshold: The score at which an event begins: see `LabelSettings`.
-        include: Only these classes, likewise.
-        exclude: Not these, likewise.
-        rollup: Whether a class counts those below it in, likewise.
-        hysteresis: See `EventSettings`.
-        top_k: Labels in `Heard`.
+        settings: A `window` of None is `LIVE_WINDOW_SECONDS`, or what the model takes at most; `top_k` is of
+            the labels in `WindowScored`, and of `events` only the hysteresis matters.
+        **options: Fields of `TagSettings` that replace those of `settings`.
 
     Attributes:
         window: Seconds in a window.
@@ -94,57 +84,35 @@ class Listener:
         UsageError: An option has no such value.
     """
 
-    def __init__(
-        self,
-        tagger: Tagger,
-        *,
-        window: float | None = None,
-        hop: float | None = None,
-        short: Short = LIVE_SHORT,
-        channel: int | None = None,
-        threshold: Threshold = None,
-        include: tuple[str, ...] = (),
-        exclude: tuple[str, ...] = (),
-        rollup: bool = False,
-        hysteresis: float = EventSettings().hysteresis,
-        top_k: int = TagSettings().top_k,
-    ) -> None:
-        if window is None:
+    def __init__(self, tagger: Tagger, settings: TagSettings = LIVE, **options: Unpack[TagOptions]) -> None:
+        settings = replace(settings, **options)
+        if settings.window is None:
             window = min(LIVE_WINDOW_SECONDS, tagger.extractor.max_length / FRAMES_PER_SECOND)
+            settings = replace(settings, window=window)
         self._tagger = tagger
-        self._events = EventSettings(hysteresis)
-        self._settings = TagSettings(
-            top_k=top_k,
-            threshold=threshold,
-            include=include,
-            exclude=exclude,
-            rollup=rollup,
-            channel=channel,
-            window=window,
-            hop=hop,
-            short=short,
-            events=self._events,
-        )
-        self._selection = Selection(tagger.labels, self._settings)
-        frames = window_and_hop(tagger.extractor, self._settings)
+        self._settings = settings
+        self._selection = Selection(tagger.labels, settings)
+        frames = window_and_hop(tagger.extractor, settings)
         self.window, self.hop = (count / FRAMES_PER_SECOND for count in frames)
 
-    def listen(self, recording: Recording) -> Iterator[Happening]:
-        """Hear a recording to its end, window by window as they fill.
+    def listen(self, recording: Recording) -> Iterator[StreamEvent]:
+        """Process a recording to its end, window by window as they fill.
 
-        A window is told as soon as its last sample is there: first what ended before it, then what started
-        with it, then itself. A recording shorter than a window is heard as a short clip, when it ends.
+        A window is reported as soon as its last sample is there: first what ended before it, then what
+        started with it, then itself. A recording shorter than a window is a short clip, when it ends.
 
         Args:
             recording: As `open_stream` or `open_recording` opens it.
 
         Yields:
-            Every event as `Started` and later as `Ended`; `Heard` for each window; last of all the facts.
+            Every event as `Started` and later as `Ended`; `WindowScored` for each window; last, the facts.
 
         Raises:
             InputError: It cannot be read on, or holds less than a frame; what lasted has ended before.
         """
-        finder = EventFinder(self._selection.event_thresholds(), self._events, self._selection.labels)
+        # Of the settings of events, those that need what comes after an event cannot hold.
+        events = EventSettings((self._settings.events or EventSettings()).hysteresis)
+        finder = EventFinder(self._selection.event_thresholds(), events, self._selection.labels)
         facts: Facts | None = None
         broken: InputError | None = None
         try:
@@ -159,7 +127,7 @@ class Listener:
                 begun, ended = finder.push(start, end, self._selection.rolled_up(scores))
                 yield from map(Ended, ended)
                 yield from map(Started, begun)
-                yield Heard(end, self._selection.tags(scores))
+                yield WindowScored(end, self._selection.tags(scores))
         except InputError as error:
             broken = error
         yield from map(Ended, finder.finish())

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from typing_extensions import TypedDict
+
 from ast_cli.errors import UsageError
 
 Attention = Literal["auto", "sdpa", "eager", "heads", "flash", "efficient", "cudnn", "math"]
@@ -27,7 +29,7 @@ Threshold: TypeAlias = float | tuple[float | None, ...] | None
 DEFAULT_BATCH_SIZE = 8
 DEFAULT_EVENT_THRESHOLD = 0.5
 NEAR_DUPLICATE = 0.98  # the least cosine between the vectors of two recordings that are nearly the same
-# Live, what is heard is told a window later. Of 1, 2 and 3 s, 2 s is the shortest of which the labels are as
+# Live, a sound is reported a window later. Of 1, 2 and 3 s, 2 s is the shortest of which the labels are as
 # good as those of longer ones; to crop the network gives as good ones as to pad, at a quarter of the cost.
 LIVE_WINDOW_SECONDS = 2.0
 LIVE_SHORT: Short = "crop"
@@ -65,7 +67,7 @@ class LabelSettings:
             each, where None leaves the class out.
         include: Show only these classes: by name, mid, index or glob; `Animal/**` is a class with all below
             it.
-        exclude: Leave out these classes, likewise.
+        exclude: Leave out these classes, named in the same way.
         rollup: Whether a class gets the highest score among itself and all classes below it in the tree.
         events: How events are found; None to find none.
     """
@@ -87,15 +89,15 @@ class LabelSettings:
 
 @dataclass(frozen=True, slots=True)
 class TagSettings(LabelSettings):
-    """How recordings are heard, and which labels are shown.
+    """How recordings are processed, and which labels are shown.
 
     Attributes:
         aggregate: Windows -> recording: `mean`, each window weighed by the seconds it newly covers, or `max`.
         channel: Channel number from 1; None for the mean of all.
         window: Seconds in a window; None for the model's length.
         hop: Seconds from one window to the next; None for the window's length.
-        short: What becomes of a window shorter than the network's: `pad` it, as the reference does; `repeat`
-            it until it is full; or `crop` the network to as many tokens as it needs.
+        short: A window shorter than the network's: `pad` it, as the reference does; `repeat` it until it is
+            full; or `crop` the network to as many tokens as it needs.
         timeline: Whether to keep the labels of each window.
         keep_scores: Whether to keep all scores of each window.
     """
@@ -112,6 +114,52 @@ class TagSettings(LabelSettings):
         LabelSettings.__post_init__(self)
         require_choice("aggregate", self.aggregate, get_args(Aggregation))
         require_choice("way with short clips", self.short, get_args(Short))
+
+
+class TagOptions(TypedDict, total=False):
+    """The fields of `TagSettings` as keyword arguments, for the type checker; a test holds them together."""
+
+    top_k: int
+    threshold: Threshold
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    rollup: bool
+    events: EventSettings | None
+    aggregate: Aggregation
+    channel: int | None
+    window: float | None
+    hop: float | None
+    short: Short
+    timeline: bool
+    keep_scores: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """How a checkpoint is opened and its network run; see `Tagger.from_pretrained`.
+
+    Attributes:
+        revision: Hub branch, tag or commit; the default branch if None.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        dtype: Number format of the network.
+        attn: Attention.
+        engine: What runs the network.
+        compile: Whether torch compiles the network first.
+        scores: What a score is; `auto` follows the checkpoint.
+        offline: Never touch the network.
+    """
+
+    revision: str | None = None
+    device: str = "auto"
+    dtype: Dtype = "auto"
+    attn: Attention = "auto"
+    engine: EngineName = "torch"
+    compile: bool = False
+    scores: Scores = "auto"
+    offline: bool = False
+
+    def __post_init__(self) -> None:
+        require_choice("scores", self.scores, get_args(Scores))
 
 
 def in_words(scores: str) -> str:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, get_args
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from typing_extensions import Unpack
 
 from ast_cli import __version__
 from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
@@ -22,56 +25,33 @@ from ast_cli.audio.discover import discover
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.engines.engine import Engine
-from ast_cli.engines.factory import Way, open_engine
+from ast_cli.engines.factory import check_engine, open_engine
 from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.masking import NoiseMasking
 from ast_cli.features.window_stream import Window
 from ast_cli.pipeline.batches import PendingScores
 from ast_cli.pipeline.counters import Counters
-from ast_cli.pipeline.pipeline import Flow
+from ast_cli.pipeline.pipeline import Pipeline
 from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
 from ast_cli.scoring.aggregate import Aggregate, to_scores
 from ast_cli.scoring.embedding import Embedding, Pooling
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.scoring.selection import Selection
 from ast_cli.settings import (
-    Aggregation,
     Attention,
     Dtype,
     EngineName,
-    EventSettings,
+    ModelSettings,
     Per,
     Scores,
-    Short,
+    TagOptions,
     TagSettings,
-    Threshold,
     in_words,
     require_choice,
 )
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from typing_extensions import Unpack
-
-if TYPE_CHECKING:
-
-    class TagOptions(TypedDict, total=False):
-        """The fields of `TagSettings` as keyword arguments, for the type checker."""
-
-        top_k: int
-        threshold: Threshold
-        include: tuple[str, ...]
-        exclude: tuple[str, ...]
-        rollup: bool
-        events: EventSettings | None
-        aggregate: Aggregation
-        channel: int | None
-        window: float | None
-        hop: float | None
-        short: Short
-        timeline: bool
-        keep_scores: bool
+FileName: TypeAlias = str | os.PathLike[str]
 
 
 class Tagger:
@@ -136,24 +116,30 @@ class Tagger:
             EngineError: The engine or device is not there.
             UsageError: An argument has no such value.
         """
-        require_choice("scores", scores, get_args(Scores))
-        way = Way(engine, device, dtype, attn_implementation, compile)
-        way.check()  # before anything is fetched
+        settings = ModelSettings(
+            revision, device, dtype, attn_implementation, engine, compile, scores, offline
+        )
+        return cls.open(source, settings, on_notice)
+
+    @classmethod
+    def open(
+        cls,
+        source: str | Path | Sequence[str | Path],
+        settings: ModelSettings,
+        on_notice: Callable[[str], None] | None = None,
+    ) -> Tagger:
+        """The same as `from_pretrained`, which see, for settings in one record."""
+        check_engine(settings)  # before anything is fetched
         sources = [source] if isinstance(source, str | Path) else list(source)
         if not sources:
             raise UsageError("no model was named")
-        checkpoints, engines, extractors = [], [], []
-        for one in sources:
-            checkpoint = Checkpoint.open(one, revision, offline=offline)
-            opened, extractor = open_engine(checkpoint, way, on_notice)
-            checkpoints.append(checkpoint)
-            extractors.append(extractor)
-            engines.append(opened)
-        _refuse_ensemble(checkpoints, engines, extractors)
+        checkpoints = [Checkpoint.open(one, settings.revision, offline=settings.offline) for one in sources]
+        opened = [open_engine(one, settings, on_notice) for one in checkpoints]
+        _refuse_ensemble(checkpoints, opened)
+        engines, extractors = zip(*opened, strict=True)
         config = engines[0].config
-        return cls(
-            engines, extractors[0], config.labels, config.scores if scores == "auto" else scores, checkpoints
-        )
+        scores = config.scores if settings.scores == "auto" else settings.scores
+        return cls(engines, extractors[0], config.labels, scores, checkpoints)
 
     @property
     def scores_are_guessed(self) -> bool:
@@ -183,18 +169,21 @@ class Tagger:
         }
         return RunInfo(models, made_with | settings)
 
-    def tag(self, path: str | os.PathLike[str], **options: Unpack[TagOptions]) -> FileResult:
+    def tag(
+        self, path: FileName, *, settings: TagSettings | None = None, **options: Unpack[TagOptions]
+    ) -> FileResult:
         """Tag one recording.
 
         Args:
             path: An audio file, its address, or a member of a shard, as `shard.tar/clip.wav`; `-` is standard
                 input.
-            **options: See `TagSettings`.
+            settings: How it is tagged; the defaults if None.
+            **options: Fields of `TagSettings` that replace those of `settings`, here and below.
 
         Raises:
             InputError: It cannot be tagged.
         """
-        plan = self._plan(options)
+        plan = self._plan(settings, options)
         name = os.fspath(path)
         try:
             with open_recording(name) as recording:
@@ -206,6 +195,8 @@ class Tagger:
         self,
         waveform: NDArray[np.floating[Any]] | Tensor,
         sample_rate: int,
+        *,
+        settings: TagSettings | None = None,
         **options: Unpack[TagOptions],
     ) -> FileResult:
         """Tag a waveform that is already in memory.
@@ -213,7 +204,8 @@ class Tagger:
         Args:
             waveform: [S] or [channels, S], floating point in [-1, 1].
             sample_rate: In Hz; resampled to the model's rate.
-            **options: See `TagSettings`.
+            settings: See `tag`.
+            **options: See `tag`.
 
         Returns:
             A result whose `file` is empty.
@@ -222,7 +214,7 @@ class Tagger:
             InputError: It is shorter than one frame, or holds a number that is not finite.
             UsageError: It has another shape or type.
         """
-        plan = self._plan(options)
+        plan = self._plan(settings, options)
         if isinstance(waveform, Tensor):
             waveform = waveform.detach().cpu()
             waveform = (waveform.float() if waveform.is_floating_point() else waveform).numpy()
@@ -243,13 +235,14 @@ class Tagger:
 
     def tag_many(
         self,
-        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        paths: FileName | Iterable[FileName],
         *,
         batch_size: int | None = None,
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
         known: Callable[[str], Outcome | None] | None = None,
-        leave_out: Iterable[str | os.PathLike[str]] = (),
+        leave_out: Iterable[FileName] = (),
+        settings: TagSettings | None = None,
         **options: Unpack[TagOptions],
     ) -> Iterator[Outcome]:
         """Tag recordings, one result or failure for each, in their order.
@@ -263,7 +256,8 @@ class Tagger:
             known: Called with each path, on another thread; what it returns, if anything, is handed on in
                 place of tagging it.
             leave_out: Files that are no recordings though a folder may hold them, such as the output.
-            **options: See `TagSettings`.
+            settings: See `tag`.
+            **options: See `tag`.
 
         Raises:
             EngineError: The device cannot run the network.
@@ -272,7 +266,10 @@ class Tagger:
         found: Iterable[str | Outcome] = discover(_several(paths), leave_out)
         if known is not None:
             found = ((known(one) or one) if isinstance(one, str) else one for one in found)
-        return self.tag_found(found, batch_size=batch_size, workers=workers, on_heard=on_heard, **options)
+        settings = _settings(settings, options)
+        return self.tag_found(
+            found, batch_size=batch_size, workers=workers, on_heard=on_heard, settings=settings
+        )
 
     def tag_found(
         self,
@@ -281,22 +278,24 @@ class Tagger:
         batch_size: int | None = None,
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
+        settings: TagSettings | None = None,
         **options: Unpack[TagOptions],
     ) -> Iterator[Outcome]:
         """Tag what `discover` found, here or elsewhere: single recordings; what has its outcome is handed on.
 
         Args:
             found: Taken as they are needed.
-            batch_size: See `tag_many`, as for the others.
-            workers: Likewise.
-            on_heard: Likewise.
-            **options: Likewise.
+            batch_size: See `tag_many`.
+            workers: See `tag_many`.
+            on_heard: See `tag_many`.
+            settings: See `tag`.
+            **options: See `tag`.
 
         Raises:
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
-        flow, selection = self._plan(options)
+        flow, selection = self._plan(settings, options)
         self.counters = flow.counters
 
         def aggregate(file: str) -> Aggregate:
@@ -306,7 +305,7 @@ class Tagger:
 
     def embed(
         self,
-        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        paths: FileName | Iterable[FileName],
         *,
         per: Per = "file",
         normalize: bool = True,
@@ -314,7 +313,8 @@ class Tagger:
         batch_size: int | None = None,
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
-        leave_out: Iterable[str | os.PathLike[str]] = (),
+        leave_out: Iterable[FileName] = (),
+        settings: TagSettings | None = None,
         **options: Unpack[TagOptions],
     ) -> Iterator[Embedding | FileFailure]:
         """The pooled vectors of recordings, an embedding or failure for each, in their order.
@@ -330,7 +330,8 @@ class Tagger:
             workers: See `tag_many`.
             on_heard: See `tag_many`.
             leave_out: See `tag_many`.
-            **options: `window`, `hop`, `short` and `channel` of `TagSettings`; the others are of labels.
+            settings: Of which `window`, `hop`, `short` and `channel` matter; the others are of labels.
+            **options: See `tag`.
 
         Raises:
             EngineError: The device cannot run the network.
@@ -346,7 +347,7 @@ class Tagger:
             return lambda: pending().numpy()
 
         masking = None if noise_masking is None else NoiseMasking(self.extractor, noise_masking)
-        flow = Flow((engine,), self.extractor, TagSettings(**options), start, masking)
+        flow = Pipeline((engine,), self.extractor, _settings(settings, options), start, masking)
         found = discover(_several(paths), leave_out)
         pooling = partial(Pooling, per=per, normalize=normalize)
         return flow.outcomes(found, pooling, batch_size=batch_size, workers=workers, on_heard=on_heard)
@@ -358,21 +359,21 @@ class Tagger:
 
         Args:
             recording: Read to its end.
-            settings: How it is heard; which labels are shown does not matter here.
+            settings: How it is processed; which labels are shown does not matter here.
 
         Raises:
             InputError: It cannot be read to its end, or is shorter than one frame.
             UsageError: The settings ask for a window or hop that cannot be.
         """
-        for piece in Flow(self.engines, self.extractor, settings, self._start).windows(recording):
+        for piece in Pipeline(self.engines, self.extractor, settings, self._start).windows(recording):
             yield piece if isinstance(piece, Facts) else (piece, self._start([piece])()[0])
 
-    def _plan(self, options: TagOptions) -> tuple[Flow, Selection]:
-        settings = TagSettings(**options)
-        flow = Flow(self.engines, self.extractor, settings, self._start)
+    def _plan(self, given: TagSettings | None, options: TagOptions) -> tuple[Pipeline, Selection]:
+        settings = _settings(given, options)
+        flow = Pipeline(self.engines, self.extractor, settings, self._start)
         return flow, Selection(self.labels, settings)
 
-    def _only(self, name: str, recording: Recording, plan: tuple[Flow, Selection]) -> FileResult:
+    def _only(self, name: str, recording: Recording, plan: tuple[Pipeline, Selection]) -> FileResult:
         """The outcome of one recording; its failure is raised where it happens."""
         flow, selection = plan
         return flow.only(Aggregate(name, selection, flow.settings, self.scores), recording)
@@ -389,30 +390,29 @@ class Tagger:
         return scores
 
 
-def _several(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
-) -> Iterable[str | os.PathLike[str]]:
+def _settings(given: TagSettings | None, options: TagOptions) -> TagSettings:
+    return replace(given or TagSettings(), **options)
+
+
+def _several(paths: FileName | Iterable[FileName]) -> Iterable[FileName]:
     return [paths] if isinstance(paths, str | os.PathLike) else paths
 
 
 def _refuse_ensemble(
-    checkpoints: Sequence[Checkpoint],
-    engines: Sequence[Engine],
-    extractors: Sequence[ASTFeatureExtractor],
+    checkpoints: Sequence[Checkpoint], opened: Sequence[tuple[Engine, ASTFeatureExtractor]]
 ) -> None:
-    def traits(number: int) -> dict[str, object]:
-        config, features = engines[number].config, extractors[number]
+    def traits(engine: Engine, features: ASTFeatureExtractor) -> dict[str, object]:
         return {
-            "classes": config.labels,
-            "scores": config.scores,
+            "classes": engine.config.labels,
+            "scores": engine.config.scores,
             "window length": features.max_length,
             "mel bins": features.num_mel_bins,
             "sampling rate": features.sampling_rate,
         }
 
-    first = traits(0)
-    for number, checkpoint in enumerate(checkpoints):
-        differing = [name for name, value in traits(number).items() if value != first[name]]
+    first = traits(*opened[0])
+    for checkpoint, one in zip(checkpoints, opened, strict=True):
+        differing = [name for name, value in traits(*one).items() if value != first[name]]
         if differing:
             raise CheckpointError(
                 f"{checkpoints[0].files.id} and {checkpoint.files.id} differ in {', '.join(differing)}",

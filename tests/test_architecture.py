@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from structure import floors, imported_parts, part_of  # noqa: E402
+from structure import floors, functions, imported_parts, part_of  # noqa: E402
 
 PACKAGE = ROOT / "ast_cli"
 LONGEST_MODULE = 420
@@ -77,6 +77,10 @@ def test_every_module_says_what_it_is_for_and_can_be_read_in_one_sitting(module:
     source = module.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(source))
     assert len(source.splitlines()) <= LONGEST_MODULE
+
+
+def test_every_function_can_be_read_at_once() -> None:
+    assert [found for found in functions(PACKAGE) if found[0] > LONGEST_FUNCTION] == []
 
 
 def test_no_module_hides_the_one_of_the_standard_library() -> None:

@@ -14,7 +14,7 @@ from ast_cli import Tagger
 from ast_cli.audio.decode import Recording
 from ast_cli.audio.stream import PcmFormat, open_stream
 from ast_cli.errors import InputError, UsageError
-from ast_cli.live import Ended, Happening, Heard, Listener, Started
+from ast_cli.live import Ended, Listener, Started, StreamEvent, WindowScored
 from ast_cli.results import Event, Facts
 from ast_cli.settings import EventSettings
 
@@ -44,20 +44,20 @@ def recording(samples: Waveform, size: int = RATE, rate: int = RATE) -> Recordin
     return Recording(rate, samples.shape[1], blocks)
 
 
-def listen(tagger: Tagger, samples: Waveform, size: int = RATE, **options: Any) -> list[Happening]:
+def listen(tagger: Tagger, samples: Waveform, size: int = RATE, **options: Any) -> list[StreamEvent]:
     return [*Listener(tagger, threshold=THRESHOLD, **options).listen(recording(samples, size))]
 
 
-def started(happenings: list[Happening]) -> list[Event]:
-    return [one.event for one in happenings if isinstance(one, Started)]
+def started(reported: list[StreamEvent]) -> list[Event]:
+    return [one.event for one in reported if isinstance(one, Started)]
 
 
-def ended(happenings: list[Happening]) -> list[Event]:
-    return [one.event for one in happenings if isinstance(one, Ended)]
+def ended(reported: list[StreamEvent]) -> list[Event]:
+    return [one.event for one in reported if isinstance(one, Ended)]
 
 
-def heard(happenings: list[Happening]) -> list[float]:
-    return [one.seconds for one in happenings if isinstance(one, Heard)]
+def heard(reported: list[StreamEvent]) -> list[float]:
+    return [one.seconds for one in reported if isinstance(one, WindowScored)]
 
 
 @pytest.mark.parametrize("options", [{}, {"hop": 0.5}, {"window": 0.6, "hop": 0.4, "short": "pad"}])
@@ -90,15 +90,15 @@ def test_what_has_ended_is_what_tag_finds_in_the_same_recording(
 @pytest.mark.parametrize("options", [{}, {"hop": 0.4}])
 def test_every_event_starts_once_and_ends_once(options: dict[str, Any], tagger: Tagger) -> None:
     lasting: set[int] = set()
-    happenings = listen(tagger, sound(12), **options)
-    for one in happenings:
+    reported = listen(tagger, sound(12), **options)
+    for one in reported:
         if isinstance(one, Started):
             assert one.event.index not in lasting
             lasting.add(one.event.index)
         elif isinstance(one, Ended):
             lasting.remove(one.event.index)
     assert lasting == set()
-    assert len(started(happenings)) == len(ended(happenings)) > 10
+    assert len(started(reported)) == len(ended(reported)) > 10
 
 
 def test_what_a_window_tells_comes_before_the_next_is_read(tagger: Tagger) -> None:
@@ -114,7 +114,7 @@ def test_what_a_window_tells_comes_before_the_next_is_read(tagger: Tagger) -> No
         if isinstance(one, Started):
             # A window of 100 frames is complete 15 ms after its last one began.
             assert one.event.end <= given / 10 <= one.event.end + 0.1 + 1e-6
-        elif isinstance(one, Heard):
+        elif isinstance(one, WindowScored):
             assert one.seconds <= given / 10 <= one.seconds + 0.1 + 1e-6
 
 
@@ -134,9 +134,9 @@ def test_however_the_stream_is_cut_the_same_is_told(rate: int, tagger: Tagger) -
 @pytest.mark.parametrize("rate", [8000, 11_025, 44_100, 48_000, 96_000])
 def test_seconds_are_those_of_the_stream(rate: int, channels: int, tagger: Tagger) -> None:
     stream = recording(sound(2.5, channels, rate), 4000, rate)
-    happenings = [*Listener(tagger, window=1.0).listen(stream)]
-    assert heard(happenings)[:2] == [1.0, 2.0]
-    facts = happenings[-1]
+    reported = [*Listener(tagger, window=1.0).listen(stream)]
+    assert heard(reported)[:2] == [1.0, 2.0]
+    facts = reported[-1]
     assert isinstance(facts, Facts)
     assert (facts.duration, facts.sample_rate, facts.channels) == (
         pytest.approx(2.5, abs=1e-4),
@@ -153,9 +153,9 @@ def test_a_window_is_two_seconds_unless_the_model_takes_less(tagger: Tagger) -> 
 
 
 def test_a_stream_shorter_than_a_window_is_heard_at_its_end(tagger: Tagger) -> None:
-    happenings = listen(tagger, sound(0.5))
-    assert heard(happenings) == [pytest.approx(0.5, abs=FRAMES_LOST)]
-    assert len(started(happenings)) == len(ended(happenings))
+    reported = listen(tagger, sound(0.5))
+    assert heard(reported) == [pytest.approx(0.5, abs=FRAMES_LOST)]
+    assert len(started(reported)) == len(ended(reported))
 
 
 def test_silence_is_heard_and_is_no_failure(tagger: Tagger) -> None:
@@ -171,12 +171,12 @@ def test_classes_and_thresholds_are_those_that_are_asked_for(tagger: Tagger) -> 
     assert without == [event for event in all_of_them if event.label != one]
     assert len(started(listen(tagger, samples, rollup=True))) != len(all_of_them)
     # Whoever asks for nothing less than the threshold has an end at every window below it.
-    assert len(started(listen(tagger, samples, hysteresis=1.0))) > len(all_of_them)
+    assert len(started(listen(tagger, samples, events=EventSettings(hysteresis=1.0)))) > len(all_of_them)
 
 
 def test_the_labels_of_a_window_are_its_highest(tagger: Tagger) -> None:
     for one in Listener(tagger, top_k=3).listen(recording(sound(3))):
-        if isinstance(one, Heard):
+        if isinstance(one, WindowScored):
             assert [tag.rank for tag in one.tags] == [1, 2, 3]
             assert one.tags[0].score >= one.tags[2].score
 
@@ -198,7 +198,7 @@ def test_what_cannot_be_heard_is_named(samples: Waveform, word: str, tagger: Tag
 
 def test_what_lasts_when_the_stream_breaks_has_ended(tagger: Tagger) -> None:
     samples = np.concatenate([sound(4), np.full((10, 1), np.inf, np.float32)])
-    found: list[Happening] = []
+    found: list[StreamEvent] = []
     with pytest.raises(InputError, match=r"at 4\.000 s is not a finite number"):
         found.extend(Listener(tagger, threshold=THRESHOLD).listen(recording(samples)))
     assert len(started(found)) == len(ended(found)) > 0
@@ -219,7 +219,7 @@ def test_options_that_cannot_be_are_refused_before_anything_is_heard(
     options: dict[str, Any], hint: str, tagger: Tagger
 ) -> None:
     with pytest.raises(UsageError, match=hint):
-        Listener(tagger, **options)
+        Listener(tagger, **({"events": EventSettings(**options)} if "hysteresis" in options else options))
 
 
 def test_a_channel_that_is_not_there_is_named(tagger: Tagger) -> None:

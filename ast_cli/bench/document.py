@@ -57,7 +57,7 @@ class Roofline:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class FolderFigures:
     """The whole flow over a folder.
 
     Attributes:
@@ -82,7 +82,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Measurement:
     """One way of running, with one size of batch.
 
     Attributes:
@@ -100,7 +100,7 @@ class Run:
         roofline: None likewise.
         deviation: The farthest that a score is from that of torch in float32 with eager attention; None
             likewise, and where scores are not finite.
-        flow: See `Flow`.
+        flow: See `FolderFigures`.
     """
 
     attn: str
@@ -116,7 +116,7 @@ class Run:
     stages: dict[str, Stage] = field(default_factory=dict)
     roofline: Roofline | None = None
     deviation: float | None = None
-    flow: Flow | None = None
+    flow: FolderFigures | None = None
 
     @property
     def name(self) -> str:
@@ -134,7 +134,7 @@ class Failure:
     """A way that cannot run here.
 
     Attributes:
-        name: See `Run.name`.
+        name: See `Measurement.name`.
         batch_size: Windows in the forward pass that failed.
         error: Why.
     """
@@ -149,7 +149,7 @@ class Speedup:
     """How many times as fast one run is as another with the same size of batch.
 
     Attributes:
-        name: The faster one, or so one hopes; see `Run.name`.
+        name: The faster one, or so one hopes; see `Measurement.name`.
         against: The other one.
         batch_size: Windows in a forward pass.
         ms_per_batch: Median of the one.
@@ -183,7 +183,7 @@ class Document:
     command: list[str]
     model: str
     machine: Machine
-    runs: list[Run]
+    runs: list[Measurement]
     repeats: int
     failures: list[Failure] = field(default_factory=list)
     gemm: Product | None = None
@@ -198,7 +198,7 @@ class Document:
         ]
 
     @property
-    def fastest(self) -> Run:
+    def fastest(self) -> Measurement:
         """The run of ours that takes least time for a window."""
         ours = [run for run in self.runs if run.engine != TRANSFORMERS]
         return min(ours or self.runs, key=lambda run: run.ms_per_window.median)
@@ -214,7 +214,7 @@ class Document:
         }
 
 
-def speedups(runs: Sequence[Run], against: str) -> list[Speedup]:
+def speedups(runs: Sequence[Measurement], against: str) -> list[Speedup]:
     """Each other run against that of this name with the same size of batch, where there is one."""
     others = {run.batch_size: run.ms_per_batch for run in runs if run.name == against}
     return [

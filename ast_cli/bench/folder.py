@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ast_cli.audio.discover import discover
-from ast_cli.bench.document import Document, Flow, Run
+from ast_cli.bench.document import Document, FolderFigures, Measurement
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
 from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
@@ -26,10 +26,11 @@ from ast_cli.bench.request import TRANSFORMERS, Request
 from ast_cli.bench.stages import window_seconds
 from ast_cli.bench.timing import Spread, Stopwatch
 from ast_cli.checkpoints.checkpoint import Checkpoint
-from ast_cli.engines.factory import Way, open_engine
+from ast_cli.engines.factory import check_engine, open_engine
 from ast_cli.errors import UsageError
 from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
 from ast_cli.results import FileResult
+from ast_cli.settings import Attention
 from ast_cli.tagger import Tagger
 
 
@@ -82,10 +83,9 @@ class Flowing(ABC):
 class OurFlow(Flowing):
     """`Tagger.tag_many`."""
 
-    def __init__(self, checkpoint: Checkpoint, request: Request, attn: str, batch_size: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, request: Request, attn: Attention, batch_size: int) -> None:
         super().__init__(batch_size)
-        way = Way(request.engine, request.device, request.dtype, attn, request.compile)
-        engine, extractor = open_engine(checkpoint, way)
+        engine, extractor = open_engine(checkpoint, request.settings(attn))
         labels, scores = engine.config.labels, engine.config.scores
         self._tagger = Tagger([engine], extractor, labels, scores, [checkpoint])
         self.engine, self.attn = engine.name, engine.attn
@@ -208,7 +208,7 @@ def bench_folder(
     assert request.folder is not None
     if request.peer:
         require_transformers()
-    Way(request.engine, request.device, request.dtype, "auto", request.compile).check()
+    check_engine(request.settings())
     paths = _recordings(request.folder)
     device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)
@@ -267,11 +267,11 @@ def _measure(
                 raise UsageError("none of the recordings could be tagged", "`ast-tag` on the folder says why")
 
 
-def _run(entry: _Entry, window_seconds: float) -> Run:
+def _run(entry: _Entry, window_seconds: float) -> Measurement:
     flow = entry.flow
     assert flow is not None
     heard, wall = flow.heard, Spread.of(entry.seconds)
-    return Run(
+    return Measurement(
         attn=flow.attn,
         engine=flow.engine,
         dtype=flow.dtype,
@@ -282,7 +282,7 @@ def _run(entry: _Entry, window_seconds: float) -> Run:
         windows_per_s=heard.windows / wall.median,
         x_realtime=heard.seconds / wall.median,
         peak_memory_mb=entry.peak_mb,
-        flow=Flow(
+        flow=FolderFigures(
             files=heard.files,
             failed=heard.failed,
             seconds=heard.seconds,

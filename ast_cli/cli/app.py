@@ -147,7 +147,7 @@ def error_boundary() -> Iterator[None]:
         error_line("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     except BrokenPipeError:
-        abandon_stdout()  # whoever read our results has read enough, as `head` does
+        abandon_stdout()  # what reads our results has read enough, as `head` does
         raise typer.Exit(ExitCode.OK) from None
 
 

@@ -6,76 +6,58 @@ import json
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-import typer
-
 from ast_cli.bench.request import BATCH_SIZES, REPEATS, Request, batch_sizes_of
-from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli import options
 from ast_cli.cli.bench_screen import show, steps
+from ast_cli.cli.option_groups import After, argument, grouped, only, option, option_group
+from ast_cli.cli.options import OUTPUT, RUN, DeviceOption, EngineOptions, OneModelOptions
 from ast_cli.cli.screen import TagScreen, stderr, stdout
 from ast_cli.errors import UsageError
 from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention
 
 LIST = ",".join(map(str, BATCH_SIZES))
-OUTPUT = "Output"
 
 
+@option_group(RUN)
+class BenchEngineOptions(EngineOptions):
+    """Where and how the networks run, apart from what is compared."""
+
+    device: Annotated[DeviceOption, After("dtype")] = "auto"
+
+
+@grouped
 def bench(
-    folder: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="DIR",
-            help="Time the whole flow on these recordings instead, from files to labels.",
-            show_default="the network and the stages, on clips made for it",
-        ),
-    ] = None,
-    attn: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=options.RUN,
-            help=f"Attention to time: {', '.join(get_args(Attention))}; may be repeated.",
-            show_default="eager, sdpa and, on the CPU, heads; auto with DIR",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        str | None,
-        typer.Option(
-            "--batch-size",
-            "-b",
-            metavar="LIST",
-            rich_help_panel=options.RUN,
-            help="Windows per forward pass, several with commas.",
-            show_default=f"{LIST}; {DEFAULT_BATCH_SIZE} with DIR",
-        ),
-    ] = None,
-    dtype: options.DtypeOption = "auto",
-    device: options.DeviceOption = "auto",
-    engine: options.EngineOption = "torch",
-    compile_: options.CompileOption = False,
-    peer: Annotated[
-        Literal["transformers"] | None,
-        typer.Option(
-            rich_help_panel=options.RUN,
-            help="Time this one too, in turns with ours, and tell the ratio.",
-            show_default=False,
-        ),
-    ] = None,
-    repeats: Annotated[
-        int, typer.Option(min=1, rich_help_panel=options.RUN, help="How often everything is timed.")
-    ] = REPEATS,
-    model: options.OneModelOption = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=OUTPUT, help="One JSON document.")
-    ] = False,
-    plot: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", rich_help_panel=OUTPUT, help="Draw the figures, as PNG.", show_default=False
-        ),
-    ] = None,
+    *,
+    folder: str | None = argument(
+        None,
+        "Time the whole flow on these recordings instead, from files to labels.",
+        metavar="DIR",
+        show_default="the network and the stages, on clips made for it",
+    ),
+    attn: list[str] = option(
+        [],
+        f"Attention to time: {', '.join(get_args(Attention))}; may be repeated.",
+        metavar="NAME",
+        show_default="eager, sdpa and, on the CPU, heads; auto with DIR",
+        panel=RUN,
+    ),
+    batch_size: str | None = option(
+        None,
+        "Windows per forward pass, several with commas.",
+        "-b",
+        metavar="LIST",
+        show_default=f"{LIST}; {DEFAULT_BATCH_SIZE} with DIR",
+        panel=RUN,
+    ),
+    engine: Annotated[BenchEngineOptions, only("device", "dtype", "engine", "compile_")],
+    peer: Literal["transformers"] | None = option(
+        None, "Time this one too, in turns with ours, and tell the ratio.", show_default=False, panel=RUN
+    ),
+    repeats: int = option(REPEATS, "How often everything is timed.", min=1, panel=RUN),
+    model: OneModelOptions,
+    as_json: bool = option(False, "One JSON document.", "--json", panel=OUTPUT),
+    plot: Path | None = option(
+        None, "Draw the figures, as PNG.", metavar="FILE", show_default=False, panel=OUTPUT
+    ),
 ) -> None:
     """Measure how fast it runs here: attentions, batch sizes, stages, memory, and how far scores deviate.
 
@@ -84,15 +66,15 @@ def bench(
     if plot is not None and folder is not None:
         raise UsageError("--plot draws the network's runs, and DIR has none", "Leave out one of them")
     request = Request(
-        model=model,
-        revision=revision,
-        offline=offline,
-        attn=tuple(attn or ()),
+        model=model.model,
+        revision=model.revision,
+        offline=model.offline,
+        attn=tuple(attn),
         batch_sizes=() if batch_size is None else batch_sizes_of(batch_size),
-        dtype=dtype,
-        device=device,
-        engine=engine,
-        compile=compile_,
+        dtype=engine.dtype,
+        device=engine.device,
+        engine=engine.engine,
+        compile=engine.compile_,
         peer=peer,
         repeats=repeats,
         folder=folder,

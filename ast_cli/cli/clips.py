@@ -8,89 +8,73 @@ from typing import Annotated
 
 import typer
 
-from ast_cli.cli import options
-from ast_cli.cli.export import read_threshold
-from ast_cli.cli.screen import TagScreen
+from ast_cli.cli.label_options import LABELS, EventLabelOptions, EventOptions, EventThresholdOption
+from ast_cli.cli.option_groups import After, grouped, option, option_group, without
+from ast_cli.cli.options import MessageOptions
+from ast_cli.cli.stored import ResultsArgument, lacking, scores_of, threshold_for
 from ast_cli.errors import ExitCode
 from ast_cli.results import FileResult, display_name
-from ast_cli.settings import ClipFormat, EventSettings, LabelSettings
+from ast_cli.settings import ClipFormat, LabelSettings
 
 CUT = "What is cut"
-EVENTS = EventSettings()
 FAULTS = ("missing", "changed", "unreadable")  # of recordings
 
 
+@option_group(CUT)
+class CutOptions:
+    """What is cut, and where it goes."""
+
+    out: str = option(
+        ...,
+        "A folder for the clips, with one for each class and manifest.csv.",
+        "-o",
+        metavar="DIR",
+        show_default=False,
+    )
+    audio: Path | None = option(
+        None,
+        "Where the recordings are now, in a tree like before.",
+        metavar="DIR",
+        show_default="where they were, from here",
+    )
+    margin: float = option(0.0, "So much more before and after each event.", metavar="SECONDS")
+    most: int | None = option(
+        None,
+        "At most so many clips of each class, those of the highest scores.",
+        "--max",
+        metavar="N",
+        min=1,
+        show_default="all",
+    )
+    format_: ClipFormat = option(
+        "wav", "Of the clips. They are what the recording is, to the sample; flac ends at 24 bits.", "-f"
+    )
+    overwrite: bool = option(False, "Write into --out though it is not empty.")
+
+
+@option_group(LABELS)
+class ClipLabelOptions(EventLabelOptions):
+    """The classes whose events are cut."""
+
+    include: list[str] = option(
+        [],
+        "Only these: a name, mid, index or glob; 'Animal/**' is a class with all below it. May be repeated.",
+        "--label",
+        "-l",
+        metavar="CLASS",
+        show_default="all",
+    )
+    threshold: Annotated[EventThresholdOption, After("exclude")] = None
+
+
+@grouped
 def clips(
-    results: options.ResultsArgument,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="DIR",
-            rich_help_panel=CUT,
-            help="A folder for the clips, with one for each class and manifest.csv.",
-            show_default=False,
-        ),
-    ],
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            "-l",
-            metavar="CLASS",
-            rich_help_panel=options.LABELS,
-            help="Only these: a name, mid, index or glob; 'Animal/**' is a class with all below it. "
-            "May be repeated.",
-            show_default="all",
-        ),
-    ] = None,
-    exclude: options.ExcludeOption = None,
-    threshold: options.EventThresholdOption = None,
-    rollup: options.RollupOption = False,
-    hysteresis: options.HysteresisOption = EVENTS.hysteresis,
-    min_duration: options.MinDurationOption = EVENTS.min_duration,
-    max_gap: options.MaxGapOption = EVENTS.max_gap,
-    audio: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=CUT,
-            help="Where the recordings are now, in a tree like before.",
-            show_default="where they were, from here",
-        ),
-    ] = None,
-    margin: Annotated[
-        float,
-        typer.Option(
-            metavar="SECONDS", rich_help_panel=CUT, help="So much more before and after each event."
-        ),
-    ] = 0.0,
-    most: Annotated[
-        int | None,
-        typer.Option(
-            "--max",
-            metavar="N",
-            min=1,
-            rich_help_panel=CUT,
-            help="At most so many clips of each class, those of the highest scores.",
-            show_default="all",
-        ),
-    ] = None,
-    format_: Annotated[
-        ClipFormat,
-        typer.Option(
-            "--format",
-            "-f",
-            rich_help_panel=CUT,
-            help="Of the clips. They are what the recording is, to the sample; flac ends at 24 bits.",
-        ),
-    ] = "wav",
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=CUT, help="Write into --out though it is not empty."),
-    ] = False,
-    quiet: options.QuietOption = False,
+    *,
+    results: ResultsArgument,
+    cut: CutOptions,
+    labels: Annotated[ClipLabelOptions, without("top_k")],
+    events: EventOptions,
+    messages: Annotated[MessageOptions, without("verbose")],
 ) -> None:
     """Cut the events of a run out of its recordings, at their own rate and channels.
 
@@ -107,27 +91,25 @@ def clips(
     from ast_cli.scoring.replay import Replay, labels_of
 
     stored = read_results(results)
-    labels = labels_of(stored)
-    settings = LabelSettings(
-        threshold=read_threshold(threshold, labels, stored),
-        include=tuple(label or ()),
-        exclude=tuple(exclude or ()),
-        rollup=rollup,
-        events=EventSettings(hysteresis, min_duration, max_gap),
+    names = labels_of(stored)
+    settings = labels.applied_to(
+        LabelSettings(),
+        threshold_for(labels.threshold_of(scores_of(stored) if labels.threshold else ""), names, stored),
+        events.settings,
     )
-    replay = Replay(stored, labels, settings)
-    screen = TagScreen(quiet=quiet, verbose=False)
+    replay = Replay(stored, names, settings)
+    screen = messages.screen()
     base = folder_of_all(stored.files())
-    cutting = ClipSettings(margin, most, format_)
+    cutting = ClipSettings(cut.margin, cut.most, cut.format_)
     # What cannot be had is said before a folder is made.
     next((outcome for outcome in replay.outcomes() if isinstance(outcome, FileResult)), None)
     counts: Counter[str] = Counter()
     told = None
     with (
-        opened_folder(out, overwrite=overwrite) as folder,
+        opened_folder(cut.out, overwrite=cut.overwrite) as folder,
         open_sink(str(folder / MANIFEST), overwrite=True) as stream,
     ):
-        cutter = Cutter(replay.outcomes, labels.names, folder, base, audio, cutting)
+        cutter = Cutter(replay.outcomes, names.names, folder, base, cut.audio, cutting)
         manifest = Manifest(stream)
         for clip in cutter.clips():
             manifest.add(clip)
@@ -138,7 +120,7 @@ def clips(
     for warning in stored.warnings:
         screen.warn(warning)
     if replay.missing:
-        screen.warn(options.lacking(replay.missing, results))
+        screen.warn(lacking(replay.missing, results))
     written = counts.pop("", 0)
     skipped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     screen.said(

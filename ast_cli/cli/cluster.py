@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ast_cli.audio.discover import discover
+from ast_cli.cli.option_groups import option, option_group
+from ast_cli.cli.options import CLUSTER, OutputOptions
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
 from ast_cli.files import STDOUT
 from ast_cli.names import STDIN
-from ast_cli.settings import TagSettings, require_choice
+from ast_cli.settings import require_choice
 
 if TYPE_CHECKING:
+    from ast_cli.cli.tag import TagRequest
     from ast_cli.outputs.writer import Writer
 
 
-def cluster_format(asked: str | None, out: str) -> tuple[str, type[Writer]]:
+@option_group(CLUSTER)
+class ClusterOptions:
+    """Which cluster, and what its actors take at once."""
+
+    ray: str | None = option(
+        None,
+        "Tag on Ray: local starts one here, auto joins the cluster of RAY_ADDRESS or this machine. "
+        "--out is then a folder or an address such as s3://bucket/dir, for a file per shard.",
+        metavar="local|auto|ADDRESS",
+    )
+    shard_size: int | None = option(
+        None, "Recordings in a shard, which is tagged in one go.", metavar="N", min=1, show_default="256"
+    )
+
+
+def cluster_format(output: OutputOptions) -> tuple[str, type[Writer]]:
     """The format of the shards, and its writer.
 
     Raises:
@@ -31,51 +49,18 @@ def cluster_format(asked: str | None, out: str) -> tuple[str, type[Writer]]:
     from ast_cli.cluster.run import SHARDED
     from ast_cli.outputs import FORMATS, choose_format
 
-    if out in ("", STDOUT) or Path(out).is_file():
+    if output.out in ("", STDOUT) or Path(output.out).is_file():
         raise UsageError(
             "--ray writes a folder of shards", "Add --out DIR, or an address such as s3://bucket/dir"
         )
-    require_choice("format of shards", asked or SHARDED[0], SHARDED)
-    format_ = choose_format(asked or SHARDED[0], out)
+    asked = output.format_ or SHARDED[0]
+    require_choice("format of shards", asked, SHARDED)
+    format_ = choose_format(asked, output.out)
     return format_, FORMATS[format_]
 
 
-def tag_on_cluster(
-    address: str,
-    screen: TagScreen,
-    inputs: Iterable[str],
-    settings: TagSettings,
-    *,
-    out: str,
-    format_: str,
-    model: Sequence[str],
-    thresholds: Path | None,
-    how: dict[str, Any],
-    batch_size: int | None,
-    workers: int | None,
-    shard_size: int | None,
-    resume: bool,
-    overwrite: bool,
-    verbose: bool,
-) -> None:
+def tag_on_cluster(options: ClusterOptions, request: TagRequest, screen: TagScreen, *, verbose: bool) -> None:
     """Tag on a cluster; what failed is told as on one machine.
-
-    Args:
-        address: See `connection.cluster`.
-        screen: Where messages go.
-        inputs: What the user named.
-        settings: How recordings are tagged.
-        out: Folder or address.
-        format_: See `cluster_format`.
-        model: Names of the checkpoints.
-        thresholds: A file of them, or None.
-        how: Further arguments of `Tagger.from_pretrained`.
-        batch_size: See `Tagger.tag_many`.
-        workers: Likewise.
-        shard_size: Recordings in a shard.
-        resume: See `run.prepare`, as for the next.
-        overwrite: Likewise.
-        verbose: See `connection.cluster`.
 
     Raises:
         AstCliError: See `connection.cluster` and `run.prepare`.
@@ -89,36 +74,35 @@ def tag_on_cluster(
     from ast_cli.networks.config import ASTConfig
     from ast_cli.tagger import Tagger
 
+    how, output = request.how, request.output
     # Asked here first: what no actor could do is told before there are any.
-    checkpoints = [Checkpoint.open(one, how["revision"], offline=how["offline"]) for one in model]
+    checkpoints = [Checkpoint.open(one, how.revision, offline=how.offline) for one in request.models]
     config = ASTConfig.from_pretrained(checkpoints[0])
-    if thresholds is not None:
-        from ast_cli.training.thresholds import read_thresholds
-
-        settings = replace(settings, threshold=read_thresholds(thresholds, config.labels))
-    asked = {"models": [*model], "revision": how["revision"], "scores": how["scores"], **asdict(settings)}
+    settings = replace(request.settings, threshold=request.threshold.of(config.labels))
     job = Job(
-        out=out if "://" in out else os.path.abspath(out),  # noqa: PTH100 — links stay as they were named
-        format=format_,
-        open_tagger=partial(Tagger.from_pretrained, [*model], **how),
+        out=output.out if "://" in output.out else os.path.abspath(output.out),  # noqa: PTH100 — links stay
+        format=request.format,
+        open_tagger=partial(Tagger.open, request.models, how),
         settings=settings,
-        batch_size=batch_size,
-        workers=workers,
+        batch_size=request.engine.batch_size,
+        workers=request.engine.workers,
         folder=os.getcwd(),  # noqa: PTH109
     )
+    asked = {"models": request.models, "revision": how.revision, "scores": how.scores, **asdict(settings)}
     # Connected first: where there is no cluster, nothing is written.
     without = nullcontext() if verbose else without_stdout()
-    with without, cluster(address, verbose=verbose), screen.closing_line(lambda: out):
-        screen.scores = config.scores if how["scores"] == "auto" else how["scores"]
-        screen.warn_if_guessed(model[0], how["scores"], guessed=config.scores_are_guessed)
-        actors = room_for(how["device"])
+    assert options.ray is not None
+    with without, cluster(options.ray, verbose=verbose), screen.closing_line(lambda: output.out):
+        screen.scores = config.scores if how.scores == "auto" else how.scores
+        screen.warn_if_guessed(request.models[0], how.scores, guessed=config.scores_are_guessed)
+        actors = room_for(how.device)
         run = prepare(
             job,
-            lambda: discover(_no_stdin(inputs), [out]),
+            lambda: discover(_no_stdin(request.names), [output.out]),
             asked,
-            shard_size=shard_size or SHARD_SIZE,
-            resume=resume,
-            overwrite=overwrite,
+            shard_size=options.shard_size or SHARD_SIZE,
+            resume=output.resume,
+            overwrite=output.overwrite,
         )
         screen.skip(run.skipped)
         screen.note(f"{actors.count} × {actors.cores} cores, {actors.gpus} GPUs each")

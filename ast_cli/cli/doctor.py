@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Annotated
 
 import typer
 from rich.markup import escape
 
+from ast_cli.cli.option_groups import grouped, option
 from ast_cli.cli.screen import stdout
 from ast_cli.errors import ExitCode
 
 
+@grouped
 def doctor(
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            "--ray",
-            metavar="local|auto|ADDRESS",
-            help="Ask the machines of a Ray cluster, too, which must have installed what is here.",
-            show_default=False,
-        ),
-    ] = None,
+    *,
+    ray: str | None = option(
+        None,
+        "Ask the machines of a Ray cluster, too, which must have installed what is here.",
+        metavar="local|auto|ADDRESS",
+        show_default=False,
+    ),
 ) -> None:
     """Check versions, device, codecs and cache by trying them; exit code 3 if something needed is broken."""
     from ast_cli.checks.doctor import examine, examine_cluster

@@ -2,86 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
 from ast_cli.cli.inputs import counting, inputs_of
-from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import OUTPUT, channel_of
+from ast_cli.cli.option_groups import grouped, option, option_group, without
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.results import FileFailure
-from ast_cli.settings import Per, Short, TagSettings
-
-DEFAULTS = TagSettings()
+from ast_cli.settings import Per, Short
 
 
+@option_group(options.OUTPUT)
+class EmbeddingOptions:
+    """Where vectors go, and which."""
+
+    out: str = option(
+        ...,
+        "A .npz or .parquet; or a .npy, with a .csv and a .npy.json of the same name beside it.",
+        "-o",
+        metavar="FILE",
+    )
+    per: Per = option(
+        "file",
+        "A vector for each file, the mean of its windows, weighed by the seconds each newly covers; "
+        "or for each window.",
+    )
+    normalize: bool = option(
+        True,
+        "Give vectors length one, so that their products are cosines; or leave them as they are.",
+        "--normalize/--no-normalize",
+    )
+    overwrite: options.OverwriteOption = False
+
+
+@option_group(options.HEARD)
+class EmbedWindowOptions(options.WindowOptions):
+    """How recordings become windows, and what is hidden in these."""
+
+    short: Short = option(
+        options.DEFAULTS.short,
+        "Windows shorter than the model's: pad them as in training, repeat them, or crop the model.",
+    )
+    noise_masking: float | None = option(
+        None,
+        "Hide in each window what is quieter than a white noise so many dB below it: `search` then "
+        "finds recordings by noisy copies; 10 is for an SNR of 10 dB and better.",
+        metavar="DB",
+        min=0,
+        show_default="none",
+    )
+
+
+@grouped
 def embed(
-    paths: options.PathsArgument = None,
-    out: Annotated[
-        str,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            rich_help_panel=OUTPUT,
-            help="A .npz or .parquet; or a .npy, with a .csv and a .npy.json of the same name beside it.",
-        ),
-    ] = ...,  # type: ignore[assignment]
-    per: Annotated[
-        Per,
-        typer.Option(
-            rich_help_panel=OUTPUT,
-            help="A vector for each file, the mean of its windows, weighed by the seconds each newly covers; "
-            "or for each window.",
-        ),
-    ] = "file",
-    normalize: Annotated[
-        bool,
-        typer.Option(
-            "--normalize/--no-normalize",
-            rich_help_panel=OUTPUT,
-            help="Give vectors length one, so that their products are cosines; or leave them as they are.",
-        ),
-    ] = True,
-    overwrite: options.OverwriteOption = False,
-    files_from: options.FilesFromOption = None,
-    null: options.NullOption = False,
-    channel: options.ChannelOption = "mix",
-    window: options.WindowOption = DEFAULTS.window,
-    hop: options.HopOption = DEFAULTS.hop,
-    short: Annotated[
-        Short,
-        typer.Option(
-            rich_help_panel=options.HEARD,
-            help="Windows shorter than the model's: pad them as in training, repeat them, or crop the model.",
-        ),
-    ] = DEFAULTS.short,
-    noise_masking: Annotated[
-        float | None,
-        typer.Option(
-            "--noise-masking",
-            metavar="DB",
-            min=0,
-            rich_help_panel=options.HEARD,
-            help="Hide in each window what is quieter than a white noise so many dB below it: `search` then "
-            "finds recordings by noisy copies; 10 is for an SNR of 10 dB and better.",
-            show_default="none",
-        ),
-    ] = None,
-    model: options.OneModelOption = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
-    batch_size: options.BatchSizeOption = None,
-    device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
-    attn: options.AttnOption = "auto",
-    engine: options.EngineOption = "torch",
-    workers: options.WorkersOption = None,
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
+    *,
+    output: EmbeddingOptions,
+    inputs: options.InputOptions,
+    windows: EmbedWindowOptions,
+    model: options.OneModelOptions,
+    engine: Annotated[options.EngineOptions, without("compile_")],
+    messages: options.MessageOptions,
 ) -> None:
     """Embed recordings: the vector of each from which the network tells what is heard.
 
@@ -89,39 +71,39 @@ def embed(
     """
     from ast_cli.outputs.embedding_file import open_embedding_file
 
-    inputs = inputs_of(paths or [], files_from, null=null, what="embed", offline=offline)
-    if engine != "torch":
-        raise UsageError(f"{engine} gives scores only, no vectors", "Use --engine torch")
-    how: dict[str, Any] = {"channel": channel_of(channel), "window": window, "hop": hop, "short": short}
-    how["noise_masking"] = noise_masking
-    screen = TagScreen(quiet=quiet, verbose=verbose, done="embedded")
-    with open_embedding_file(out, overwrite=overwrite) as file, screen.closing_line():
+    names = inputs_of(inputs, "embed", offline=model.offline)
+    if engine.engine != "torch":
+        raise UsageError(f"{engine.engine} gives scores only, no vectors", "Use --engine torch")
+    settings = windows.settings
+    screen = messages.screen("embedded")
+    with open_embedding_file(output.out, overwrite=output.overwrite) as file, screen.closing_line():
         from ast_cli.tagger import Tagger
 
-        tagger = Tagger.from_pretrained(
-            model,
-            revision,
-            device=device,
-            dtype=dtype,
-            attn_implementation=attn,
-            offline=offline,
-            on_notice=screen.warn,
-        )
+        tagger = Tagger.open(model.model, engine.settings(model), screen.warn)
         screen.note(tagger.description)
-        leave_out = [out]
         outcomes = tagger.embed(
-            inputs,
-            per=per,
-            normalize=normalize,
-            batch_size=batch_size,
-            workers=workers,
+            names,
+            per=output.per,
+            normalize=output.normalize,
+            noise_masking=windows.noise_masking,
+            batch_size=engine.batch_size,
+            workers=engine.workers,
             on_heard=screen.heard,
-            leave_out=leave_out,
-            **how,
+            leave_out=[output.out],
+            settings=settings,
         )
-        run = tagger.run_info(per=per, normalize=normalize, batch_size=batch_size or "auto", **how)
+        run = tagger.run_info(
+            per=output.per,
+            normalize=output.normalize,
+            batch_size=engine.batch_size or "auto",
+            channel=settings.channel,
+            window=settings.window,
+            hop=settings.hop,
+            short=settings.short,
+            noise_masking=windows.noise_masking,
+        )
         file.begin(run, tagger.engines[0].config.hidden_size)
-        with screen.progress(counting(paths or [], files_from, leave_out), "embedding"):
+        with screen.progress(counting(inputs.paths, inputs.files_from, [output.out]), "embedding"):
             for outcome in outcomes:
                 if not isinstance(outcome, FileFailure):
                     file.add(outcome.file, outcome.starts, outcome.ends, outcome.vectors)

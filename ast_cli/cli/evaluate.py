@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, TextIO
 
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
+from ast_cli.cli.option_groups import argument, grouped, option, option_group, without
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.extras import require_extra
@@ -30,119 +32,105 @@ if TYPE_CHECKING:
     from ast_cli.networks.config import ASTConfig
     from ast_cli.training.evaluate import Evaluation
     from ast_cli.training.metrics import ClassMetrics, Metric
+    from ast_cli.training.scores import ScoredClips
 
-OUTPUT = "Output"
 OUT_FORMATS = ("json", "csv")
 COLUMNS = ("metric", "value", "low", "high")
 BEST_AND_WORST = 5  # classes that the terminal shows of each
 FEW = 3  # names in a warning
 
 
+@option_group(options.LABELLED)
+class EvalDataOptions(options.LabelledOptions):
+    """What is measured on."""
+
+    split: str | None = option(
+        None,
+        "Only this split: train, validation, test; or all.",
+        metavar="NAME",
+        show_default="test, else validation, else all",
+    )
+    fold: str | None = option(None, "Only this fold.", metavar="N", show_default="all of them")
+    folds: bool = option(
+        False,
+        "Tell each fold's metrics, too; with --model 'DIR/fold-{fold}', as `finetune --folds` "
+        "leaves them, each fold is scored by its own model: cross-validation.",
+    )
+    stored: Path | None = option(
+        None,
+        "Measure stored scores instead of a model: .npz or .csv. An .npz knows what is right and "
+        "needs no DATA.",
+        "--scores",
+        metavar="FILE",
+        show_default=False,
+    )
+
+
+@option_group(options.OUTPUT)
+class EvalOutputOptions:
+    """What is written beside the metrics on stdout, and how intervals are found."""
+
+    out: str | None = option(
+        None, "Everything as .json, or the classes as .csv.", "-o", metavar="FILE", show_default=False
+    )
+    save_scores: str | None = option(
+        None, "Store the scores for --scores: .npz or .csv.", metavar="FILE", show_default=False
+    )
+    calibrate: str | None = option(
+        None,
+        "Write the threshold with the highest F1 of each class, as CSV for `tag --threshold`.",
+        metavar="FILE",
+        show_default=False,
+    )
+    pictures: Path | None = option(
+        None,
+        "Draw average precisions, and the confusion matrix where a clip has one label.",
+        metavar="DIR",
+        show_default=False,
+    )
+    overwrite: bool = option(False, "Replace files that are there already.")
+    bootstrap: int = option(200, "Resamples for the 95 % intervals; 0 for none.", min=0, metavar="N")
+    seed: int = option(0, "Of the resampling.", min=0)
+
+    @contextmanager
+    def opened(self, score_formats: tuple[str, ...]) -> Iterator[EvalFiles]:
+        """The files, opened before the scoring, which should not find one in its way at its end."""
+        targets = [one for one in (self.out, self.calibrate, self.save_scores) if one not in (None, STDOUT)]
+        if len({Path(str(one)) for one in targets}) < len(targets):
+            raise UsageError(f"two outputs would both be {targets[-1]}", "Name a file for each")
+        with ExitStack() as stack:
+
+            def file(name: str | None, formats: tuple[str, ...]) -> TextIO | None:
+                if name is None:
+                    return None
+                require_choice("format for this", _suffix(name), formats)
+                return stack.enter_context(open_sink(name, overwrite=self.overwrite))
+
+            yield EvalFiles(
+                file(self.out, OUT_FORMATS),
+                file(self.calibrate, ("csv",)),
+                file(self.save_scores, score_formats),
+            )
+
+
+@dataclass(frozen=True)
+class EvalFiles:
+    """The open files of `EvalOutputOptions`; None for those that were not asked for."""
+
+    out: TextIO | None
+    thresholds: TextIO | None
+    scores: TextIO | None
+
+
+@grouped
 def evaluate(
-    data: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="DATA",
-            show_default=False,
-            help=options.LABELLED_DATA,
-        ),
-    ] = None,
-    audio: options.AudioOption = None,
-    classes: options.ClassesOption = None,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=options.LABELLED,
-            help="Only this split: train, validation, test; or all.",
-            show_default="test, else validation, else all",
-        ),
-    ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N", rich_help_panel=options.LABELLED, help="Only this fold.", show_default="all of them"
-        ),
-    ] = None,
-    folds: Annotated[
-        bool,
-        typer.Option(
-            "--folds",
-            rich_help_panel=options.LABELLED,
-            help="Tell each fold's metrics, too; with --model 'DIR/fold-{fold}', as `finetune --folds` "
-            "leaves them, each fold is scored by its own model: cross-validation.",
-        ),
-    ] = False,
-    stored: Annotated[
-        Path | None,
-        typer.Option(
-            "--scores",
-            metavar="FILE",
-            rich_help_panel=options.LABELLED,
-            help="Measure stored scores instead of a model: .npz or .csv. An .npz knows what is right and "
-            "needs no DATA.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            rich_help_panel=OUTPUT,
-            help="Everything as .json, or the classes as .csv.",
-            show_default=False,
-        ),
-    ] = None,
-    save_scores: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=OUTPUT,
-            help="Store the scores for --scores: .npz or .csv.",
-            show_default=False,
-        ),
-    ] = None,
-    calibrate: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=OUTPUT,
-            help="Write the threshold with the highest F1 of each class, as CSV for `tag --threshold`.",
-            show_default=False,
-        ),
-    ] = None,
-    pictures: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=OUTPUT,
-            help="Draw average precisions, and the confusion matrix where a clip has one label.",
-            show_default=False,
-        ),
-    ] = None,
-    overwrite: Annotated[
-        bool,
-        typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace files that are there already."),
-    ] = False,
-    bootstrap: Annotated[
-        int,
-        typer.Option(
-            min=0, metavar="N", rich_help_panel=OUTPUT, help="Resamples for the 95 % intervals; 0 for none."
-        ),
-    ] = 200,
-    seed: Annotated[int, typer.Option(min=0, rich_help_panel=OUTPUT, help="Of the resampling.")] = 0,
-    model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
-    batch_size: options.BatchSizeOption = None,
-    device: options.DeviceOption = "auto",
-    dtype: options.TorchDtypeOption = "auto",
-    attn: options.AttnOption = "auto",
-    workers: options.WorkersOption = None,
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
+    *,
+    data: Path | None = argument(None, options.LABELLED_DATA, metavar="DATA", show_default=False),
+    labelled: EvalDataOptions,
+    output: EvalOutputOptions,
+    model: options.ModelOptions,
+    engine: Annotated[options.TorchEngineOptions, without("engine", "compile_")],
+    messages: options.MessageOptions,
 ) -> None:
     """Measure a model on labelled recordings: mAP, mAUC, d′ and accuracy, with 95 % intervals.
 
@@ -150,121 +138,138 @@ def evaluate(
     metric, value and the ends of its interval, separated by tabs. Recordings that are missing are
     counted and named; exit code 1 tells that some could not be read.
     """
-    if stored is not None and model != [DEFAULT_MODEL]:
+    if labelled.stored is not None and model.model != [DEFAULT_MODEL]:
         raise UsageError("--scores measures stored scores, not a model", "Leave --model or --scores out")
-    if data is None and stored is None:
+    if data is None and labelled.stored is None:
         raise UsageError("nothing to measure", "Name a data set, or stored --scores")
-    require_extra("sklearn", *(["matplotlib"] if pictures is not None else []))
+    require_extra("sklearn", *(["matplotlib"] if output.pictures is not None else []))
     from ast_cli.training import evaluate as evaluation
-    from ast_cli.training import scores, thresholds
+    from ast_cli.training import scores
 
-    screen = TagScreen(quiet=quiet, verbose=verbose)
-    targets = [name for name in (out, calibrate, save_scores) if name is not None and name != STDOUT]
-    if len(set(map(Path, targets))) < len(targets):
-        raise UsageError(f"two outputs would both be {targets[-1]}", "Name a file for each")
-    with ExitStack() as stack:
-
-        def opened(name: str | None, formats: tuple[str, ...]) -> TextIO | None:
-            """Open an output before the scoring, which should not find a file in its way at its end."""
-            if name is None:
-                return None
-            require_choice("format for this", _suffix(name), formats)
-            return stack.enter_context(open_sink(name, overwrite=overwrite))
-
-        to_out, to_thresholds = opened(out, OUT_FORMATS), opened(calibrate, ("csv",))
-        to_scores = opened(save_scores, scores.FORMATS)
-        found = None if stored is None else scores.read_scores(stored)
+    screen = messages.screen()
+    with output.opened(scores.FORMATS) as files:
+        stored = None if labelled.stored is None else scores.read_scores(labelled.stored)
         dataset: Dataset | None = None
+        config: ASTConfig | None = None
+        split = labelled.split
         if data is not None:
-            if found is None:
-                # Read alone, so that what is wrong with the data shows before the weights are read.
-                first = model[0]
-                if evaluation.FOLD in first:
-                    own = read_dataset(data, audio=audio, classes=classes)
-                    [(_, [first, *_]), *_] = evaluation.models_by_fold(model, own.folds if folds else ())
-                config = _config(first, revision, offline=offline)
+            if stored is None:
+                config = _config(data, labelled, model)
                 labels = config.labels.names
             else:
-                labels = found.labels
+                labels = stored.labels
             dataset, split = evaluation.read_clips(
                 data,
                 labels,
                 split=split,
-                fold=fold,
-                audio=audio,
-                classes=classes,
-                files_needed=found is None,
+                fold=labelled.fold,
+                audio=labelled.audio,
+                classes=labelled.classes,
+                files_needed=stored is None,
             )
             _tell_data(screen, dataset)
-        if folds and not (dataset is not None and dataset.folds):
+        if labelled.folds and not (dataset is not None and dataset.folds):
             raise UsageError("the data has no folds", "Leave --folds out")
         run: RunInfo | None = None
-        if found is None:
+        if stored is None:
+            assert config is not None
             assert dataset is not None
-            from ast_cli.tagger import Tagger
-
-            def open_tagger(models: list[str]) -> Tagger:
-                tagger = Tagger.from_pretrained(
-                    models,
-                    revision,
-                    device=device,
-                    dtype=dtype,
-                    attn_implementation=attn,
-                    # Where the model does not say if its classes exclude each other, the data does.
-                    scores="sigmoid" if config.scores_are_guessed and dataset.multi_label else "auto",
-                    offline=offline,
-                )
-                screen.note(tagger.description)
-                screen.scores = tagger.scores
-                return tagger
-
-            with screen.closing_line(), screen.progress(lambda: dataset.clips):
-                scored, run = evaluation.score_folds(
-                    open_tagger,
-                    model,
-                    dataset,
-                    folds=folds,
-                    batch_size=batch_size,
-                    workers=workers,
-                    on_heard=screen.heard,
-                    on_outcome=screen.outcome,
-                )
+            scored, run = _score(dataset, config, model, engine, screen, folds=labelled.folds)
         else:
-            scored = found.as_they_are() if dataset is None else found.of_dataset(dataset)
+            scored = stored.as_they_are() if dataset is None else stored.of_dataset(dataset)
             _tell_few(screen, "recordings without stored scores", scored.unscored)
-        if to_scores is not None and save_scores is not None:
-            scores.write_scores(scored, to_scores, _suffix(save_scores))
-        measured = evaluation.evaluate(scored, resamples=bootstrap, seed=seed, by_fold=folds)
+        if files.scores is not None and output.save_scores is not None:
+            scores.write_scores(scored, files.scores, _suffix(output.save_scores))
+        measured = evaluation.evaluate(
+            scored, resamples=output.bootstrap, seed=output.seed, by_fold=labelled.folds
+        )
         _tell_classes(screen, measured)
-        if to_out is not None and out is not None:
-            if _suffix(out) == "csv":
-                evaluation.write_classes(measured, to_out)
-            else:
-                about = {"source": data, "scores": stored, "split": split, "fold": fold}
-                told = {
-                    name: value if value is None else display_name(value) for name, value in about.items()
-                }
-                document = evaluation.document(measured, run=run, dataset=dataset, about=told)
-                # ASCII, since names come from strangers and a terminal would obey some characters.
-                to_out.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
-        if to_thresholds is not None:
-            best = thresholds.calibrate(scored.scores, scored.targets)
-            thresholds.write_thresholds(best, LabelSet.from_names(scored.labels), to_thresholds)
-        if pictures is not None:
-            _draw(measured, pictures)
+        about = {"source": data, "scores": labelled.stored, "split": split, "fold": labelled.fold}
+        _write(measured, files, output, run, dataset, about)
         _show(measured)
     if scored.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
+def _config(data: Path, labelled: EvalDataOptions, model: options.ModelOptions) -> ASTConfig:
+    """Of the (first) model; read alone, so that what is wrong with the data shows before weights are read."""
+    from ast_cli.networks.config import ASTConfig
+    from ast_cli.training import evaluate as evaluation
+
+    first = model.model[0]
+    if evaluation.FOLD in first:
+        own = read_dataset(data, audio=labelled.audio, classes=labelled.classes)
+        folds = own.folds if labelled.folds else ()
+        [(_, [first, *_]), *_] = evaluation.models_by_fold(model.model, folds)
+    return ASTConfig.from_pretrained(first, model.revision, offline=model.offline)
+
+
+def _score(
+    dataset: Dataset,
+    config: ASTConfig,
+    model: options.ModelOptions,
+    engine: options.EngineOptions,
+    screen: TagScreen,
+    *,
+    folds: bool,
+) -> tuple[ScoredClips, RunInfo]:
+    """The scores of the model for the data set, and what they were made with."""
+    from ast_cli.tagger import Tagger
+    from ast_cli.training import evaluate as evaluation
+
+    # Where the model does not say if its classes exclude each other, the data does.
+    is_sigmoid = config.scores_are_guessed and dataset.multi_label
+    how = engine.settings(model, "sigmoid" if is_sigmoid else "auto")
+
+    def open_tagger(models: list[str]) -> Tagger:
+        tagger = Tagger.open(models, how)
+        screen.note(tagger.description)
+        screen.scores = tagger.scores
+        return tagger
+
+    with screen.closing_line(), screen.progress(lambda: dataset.clips):
+        return evaluation.score_folds(
+            open_tagger,
+            model.model,
+            dataset,
+            folds=folds,
+            batch_size=engine.batch_size,
+            workers=engine.workers,
+            on_heard=screen.heard,
+            on_outcome=screen.outcome,
+        )
+
+
+def _write(
+    measured: Evaluation,
+    files: EvalFiles,
+    output: EvalOutputOptions,
+    run: RunInfo | None,
+    dataset: Dataset | None,
+    about: Mapping[str, Path | str | None],
+) -> None:
+    """Write what was asked for beside stdout."""
+    from ast_cli.training import evaluate as evaluation
+    from ast_cli.training import thresholds
+
+    scored = measured.scored
+    if files.out is not None and output.out is not None:
+        if _suffix(output.out) == "csv":
+            evaluation.write_classes(measured, files.out)
+        else:
+            told = {name: value if value is None else display_name(value) for name, value in about.items()}
+            document = evaluation.document(measured, run=run, dataset=dataset, about=told)
+            # ASCII, since names come from strangers and a terminal would obey some characters.
+            files.out.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    if files.thresholds is not None:
+        best = thresholds.calibrate(scored.scores, scored.targets)
+        thresholds.write_thresholds(best, LabelSet.from_names(scored.labels), files.thresholds)
+    if output.pictures is not None:
+        _draw(measured, output.pictures)
+
+
 def _suffix(name: str) -> str:
     return PurePath(name).suffix.removeprefix(".").lower() or name
-
-
-def _config(model: str, revision: str | None, *, offline: bool) -> ASTConfig:
-    from ast_cli.networks.config import ASTConfig
-
-    return ASTConfig.from_pretrained(model, revision, offline=offline)
 
 
 def _draw(measured: Evaluation, folder: Path) -> None:

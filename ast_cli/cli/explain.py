@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
-from ast_cli.cli.screen import TagScreen, stdout
-from ast_cli.cli.tag import channel_of
+from ast_cli.cli.option_groups import argument, grouped, only, option, option_group, without
+from ast_cli.cli.screen import stdout
 from ast_cli.errors import InputError, OutputError, UsageError
 from ast_cli.outputs.json_writer import dump
 from ast_cli.results import FRAMES_PER_SECOND, display_name
@@ -27,96 +26,80 @@ COLUMNS = ("label", "score", "method", "start", "end", "low_hz", "high_hz", "los
 LONG_SECONDS = 600  # from here on it is said that --at would be faster
 
 
+@option_group(WHAT)
+class AttributionOptions:
+    """What is explained, and how."""
+
+    label: list[str] = option(
+        [],
+        "A name, mid, index or glob; may be repeated.",
+        "-l",
+        metavar="CLASS",
+        show_default="the three of the highest scores",
+    )
+    at: float | None = option(
+        None,
+        "Where the window begins; nothing else is scored.",
+        metavar="SECONDS",
+        show_default="the window with the highest score",
+    )
+    method: Literal["occlusion", "gradient", "rollout"] = option(
+        "occlusion",
+        "Take parts away and see what is lost; weigh attention by its gradient; or follow attention "
+        "alone, whatever the label.",
+    )
+    fill: Literal["silence", "padding"] = option(
+        "silence", "What is put in the place of a part that is taken away; padding is loud in a quiet place."
+    )
+    fine: bool = option(
+        False, "Occlusion by parts of half the height and width: four times as many forward passes."
+    )
+    seed: int = option(0, "Of the random tenths to compare with.", min=0)
+
+
+@option_group(options.OUTPUT)
+class ExplanationOptions:
+    """Where explanations go, and as what."""
+
+    out: Path | None = option(
+        None,
+        "Heat over the spectrogram as .png or .html, with the extra plot; arrays as .npz.",
+        "-o",
+        metavar="FILE",
+        show_default=False,
+    )
+    overwrite: options.OverwriteOption = False
+    as_json: bool = option(False, "One JSON document.", "--json")
+
+
+@grouped
 def explain(
-    clip: Annotated[
-        str, typer.Argument(metavar="CLIP", help="An audio file or its address; - is standard input.")
-    ],
-    label: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--label",
-            "-l",
-            metavar="CLASS",
-            rich_help_panel=WHAT,
-            help="A name, mid, index or glob; may be repeated.",
-            show_default="the three of the highest scores",
-        ),
-    ] = None,
-    at: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=WHAT,
-            help="Where the window begins; nothing else is scored.",
-            show_default="the window with the highest score",
-        ),
-    ] = None,
-    method: Annotated[
-        Literal["occlusion", "gradient", "rollout"],
-        typer.Option(
-            rich_help_panel=WHAT,
-            help="Take parts away and see what is lost; weigh attention by its gradient; or follow attention "
-            "alone, whatever the label.",
-        ),
-    ] = "occlusion",
-    fill: Annotated[
-        Literal["silence", "padding"],
-        typer.Option(
-            rich_help_panel=WHAT,
-            help="What is put in the place of a part that is taken away; padding is loud in a quiet place.",
-        ),
-    ] = "silence",
-    fine: Annotated[
-        bool,
-        typer.Option(
-            "--fine",
-            rich_help_panel=WHAT,
-            help="Occlusion by parts of half the height and width: four times as many forward passes.",
-        ),
-    ] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, rich_help_panel=WHAT, help="Of the random tenths to compare with.")
-    ] = 0,
-    channel: options.ChannelOption = "mix",
-    model: options.OneModelOption = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
-    device: options.DeviceOption = "auto",
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            rich_help_panel=options.OUTPUT,
-            help="Heat over the spectrogram as .png or .html, with the extra plot; arrays as .npz.",
-            show_default=False,
-        ),
-    ] = None,
-    overwrite: options.OverwriteOption = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=options.OUTPUT, help="One JSON document.")
-    ] = False,
-    quiet: options.QuietOption = False,
+    *,
+    clip: str = argument(..., "An audio file or its address; - is standard input.", metavar="CLIP"),
+    asked: AttributionOptions,
+    windows: Annotated[options.WindowOptions, only("channel")],
+    model: options.OneModelOptions,
+    engine: Annotated[options.EngineOptions, only("device")],
+    output: ExplanationOptions,
+    messages: Annotated[options.MessageOptions, without("verbose")],
 ) -> None:
     """Say which parts of a window's spectrogram speak for its labels.
 
     The strongest part of each label is told in seconds and Hz, and how far it can be believed: the
     score that is lost without the hottest tenth of the window, and without a tenth drawn at random.
     """
-    if fine and method != "occlusion":
+    if asked.fine and asked.method != "occlusion":
         raise UsageError("--fine is of occlusion", "Leave out --fine or --method")
-    heard_channel = channel_of(channel)
-    _check_out(out, overwrite)
+    channel = windows.channel_number
+    _check_out(output.out, output.overwrite)
     from ast_cli.explain.attribution import explain as explain_window
     from ast_cli.explain.picture import write_explanation
     from ast_cli.explain.window import choose_window
     from ast_cli.tagger import Tagger
 
-    tagger = Tagger.from_pretrained(model, revision, device=device, dtype="float32", offline=offline)
-    patterns = label or ()
-    chosen = list(dict.fromkeys(index for one in patterns for index in tagger.labels.matching(one)))
-    screen = TagScreen(quiet=quiet, verbose=False)
+    tagger = Tagger.open(model.model, replace(engine.settings(model), dtype="float32"))
+    chosen = list(dict.fromkeys(index for one in asked.label for index in tagger.labels.matching(one)))
+    screen = messages.screen()
     heard = 0.0
 
     def on_heard(seconds: float) -> None:
@@ -127,7 +110,7 @@ def explain(
         screen.heard(seconds)
 
     with screen.progress(None, "hearing"):
-        window = choose_window(tagger, clip, at, chosen, channel=heard_channel, on_heard=on_heard)
+        window = choose_window(tagger, clip, asked.at, chosen, channel=channel, on_heard=on_heard)
     name = display_name(clip)
     for warning in window.warnings:
         screen.warn(f"{name}: {warning}")
@@ -138,18 +121,23 @@ def explain(
             window.length,
             window.start,
             labels=chosen,
-            method=method,
-            fill=fill,
-            fine=fine,
-            seed=seed,
+            method=asked.method,
+            fill=asked.fill,
+            fine=asked.fine,
+            seed=asked.seed,
         )
     except InputError as error:
         raise InputError(error.word, f"{name}: {error.cause}", error.remedy) from error
-    if out is not None:
-        write_explanation(out, explanation, name)
+    if output.out is not None:
+        write_explanation(output.out, explanation, name)
     with stdout() as console:
-        if as_json:
-            document = {"schema": "ast-explain/1", "file": name, "model": model, **_document(explanation)}
+        if output.as_json:
+            document = {
+                "schema": "ast-explain/1",
+                "file": name,
+                "model": model.model,
+                **_document(explanation),
+            }
             console.file.write(dump(document, indent=2) + "\n")
         elif console.is_terminal:
             table = Table(*COLUMNS, box=None, pad_edge=False, header_style="dim")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
@@ -13,18 +15,17 @@ import typer
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
+from ast_cli.cli.option_groups import Options, argument, grouped, option, option_group
 from ast_cli.cli.training_screen import TrainingScreen
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.extras import require_extra
-from ast_cli.settings import TorchDtype
-from ast_cli.training.settings import AugmentationSettings, Optimizer, Schedule, Size, TrainSettings
+from ast_cli.settings import Attention
+from ast_cli.training.settings import AugmentationSettings, Size, TrainSettings
 
 if TYPE_CHECKING:
     from ast_cli.training.datasets import Dataset
     from ast_cli.training.finetune import Finetuning
 
-DEFAULTS = TrainSettings()
-AUGMENT = AugmentationSettings()
 HELD_OUT = 0.1
 
 TRAINING = "How it learns"
@@ -32,213 +33,119 @@ CHANCE = "What may happen to a clip"
 FEW = 3  # names in a warning
 
 
+described = partial(option, None)
+# Beside each setting its option; names, types and defaults are those of the settings.
+LEARNING = Options(
+    TRAINING,
+    epochs=described("Passes over the clips.", min=1),
+    batch_size=described("Clips in a forward pass.", "-b", min=1),
+    accumulate=described("Forward passes in a step.", min=1),
+    lr=described(
+        "Highest learning rate of the backbone.", show_default="3e-5 at width 768, more for narrower networks"
+    ),
+    head_lr=described("Likewise of the classifier.", show_default="4 times --lr"),
+    warmup=described("Part of the steps in which the rate climbs."),
+    schedule=described("How the rate falls after that."),
+    weight_decay=described("On matrices."),
+    optimizer=described("muon is for the blocks' matrices; auto takes it for narrow networks."),
+    ema=described(
+        "Decay of the averaged weights that are kept; 0 for no average.",
+        show_default="by the number of steps",
+    ),
+    patience=described("Stop after so many epochs without a better score.", min=0),
+    patchout=described("Part of the patches left out in training."),
+    seed=described("Of everything that chance decides.", min=0),
+    dtype=described(
+        "Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
+        panel=options.RUN,
+        after="device",
+    ),
+    save_minutes=described(
+        "How often the state for --resume is saved.", min=0, panel=options.RUN, after="workers"
+    ),
+)
+AUGMENTING = Options(
+    CHANCE,
+    freq_mask=described("Most mel bins that are masked."),
+    time_mask=described("Most of a clip that is masked, as a part of it."),
+    tempo=described("Largest change of tempo, as a part; the pitch stays."),
+    pitch=described("Largest change of pitch, as a part; the tempo stays."),
+    tone=described("Largest change of level in a part of the spectrum, in dB."),
+    gain=described("Largest change of level, in dB."),
+    roll=described("Longest shift in time, in seconds."),
+    noise=described("Part of the clips that get white noise."),
+)
+
+
+@option_group(options.LABELLED)
+class TrainingDataOptions(options.LabelledOptions):
+    """Which recordings the network learns from, and which it is validated on."""
+
+    validation: Path | None = option(
+        None,
+        "Other recordings to validate on.",
+        metavar="DATA",
+        show_default="the data's split, else its last fold, else a tenth of each class",
+    )
+    fold: str | None = option(None, "Validate on this fold, learn from the others.", metavar="N")
+    folds: bool = option(
+        False, "Train once for each fold, into DIR/fold-N, validated on it: a cross-validation."
+    )
+
+
+@option_group(options.MODEL)
+class StartOptions:
+    """The network that training starts from."""
+
+    model: Annotated[str, options.ONE_MODEL] = DEFAULT_MODEL
+    revision: options.RevisionOption = None
+    from_scratch: bool = option(False, "Start from random weights instead.")
+    size: Size = option("tiny", "Of a network from scratch.")
+    frames: int | None = option(
+        None,
+        "Frames of 10 ms in a window.",
+        min=16,
+        show_default="what the clips need, at most the checkpoint's",
+    )
+    offline: options.OfflineOption = False
+
+
+@option_group(options.RUN)
+class MachineOptions:
+    """Where training runs."""
+
+    device: options.DeviceOption = "auto"
+    attn: Attention = option(
+        "sdpa",
+        "Attention: sdpa, eager; flash, efficient, cudnn or math, among which sdpa lets torch choose.",
+        metavar="NAME",
+    )
+    workers: int | None = option(
+        None, "Processes that read clips.", min=0, show_default="4 beside a GPU, else 0"
+    )
+
+
+@grouped
 def finetune(
-    data: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DATA",
-            help=options.LABELLED_DATA,
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--out", "-o", metavar="DIR", help="The checkpoint's folder.", show_default=False),
-    ],
-    audio: options.AudioOption = None,
-    classes: options.ClassesOption = None,
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DATA",
-            rich_help_panel=options.LABELLED,
-            help="Other recordings to validate on.",
-            show_default="the data's split, else its last fold, else a tenth of each class",
-        ),
-    ] = None,
-    fold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N",
-            rich_help_panel=options.LABELLED,
-            help="Validate on this fold, learn from the others.",
-        ),
-    ] = None,
-    folds: Annotated[
-        bool,
-        typer.Option(
-            "--folds",
-            rich_help_panel=options.LABELLED,
-            help="Train once for each fold, into DIR/fold-N, validated on it: a cross-validation.",
-        ),
-    ] = False,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            rich_help_panel=options.MODEL,
-            help="Hub id, folder, weights file, or the built-in tiny.",
-        ),
-    ] = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
-    from_scratch: Annotated[
-        bool,
-        typer.Option(
-            "--from-scratch", rich_help_panel=options.MODEL, help="Start from random weights instead."
-        ),
-    ] = False,
-    size: Annotated[
-        Size, typer.Option(rich_help_panel=options.MODEL, help="Of a network from scratch.")
-    ] = "tiny",
-    frames: Annotated[
-        int | None,
-        typer.Option(
-            min=16,
-            rich_help_panel=options.MODEL,
-            help="Frames of 10 ms in a window.",
-            show_default="what the clips need, at most the checkpoint's",
-        ),
-    ] = None,
-    offline: options.OfflineOption = False,
-    epochs: Annotated[
-        int, typer.Option(min=1, rich_help_panel=TRAINING, help="Passes over the clips.")
-    ] = DEFAULTS.epochs,
-    batch_size: Annotated[
-        int,
-        typer.Option("--batch-size", "-b", min=1, rich_help_panel=TRAINING, help="Clips in a forward pass."),
-    ] = DEFAULTS.batch_size,
-    accumulate: Annotated[
-        int, typer.Option(min=1, rich_help_panel=TRAINING, help="Forward passes in a step.")
-    ] = DEFAULTS.accumulate,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=TRAINING,
-            help="Highest learning rate of the backbone.",
-            show_default="3e-5 at width 768, more for narrower networks",
-        ),
-    ] = None,
-    head_lr: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=TRAINING, help="Likewise of the classifier.", show_default="4 times --lr"
-        ),
-    ] = None,
-    warmup: Annotated[
-        float, typer.Option(rich_help_panel=TRAINING, help="Part of the steps in which the rate climbs.")
-    ] = DEFAULTS.warmup,
-    schedule: Annotated[
-        Schedule, typer.Option(rich_help_panel=TRAINING, help="How the rate falls after that.")
-    ] = DEFAULTS.schedule,
-    weight_decay: Annotated[
-        float, typer.Option(rich_help_panel=TRAINING, help="On matrices.")
-    ] = DEFAULTS.weight_decay,
-    optimizer: Annotated[
-        Optimizer,
-        typer.Option(
-            rich_help_panel=TRAINING,
-            help="muon is for the blocks' matrices; auto takes it for narrow networks.",
-        ),
-    ] = DEFAULTS.optimizer,
-    ema: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=TRAINING,
-            help="Decay of the averaged weights that are kept; 0 for no average.",
-            show_default="by the number of steps",
-        ),
-    ] = DEFAULTS.ema,
-    balance: Annotated[
-        bool, typer.Option("--balance", rich_help_panel=TRAINING, help="Draw rare classes as often.")
-    ] = False,
-    patience: Annotated[
-        int,
-        typer.Option(
-            min=0, rich_help_panel=TRAINING, help="Stop after so many epochs without a better score."
-        ),
-    ] = DEFAULTS.patience,
-    patchout: Annotated[
-        float, typer.Option(rich_help_panel=TRAINING, help="Part of the patches left out in training.")
-    ] = DEFAULTS.patchout,
-    seed: Annotated[
-        int, typer.Option(min=0, rich_help_panel=TRAINING, help="Of everything that chance decides.")
-    ] = DEFAULTS.seed,
-    mixup: Annotated[
-        float | None,
-        typer.Option(
-            rich_help_panel=CHANCE,
-            help="Part of the clips mixed with another one.",
-            show_default=f"{AUGMENT.mixup} where clips may have several labels, else 0",
-        ),
-    ] = None,
-    freq_mask: Annotated[
-        int, typer.Option(rich_help_panel=CHANCE, help="Most mel bins that are masked.")
-    ] = AUGMENT.freq_mask,
-    time_mask: Annotated[
-        float, typer.Option(rich_help_panel=CHANCE, help="Most of a clip that is masked, as a part of it.")
-    ] = AUGMENT.time_mask,
-    tempo: Annotated[
-        float,
-        typer.Option(rich_help_panel=CHANCE, help="Largest change of tempo, as a part; the pitch stays."),
-    ] = AUGMENT.tempo,
-    pitch: Annotated[
-        float,
-        typer.Option(rich_help_panel=CHANCE, help="Largest change of pitch, as a part; the tempo stays."),
-    ] = AUGMENT.pitch,
-    tone: Annotated[
-        float,
-        typer.Option(
-            rich_help_panel=CHANCE, help="Largest change of level in a part of the spectrum, in dB."
-        ),
-    ] = AUGMENT.tone,
-    gain: Annotated[
-        float, typer.Option(rich_help_panel=CHANCE, help="Largest change of level, in dB.")
-    ] = AUGMENT.gain,
-    roll: Annotated[
-        float, typer.Option(rich_help_panel=CHANCE, help="Longest shift in time, in seconds.")
-    ] = AUGMENT.roll,
-    noise: Annotated[
-        float, typer.Option(rich_help_panel=CHANCE, help="Part of the clips that get white noise.")
-    ] = AUGMENT.noise,
-    no_augment: Annotated[
-        bool, typer.Option("--no-augment", rich_help_panel=CHANCE, help="Clips as they are.")
-    ] = False,
-    device: options.DeviceOption = "auto",
-    dtype: Annotated[
-        TorchDtype,
-        typer.Option(
-            rich_help_panel=options.RUN,
-            help="Number format of the forward pass; auto is bfloat16 where the device has it, else float32.",
-        ),
-    ] = DEFAULTS.dtype,
-    attn: options.TrainAttnOption = "sdpa",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            rich_help_panel=options.RUN,
-            help="Processes that read clips.",
-            show_default="4 beside a GPU, else 0",
-        ),
-    ] = None,
-    save_minutes: Annotated[
-        float,
-        typer.Option(min=0, rich_help_panel=options.RUN, help="How often the state for --resume is saved."),
-    ] = DEFAULTS.save_minutes,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", rich_help_panel=options.RUN, help="Go on with the run in --out, if there is one."
-        ),
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", rich_help_panel=options.RUN, help="Replace the run in --out.")
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option("--quiet", "-q", rich_help_panel=options.MESSAGES, help="Only warnings and errors."),
-    ] = False,
+    *,
+    data: Path = argument(..., options.LABELLED_DATA, metavar="DATA"),
+    out: Path = option(..., "The checkpoint's folder.", "-o", metavar="DIR", show_default=False),
+    labelled: TrainingDataOptions,
+    start: StartOptions,
+    settings: Annotated[TrainSettings, LEARNING],
+    balance: bool = option(False, "Draw rare classes as often.", panel=TRAINING, after="ema"),
+    mixup: float | None = option(
+        None,
+        "Part of the clips mixed with another one.",
+        show_default=f"{AugmentationSettings.mixup} where clips may have several labels, else 0",
+        panel=CHANCE,
+    ),
+    augmentation: Annotated[AugmentationSettings, AUGMENTING],
+    no_augment: bool = option(False, "Clips as they are.", panel=CHANCE),
+    machine: MachineOptions,
+    resume: bool = option(False, "Go on with the run in --out, if there is one.", panel=options.RUN),
+    overwrite: bool = option(False, "Replace the run in --out.", panel=options.RUN),
+    quiet: bool = option(False, "Only warnings and errors.", "-q", panel=options.MESSAGES),
 ) -> None:
     """Train a network on labelled recordings; the folder it leaves is a checkpoint for --model.
 
@@ -248,7 +155,7 @@ def finetune(
     require_extra("accelerate", "sklearn", "matplotlib")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
-    if sum((folds, fold is not None, validation is not None)) > 1:
+    if sum((labelled.folds, labelled.fold is not None, labelled.validation is not None)) > 1:
         raise UsageError("--validation, --fold and --folds exclude each other")
     _refuse_inside(out, data)
     from ast_cli.training.augment import Augmentation
@@ -256,50 +163,26 @@ def finetune(
     from ast_cli.training.finetune import Finetuning, Start, prepare_folder
     from ast_cli.training.processes import is_first_process
 
+    audio, classes = labelled.audio, labelled.classes
     found = read_dataset(data, audio=audio, classes=classes)
     others = (
         None
-        if validation is None
-        else read_dataset(validation, audio=audio, classes=classes, labels=found.labels)
-    )
-    settings = TrainSettings(
-        epochs=epochs,
-        batch_size=batch_size,
-        accumulate=accumulate,
-        lr=lr,
-        head_lr=head_lr,
-        warmup=warmup,
-        schedule=schedule,
-        weight_decay=weight_decay,
-        optimizer=optimizer,
-        patchout=patchout,
-        ema=ema,
-        patience=patience,
-        dtype=dtype,
-        seed=seed,
-        save_minutes=save_minutes,
+        if labelled.validation is None
+        else read_dataset(labelled.validation, audio=audio, classes=classes, labels=found.labels)
     )
     if mixup is None:  # where a clip has one label, half of another one only blurs it
-        mixup = AUGMENT.mixup if found.multi_label else 0.0
-    augmentation = (
-        None
-        if no_augment
-        else Augmentation(
-            mixup=mixup,
-            freq_mask=freq_mask,
-            time_mask=time_mask,
-            tempo=tempo,
-            pitch=pitch,
-            tone=tone,
-            gain=gain,
-            roll=roll,
-            noise=noise,
-        )
+        mixup = augmentation.mixup if found.multi_label else 0.0
+    network = Start(
+        None if start.from_scratch else start.model,
+        start.revision,
+        start.size,
+        start.frames,
+        machine.attn,
+        start.offline,
     )
-    start = Start(None if from_scratch else model, revision, size, frames, attn, offline)
     failed = 0
-    for one_fold, folder in _folds(found, fold, out, all_folds=folds):
-        training, held_out = _split(found, others, one_fold, seed)
+    for one_fold, folder in _folds(found, labelled.fold, out, all_folds=labelled.folds):
+        training, held_out = _split(found, others, one_fold, settings.seed)
         screen = TrainingScreen(quiet=quiet, mute=not is_first_process())
         screen.say_data(training, held_out)
         if is_first_process():  # the others would take what it makes for a run that was there
@@ -307,14 +190,14 @@ def finetune(
         run = Finetuning(
             training,
             held_out,
-            start,
+            network,
             folder,
             settings,
-            augmentation,
+            None if no_augment else Augmentation(**asdict(augmentation) | {"mixup": mixup}),
             balance=balance,
             data_name=data.name,
-            device=device,
-            workers=workers,
+            device=machine.device,
+            workers=machine.workers,
             watcher=screen,
         )
         if resume and run.is_done():
@@ -324,7 +207,7 @@ def finetune(
             outcome = run.run(resume=resume)
         screen.say_outcome(outcome, folder)
         failed += len(outcome.failed)
-    if folds:
+    if labelled.folds:
         screen.say(f"ast-tag eval {data} --folds --model '{out}/fold-{{fold}}'")
     if failed:
         raise typer.Exit(ExitCode.SOME_FAILED)

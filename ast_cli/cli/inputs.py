@@ -9,6 +9,7 @@ from itertools import chain
 
 from ast_cli.audio import remote
 from ast_cli.audio.discover import discover, read_list
+from ast_cli.cli.options import InputOptions
 from ast_cli.errors import InputError, UsageError
 from ast_cli.names import STDIN, is_address, is_pattern, is_there
 from ast_cli.results import display_name
@@ -27,15 +28,14 @@ def counting(
     return lambda: discover(paths, leave_out)
 
 
-def inputs_of(
-    paths: list[str], files_from: str | None, *, null: bool, what: str = "tag", offline: bool = False
-) -> Iterable[str]:
+def inputs_of(named: InputOptions, what: str = "tag", *, offline: bool) -> Iterable[str]:
     """The names of the command line, then those of the list as they come.
 
     Raises:
         EngineError: What addresses on the command line need is not installed.
         UsageError: There is nothing, it is said twice, or it is on the network, which `offline` forbids.
     """
+    paths, files_from, null = named.paths, named.files_from, named.null
     if null and files_from is None:
         raise UsageError("-0 says how a list is separated, but there is none", "Add --files-from FILE")
     if not paths and files_from is None:

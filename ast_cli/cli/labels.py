@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
 from rich.table import Table
 from rich.text import Text
 
+from ast_cli.cli.option_groups import argument, grouped
 from ast_cli.cli.screen import stdout
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import (
@@ -23,13 +21,12 @@ from ast_cli.text import did_you_mean
 SEPARATOR = " › "
 
 
+@grouped
 def labels(
-    query: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="QUERY", show_default=False, help="Words of a name, an index or a mid; all if none."
-        ),
-    ] = None,
+    *,
+    query: list[str] = argument(
+        [], "Words of a name, an index or a mid; all if none.", metavar="QUERY", show_default=False
+    ),
 ) -> None:
     """Search AudioSet's classes, and show where they stand in its tree.
 

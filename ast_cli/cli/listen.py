@@ -7,22 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.console import Console
 
-from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli import options
+from ast_cli.cli.label_options import LABELS, EventLabelOptions, EventOptions, ScoresOption
 from ast_cli.cli.live_screen import LiveScreen
+from ast_cli.cli.option_groups import grouped, only, option, option_group, without
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import channel_of
 from ast_cli.errors import InputError, UsageError
 from ast_cli.files import open_stdout
 from ast_cli.outputs.live_lines import LiveLines
 from ast_cli.outputs.table_writer import clock
-from ast_cli.results import Event
-from ast_cli.settings import LIVE_SHORT, LIVE_WINDOW_SECONDS, EventSettings, RawEncoding, Scores, Short
+from ast_cli.settings import LIVE_SHORT, LIVE_WINDOW_SECONDS, RawEncoding, Short
 
 if TYPE_CHECKING:
     from ast_cli.audio.decode import Recording
@@ -35,72 +33,77 @@ WORTH_A_WARNING = 10.0  # seconds behind
 FEW = 10  # labels in the summary
 
 
+@option_group(options.HEARD)
+class StreamOptions:
+    """What the stream is, where no header tells."""
+
+    rate: int | None = option(
+        None,
+        "The stream is raw PCM of this rate.",
+        metavar="HZ",
+        min=1000,
+        max=1_000_000,
+        show_default="it is WAV, whose header tells",
+    )
+    channels: int | None = option(None, "Channels of raw PCM.", min=1, max=1024, show_default="1")
+    encoding: RawEncoding | None = option(None, "Samples of raw PCM.", show_default="s16le")
+
+    @property
+    def pcm(self) -> PcmFormat | None:
+        """None for WAV.
+
+        Raises:
+            UsageError: Something is said of raw PCM, but not its rate.
+        """
+        from ast_cli.audio.stream import PcmFormat
+
+        if self.rate is not None:
+            return PcmFormat(self.rate, self.channels or 1, self.encoding or "s16le")
+        if self.channels or self.encoding:
+            raise UsageError("--channels and --encoding tell of raw PCM, whose rate is missing", "Add --rate")
+        return None
+
+
+@option_group(options.HEARD)
+class LiveWindowOptions(options.WindowOptions):
+    """How the stream becomes windows."""
+
+    window: float | None = option(
+        None,
+        "Length of a window.",
+        metavar="SECONDS",
+        show_default=f"{LIVE_WINDOW_SECONDS:g}, or the model's length if that is less",
+    )
+    hop: float | None = option(
+        None,
+        "From one window to the next: nothing is told sooner or finer.",
+        metavar="SECONDS",
+        show_default="the window's length",
+    )
+    short: Short = option(
+        LIVE_SHORT,
+        "Windows shorter than the model's: crop the model, which then is as much faster, pad them "
+        "as in training, or repeat them.",
+    )
+
+
+@option_group(LABELS)
+class LiveLabelOptions(EventLabelOptions):
+    """Which classes have events, and what a score is."""
+
+    scores: ScoresOption = "auto"
+
+
+@grouped
 def listen(
-    rate: Annotated[
-        int | None,
-        typer.Option(
-            metavar="HZ",
-            min=1000,
-            max=1_000_000,
-            rich_help_panel=options.HEARD,
-            help="The stream is raw PCM of this rate.",
-            show_default="it is WAV, whose header tells",
-        ),
-    ] = None,
-    channels: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=1024, rich_help_panel=options.HEARD, help="Channels of raw PCM.", show_default="1"
-        ),
-    ] = None,
-    encoding: Annotated[
-        RawEncoding | None,
-        typer.Option(rich_help_panel=options.HEARD, help="Samples of raw PCM.", show_default="s16le"),
-    ] = None,
-    channel: options.ChannelOption = "mix",
-    window: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=options.HEARD,
-            help="Length of a window.",
-            show_default=f"{LIVE_WINDOW_SECONDS:g}, or the model's length if that is less",
-        ),
-    ] = None,
-    hop: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            rich_help_panel=options.HEARD,
-            help="From one window to the next: nothing is told sooner or finer.",
-            show_default="the window's length",
-        ),
-    ] = None,
-    short: Annotated[
-        Short,
-        typer.Option(
-            rich_help_panel=options.HEARD,
-            help="Windows shorter than the model's: crop the model, which then is as much faster, pad them "
-            "as in training, or repeat them.",
-        ),
-    ] = LIVE_SHORT,
-    threshold: options.EventThresholdOption = None,
-    include: options.IncludeOption = None,
-    exclude: options.ExcludeOption = None,
-    rollup: options.RollupOption = False,
-    scores: Annotated[
-        Scores,
-        typer.Option(rich_help_panel=options.LABELS, help="What a score is; auto follows the checkpoint."),
-    ] = "auto",
-    hysteresis: options.HysteresisOption = EventSettings().hysteresis,
-    model: options.ModelOption = [DEFAULT_MODEL],  # noqa: B006 — Typer copies it
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
-    device: options.DeviceOption = "auto",
-    dtype: options.TorchDtypeOption = "auto",
-    attn: options.AttnOption = "auto",
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
+    *,
+    raw: StreamOptions,
+    windows: LiveWindowOptions,
+    labels: Annotated[LiveLabelOptions, without("top_k")],
+    events: Annotated[EventOptions, only("hysteresis")],
+    model: options.ModelOptions,
+    engine: Annotated[options.TorchEngineOptions, only("device", "dtype", "attn")],
+    messages: options.MessageOptions,
 ) -> None:
     """Say what is heard on stdin while it goes on: what begins, and what has ended.
 
@@ -117,51 +120,23 @@ def listen(
     """
     from ast_cli.audio.local import open_stdin
     from ast_cli.audio.pipe import PipeReader
-    from ast_cli.audio.stream import PcmFormat, open_stream
+    from ast_cli.audio.stream import open_stream
 
-    raw = None
-    if rate is not None:
-        raw = PcmFormat(rate, channels or 1, encoding or "s16le")
-    elif channels or encoding:
-        raise UsageError("--channels and --encoding tell of raw PCM, whose rate is missing", "Add --rate")
-    mixed = channel_of(channel)
-    number, thresholds = options.threshold_of(threshold, scores)
-    screen = TagScreen(quiet=quiet, verbose=verbose)
-    # Read from now on, lest a recorder lose samples while the model loads.
+    pcm = raw.pcm
+    settings = windows.settings
+    threshold = labels.threshold_of(labels.scores)
+    screen = messages.screen()
+    # Read from now on, so that a recorder loses no samples while the model loads.
     reader = PipeReader(open_stdin(EXAMPLE))
-    recording, form = open_stream(reader, raw)
+    recording, form = open_stream(reader, pcm)
 
     from ast_cli.live import Listener
     from ast_cli.tagger import Tagger
 
-    tagger = Tagger.from_pretrained(
-        model,
-        revision,
-        device=device,
-        dtype=dtype,
-        attn_implementation=attn,
-        scores=scores,
-        offline=offline,
-    )
-    limit: Any = number
-    if thresholds is not None:
-        from ast_cli.training.thresholds import read_thresholds
-
-        limit = read_thresholds(thresholds, tagger.labels)
-    listener = Listener(
-        tagger,
-        window=window,
-        hop=hop,
-        short=short,
-        channel=mixed,
-        threshold=limit,
-        include=tuple(include or ()),
-        exclude=tuple(exclude or ()),
-        rollup=rollup,
-        hysteresis=hysteresis,
-    )
+    tagger = Tagger.open(model.model, engine.settings(model, labels.scores))
+    listener = Listener(tagger, labels.applied_to(settings, threshold.of(tagger.labels), events.settings))
     screen.note(tagger.description)
-    screen.warn_if_guessed(model[0], scores, guessed=tagger.scores_are_guessed)
+    screen.warn_if_guessed(model.model[0], labels.scores, guessed=tagger.scores_are_guessed)
     session = _Session(reader, recording, form, listener, screen)
     # An end shows in the first window without the sound, which begins a hop later at most. A start shows
     # sooner: of the example clips, nine in ten were told within a window and a fifth.
@@ -190,15 +165,15 @@ class _Session:
         self._warned = WORTH_A_WARNING / 2  # seconds behind; the next warning comes at twice as many
 
     def run(self) -> None:
-        """Hear it to its end."""
+        """Process it to its end."""
         try:
             with open_stdout() as stream, _instead_of_interrupting(self._stop):
                 if stream.isatty():
                     console = Console(file=stream, highlight=False)
                     with LiveScreen(console, self._listener.window) as live:
-                        self._hear(live)
+                        self._process(live)
                 else:
-                    self._hear(LiveLines(stream))
+                    self._process(LiveLines(stream))
         except BrokenPipeError:
             if not self._stopped:
                 raise
@@ -215,34 +190,31 @@ class _Session:
         self._stopped = True
         self._reader.stop()
 
-    def _hear(self, output: LiveLines | LiveScreen) -> None:
-        from ast_cli.live import Ended, Heard, Started
+    def _process(self, output: LiveLines | LiveScreen) -> None:
+        from ast_cli.live import Ended, Started, WindowScored
 
-        for happening in self._listener.listen(self._recording):
-            if isinstance(happening, Started):
-                self._started(happening.event)
-                output.started(happening.event)
-            elif isinstance(happening, Ended):
-                output.ended(happening.event)
-            elif isinstance(happening, Heard):
-                self._seconds = happening.seconds
+        for one in self._listener.listen(self._recording):
+            if isinstance(one, Started):
+                self._counts[one.event.label] += 1
+                output.started(one.event)
+            elif isinstance(one, Ended):
+                output.ended(one.event)
+            elif isinstance(one, WindowScored):
+                self._seconds = one.seconds
                 behind = self._behind()
                 if isinstance(output, LiveLines):
                     output.require_reader()
                 else:
-                    output.heard(happening.seconds, happening.tags, behind)
+                    output.scored(one.seconds, one.tags, behind)
                 self._warn_if_late(behind)
             else:
-                self._seconds = happening.duration
+                self._seconds = one.duration
                 # An end that somebody chose cuts where it will.
-                for warning in () if self._stopped else happening.warnings:
+                for warning in () if self._stopped else one.warnings:
                     self._screen.warn(warning)
 
-    def _started(self, event: Event) -> None:
-        self._counts[event.label] += 1
-
     def _behind(self) -> float:
-        """Seconds of audio that were read and not heard."""
+        """Seconds of audio that were read and not scored."""
         return max(0.0, self._reader.received / self._form.bytes_per_second - self._seconds)
 
     def _warn_if_late(self, behind: float) -> None:

@@ -1,4 +1,4 @@
-"""What a person at a terminal sees while a stream is heard: what sounds now, and above it what has ended."""
+"""What a person at a terminal sees while a stream is processed: what sounds now, above it what has ended."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class LiveScreen:
         self._live.stop()
 
     def started(self, event: Event) -> None:
-        """A sound is heard."""
+        """An event began."""
         self._lasting[event.index] = event
 
     def ended(self, event: Event) -> None:
-        """It is heard no more, and becomes a line above."""
+        """It is over, and becomes a line above."""
         self._lasting.pop(event.index, None)
         line = _line(f"  {clock(event.start)} – {clock(event.end)}  ", "cyan")
         line.append(f"{event.score:6.3f}  ", "dim")
         line.append(one_line(event.label), "default")
         self._live.console.print(line, soft_wrap=False)
 
-    def heard(self, seconds: float, tags: tuple[Tag, ...], behind: float) -> None:
+    def scored(self, seconds: float, tags: tuple[Tag, ...], behind: float) -> None:
         """Draw a window: its highest labels, and the sounds that last though they are not among these.
 
         Args:

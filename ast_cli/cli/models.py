@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ast_cli.checkpoints.locate import cached_models
 from ast_cli.checkpoints.published import BUILT_IN_IDS, BUILT_IN_MODELS, DEFAULT_MODEL, PUBLISHED_MODELS
-from ast_cli.cli import options
+from ast_cli.cli.options import RevisionOption
 from ast_cli.cli.screen import stdout
 
 COLUMNS = ("model", "stride", "patches", "labels", "T", "published", "cached")
@@ -70,7 +70,7 @@ def _table(rows: Sequence[Sequence[str]], width: int) -> Table:
 @app.command("pull")
 def pull(
     model: Annotated[str, typer.Argument(metavar="ID", help="A model on the Hub.")] = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
+    revision: RevisionOption = None,
 ) -> None:
     """Fetch a checkpoint into the cache, or bring it up to date; prints the folder it is in."""
     from ast_cli.checkpoints.locate import pull_checkpoint

@@ -1,100 +1,168 @@
-"""Options that several commands share, written once."""
+"""Options that several commands share, each declared once, in groups of those that go together."""
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
+from ast_cli.cli.option_groups import argument, option, option_group
+from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
-from ast_cli.settings import DEFAULT_EVENT_THRESHOLD, Attention, Dtype, EngineName, TorchDtype
+from ast_cli.files import STDOUT
+from ast_cli.names import is_address, without_secrets
+from ast_cli.settings import (
+    Attention,
+    Dtype,
+    EngineName,
+    ModelSettings,
+    Scores,
+    Short,
+    TagSettings,
+    TorchDtype,
+)
 
-
-def batch_size_of(text: str) -> int | None:
-    """What --batch-size says; None for auto."""
-    if text == "auto":
-        return None
-    if not re.fullmatch("[1-9][0-9]{0,8}", text):
-        raise UsageError(f"--batch-size {text} is neither auto nor a number from 1", "Leave it out for auto")
-    return int(text)
-
+if TYPE_CHECKING:
+    from ast_cli.outputs.writer import Writer
 
 HEARD = "What is heard"
+OUTPUT = "Output"
+LABELLED = "The labelled recordings"
 MODEL = "Model"
 RUN = "Where and how it runs"
 CLUSTER = "On a cluster"
 MESSAGES = "Messages"
 
-PathsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(
+DEFAULTS = TagSettings()
+
+
+# What goes in
+
+
+@option_group(HEARD)
+class InputOptions:
+    """Which recordings."""
+
+    paths: list[str] = argument(
+        [],
+        "Audio files; folders, walked recursively; tar and Parquet shards; addresses of these, as "
+        "s3://bucket/folder/ or https://…; - is one audio file on stdin.",
         metavar="PATH",
         show_default=False,
-        help="Audio files; folders, walked recursively; tar and Parquet shards; addresses of these, as "
-        "s3://bucket/folder/ or https://…; - is one audio file on stdin.",
-    ),
+    )
+    files_from: str | None = option(
+        None, "A list of paths and addresses, one a line; - is stdin.", metavar="FILE", show_default=False
+    )
+    null: bool = option(False, "The list is NUL-separated (`find -print0`).", "-0")
+
+
+@option_group(HEARD)
+class WindowOptions:
+    """How recordings become windows."""
+
+    channel: str = option("mix", "mix (the mean) or a channel number from 1.", metavar="mix|N")
+    window: float | None = option(
+        DEFAULTS.window, "Length of a window.", metavar="SECONDS", show_default="the model's length"
+    )
+    hop: float | None = option(
+        DEFAULTS.hop, "From one window to the next.", metavar="SECONDS", show_default="the window's length"
+    )
+    short: Short = option(
+        DEFAULTS.short,
+        "Windows shorter than the model's: pad them as in training, repeat them, or crop the model, "
+        "which then is as much faster.",
+    )
+
+    @property
+    def channel_number(self) -> int | None:
+        """What --channel says; None for the mean of all."""
+        if self.channel == "mix":
+            return None
+        if not re.fullmatch("[1-9][0-9]{0,8}", self.channel):
+            raise UsageError(f"no such channel: {self.channel}", "--channel takes mix or a number from 1")
+        return int(self.channel)
+
+    @property
+    def settings(self) -> TagSettings:
+        """With the defaults of all that is of labels."""
+        return TagSettings(channel=self.channel_number, window=self.window, hop=self.hop, short=self.short)
+
+
+# What comes out
+
+
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already.")
 ]
-FilesFromOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE",
-        rich_help_panel=HEARD,
-        help="A list of paths and addresses, one a line; - is stdin.",
-        show_default=False,
-    ),
-]
-NullOption = Annotated[
-    bool,
-    typer.Option("--null", "-0", rich_help_panel=HEARD, help="The list is NUL-separated (`find -print0`)."),
-]
-ChannelOption = Annotated[
-    str,
-    typer.Option(metavar="mix|N", rich_help_panel=HEARD, help="mix (the mean) or a channel number from 1."),
-]
-WindowOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        rich_help_panel=HEARD,
-        help="Length of a window.",
-        show_default="the model's length",
-    ),
-]
-HopOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="SECONDS",
-        rich_help_panel=HEARD,
-        help="From one window to the next.",
-        show_default="the window's length",
-    ),
-]
-ModelOption = Annotated[
-    list[str],
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        rich_help_panel=MODEL,
-        show_default=DEFAULT_MODEL,
-        help="Hub id, folder, .safetensors, .pth or .bin. Given several times, the scores are averaged.",
-    ),
-]
-OneModelOption = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME",
-        rich_help_panel=MODEL,
-        help="Hub id, folder, weights file, or the built-in tiny.",
-    ),
-]
+
+
+@option_group(OUTPUT)
+class OutputOptions:
+    """Where results go, and as what."""
+
+    out: str = option(
+        STDOUT,
+        "A file; or a folder, ending in /, for a file per recording; - is stdout.",
+        "-o",
+        metavar="FILE|DIR/",
+    )
+    format_: str | None = option(
+        None,
+        "table, json, jsonl, csv, tsv, parquet; of events: audacity, raven, dcase, rttm, vtt, srt.",
+        "-f",
+        metavar="FORMAT",
+        show_default="by the suffix of --out, else table",
+    )
+
+    @property
+    def to_folder(self) -> bool:
+        """Whether there is a file for each recording."""
+        from ast_cli.outputs.destination import is_folder
+
+        return self.out != STDOUT and is_folder(self.out)
+
+    def format_and_writer(self) -> tuple[str, type[Writer]]:
+        """The name of the format, and what writes it.
+
+        Raises:
+            UsageError: There is no such format, or none of the name of --out.
+        """
+        from ast_cli.outputs import FORMATS, choose_format
+
+        out = self.out
+        if not out:
+            raise UsageError("--out is empty", "Name a file or a folder; - is stdout")
+        if is_address(out):
+            raise UsageError(
+                f"--out {without_secrets(out)} is an address, where only `ast-tag tag --ray` writes",
+                "Name a file or a folder here, or add --ray local",
+            )
+        if self.format_ is None and self.to_folder:
+            raise UsageError(f"{out} is a folder, whose name tells no format", "Say --format")
+        format_ = choose_format(self.format_, out)
+        return format_, FORMATS[format_]
+
+    def refuse_single(self, format_: str, writer: type[Writer]) -> None:
+        """Raise UsageError unless the results of several recordings can be written."""
+        if not writer.holds_many and not self.to_folder:
+            raise UsageError(
+                f"{format_} holds one recording a file", "Name a folder for the files: --out labels/"
+            )
+
+
+# The model, and where it runs
+
+
+ONE_MODEL = typer.Option(
+    "--model",
+    "-m",
+    metavar="NAME",
+    rich_help_panel=MODEL,
+    help="Hub id, folder, weights file, or the built-in tiny.",
+)
 RevisionOption = Annotated[
     str | None,
     typer.Option(
@@ -107,235 +175,132 @@ RevisionOption = Annotated[
 OfflineOption = Annotated[
     bool, typer.Option("--offline", rich_help_panel=MODEL, help="Never touch the network.")
 ]
+
+
+@option_group(MODEL)
+class OneModelOptions:
+    """Which checkpoint."""
+
+    model: Annotated[str, ONE_MODEL] = DEFAULT_MODEL
+    revision: RevisionOption = None
+    offline: OfflineOption = False
+
+
+@option_group(MODEL)
+class ModelOptions:
+    """Which checkpoints."""
+
+    model: list[str] = option(
+        [DEFAULT_MODEL],
+        "Hub id, folder, .safetensors, .pth or .bin. Given several times, the scores are averaged.",
+        "-m",
+        metavar="NAME",
+        show_default=DEFAULT_MODEL,
+    )
+    revision: RevisionOption = None
+    offline: OfflineOption = False
+
+
+def batch_size_of(text: str) -> int | None:
+    """What --batch-size says; None for auto."""
+    if text == "auto":
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise UsageError(f"--batch-size {text} is neither auto nor a number from 1", "Leave it out for auto")
+    return int(text)
+
+
 DeviceOption = Annotated[
     str,
     typer.Option("--device", metavar="DEVICE", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
 ]
-DtypeOption = Annotated[
-    Dtype,
-    typer.Option(
-        rich_help_panel=RUN,
-        help="Number format of the network; auto is float32, on CUDA float16. int8 is for openvino.",
-    ),
-]
-TorchDtypeOption = Annotated[
-    TorchDtype,
-    typer.Option(rich_help_panel=RUN, help="Number format of the network; auto is float32, on CUDA float16."),
-]
-EngineOption = Annotated[
-    EngineName,
-    typer.Option(
-        rich_help_panel=RUN,
-        help="What runs the network; openvino is faster on the CPU and comes with the extra of this name.",
-    ),
-]
-CompileOption = Annotated[
-    bool,
-    typer.Option(
-        "--compile", rich_help_panel=RUN, help="Let torch compile the network first; for long runs on CUDA."
-    ),
-]
-AttnOption = Annotated[
-    Attention,
-    typer.Option(
+
+
+@option_group(RUN)
+class EngineOptions:
+    """Where and how the network runs."""
+
+    batch_size: int | None = option(
+        None,
+        "Windows per forward pass; auto is 8 or one a core, or what a long run on CUDA does best with.",
+        "-b",
+        metavar="auto|N",
+        parser=batch_size_of,
+        show_default="auto",
+    )
+    device: DeviceOption = "auto"
+    dtype: Dtype = option(
+        "auto", "Number format of the network; auto is float32, on CUDA float16. int8 is for openvino."
+    )
+    attn: Attention = option(
+        "auto",
+        "Attention: auto, heads, sdpa, eager; flash, efficient, cudnn or math. auto is heads, one "
+        "at a time, on the CPU, else sdpa, for which torch chooses among the last four.",
         metavar="NAME",
-        rich_help_panel=RUN,
-        help="Attention: auto, heads, sdpa, eager; flash, efficient, cudnn or math. auto is heads, one at a "
-        "time, on the CPU, else sdpa, for which torch chooses among the last four.",
-    ),
-]
-TrainAttnOption = Annotated[
-    Attention,
-    typer.Option(
-        metavar="NAME",
-        rich_help_panel=RUN,
-        help="Attention: sdpa, eager; flash, efficient, cudnn or math, among which sdpa lets torch choose.",
-    ),
-]
+    )
+    engine: EngineName = option(
+        "torch", "What runs the network; openvino is faster on the CPU and comes with the extra of this name."
+    )
+    compile_: bool = option(False, "Let torch compile the network first; for long runs on CUDA.")
+    workers: int | None = option(
+        None, "Recordings decoded at once.", min=1, show_default="one a core, at most 16"
+    )
 
-LABELS = "Labels"
-EVENTS = "Events"
-TopKOption = Annotated[
-    int, typer.Option("--top-k", "-k", min=0, rich_help_panel=LABELS, help="Labels per file (0: all).")
-]
-ThresholdOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NUMBER|FILE",
-        rich_help_panel=LABELS,
-        help="Drop labels scored below it; a CSV of `eval --calibrate` has one for each class.",
-        show_default="none dropped; 0.5 for events",
-    ),
-]
-EventThresholdOption = Annotated[
-    str | None,
-    typer.Option(
-        "--threshold",
-        metavar="NUMBER|FILE",
-        rich_help_panel=LABELS,
-        help="The score at which an event begins; a CSV of `eval --calibrate` has one for each class.",
-        show_default=f"{DEFAULT_EVENT_THRESHOLD:g}",
-    ),
-]
-IncludeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--include",
-        metavar="CLASS",
-        rich_help_panel=LABELS,
-        help="Only these: a name, mid, index or glob; 'Animal/**' is a class with all below it. "
-        "May be repeated.",
-        show_default=False,
-    ),
-]
-ExcludeOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude", metavar="CLASS", rich_help_panel=LABELS, help="Not these, likewise.", show_default=False
-    ),
-]
-RollupOption = Annotated[
-    bool,
-    typer.Option(
-        "--rollup",
-        rich_help_panel=LABELS,
-        help="Give each class the highest score among itself and all below it in AudioSet's tree.",
-    ),
-]
-HysteresisOption = Annotated[
-    float,
-    typer.Option(
-        metavar="PART",
-        rich_help_panel=EVENTS,
-        help="An event begins at the threshold and lasts while the score is at least this part of it.",
-    ),
-]
-MinDurationOption = Annotated[
-    float, typer.Option(metavar="SECONDS", rich_help_panel=EVENTS, help="Leave out shorter events.")
-]
-MaxGapOption = Annotated[
-    float,
-    typer.Option(
-        metavar="SECONDS", rich_help_panel=EVENTS, help="Events of a class that are this close are one."
-    ),
-]
+    def settings(self, model: ModelOptions | OneModelOptions, scores: Scores = "auto") -> ModelSettings:
+        """How the model is opened."""
+        return ModelSettings(
+            model.revision,
+            self.device,
+            self.dtype,
+            self.attn,
+            self.engine,
+            self.compile_,
+            scores,
+            model.offline,
+        )
 
-OUTPUT = "Output"
-OutOption = Annotated[
-    str,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="FILE|DIR/",
-        rich_help_panel=OUTPUT,
-        help="A file; or a folder, ending in /, for a file per recording; - is stdout.",
-    ),
-]
-OverwriteOption = Annotated[
-    bool,
-    typer.Option("--overwrite", rich_help_panel=OUTPUT, help="Replace --out if it is there already."),
-]
 
-ResultsArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="RESULTS",
-        help="What `tag` wrote: .jsonl, .json, or the .journal of a run that was broken off; - is stdin.",
-    ),
-]
+@option_group(RUN)
+class TorchEngineOptions(EngineOptions):
+    """Where and how the network runs, if only torch can run it."""
 
-LABELLED = "The labelled recordings"
+    dtype: TorchDtype = option("auto", "Number format of the network; auto is float32, on CUDA float16.")
+
+
+# Labelled recordings
+
+
 LABELLED_DATA = (
     "CSV with the header file,labels; AudioSet's segment CSV; the original AST's JSON; the folder of ESC-50 "
     "or Speech Commands; or a folder for each class."
 )
-AudioOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        rich_help_panel=LABELLED,
-        help="Where the recordings are.",
-        show_default="beside the table",
-    ),
-]
-ClassesOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        rich_help_panel=LABELLED,
-        help="What the labels stand for: CSV with index, mid, display_name.",
-        show_default="AudioSet's classes",
-    ),
-]
-BatchSizeOption = Annotated[
-    int | None,
-    typer.Option(
-        "--batch-size",
-        "-b",
-        metavar="auto|N",
-        parser=batch_size_of,
-        rich_help_panel=RUN,
-        show_default="auto",
-        help="Windows per forward pass; auto is 8 or one a core, or what a long run on CUDA does best with.",
-    ),
-]
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        min=1, rich_help_panel=RUN, help="Recordings decoded at once.", show_default="one a core, at most 16"
-    ),
-]
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", rich_help_panel=MESSAGES, help="Only failures on stderr.")
-]
-VerboseOption = Annotated[
-    bool, typer.Option("--verbose", "-v", rich_help_panel=MESSAGES, help="Say what runs where.")
-]
 
 
-def threshold_of(text: str | None, scores: str) -> tuple[float | None, Path | None]:
-    """What --threshold says of these scores: a number for all classes, or the file that has one for each."""
-    if text is None:
-        return None, None
-    try:
-        return require_threshold(float(text), scores), None
-    except ValueError:
-        if not os.path.exists(text):  # noqa: PTH110 — Path.exists may raise
-            raise UsageError(
-                f"--threshold {text} is neither a number nor a file", "`ast-tag eval --calibrate` writes one"
-            ) from None
-        return None, Path(text)
+@option_group(LABELLED)
+class LabelledOptions:
+    """Where labelled recordings are, and what their labels mean."""
 
-
-def require_threshold(number: float, scores: str) -> float:
-    """The number, unless all scores of this kind, or none, are above it: it is not what was meant.
-
-    Args:
-        number: What --threshold says.
-        scores: Of `settings.Scores`, where auto is never logits; empty if it is not known.
-    """
-    if scores in ("", "logits") or not math.isfinite(number) or 0 <= number <= 1:
-        return number
-    meant = f"Did you mean {number / 100:g}?" if 1 < number <= 100 else "Choose a number in between"
-    raise UsageError(f"--threshold {number:g} fits no score: they are from 0 to 1", meant)
-
-
-def windows_left_out(format_: str, *, events: bool) -> str:
-    """The warning that a format does not show the windows of --timeline; empty if it does.
-
-    Args:
-        format_: A key of `outputs.FORMATS`.
-        events: Whether there are events, be it that the format is of events.
-    """
-    if not events or format_ in ("json", "jsonl"):
-        return ""
-    return f"{format_} shows events alone, without the windows of --timeline; json --events has both"
-
-
-def lacking(recordings: int, results: str) -> str:
-    """The warning that results of a stored run are less than what was asked for."""
-    what = "recording may lack" if recordings == 1 else "recordings may lack"
-    return (
-        f"{recordings:,} {what} labels or events, for which {results} kept too few labels: "
-        "tag with --keep-scores to have all"
+    audio: Path | None = option(
+        None, "Where the recordings are.", metavar="DIR", show_default="beside the table"
     )
+    classes: Path | None = option(
+        None,
+        "What the labels stand for: CSV with index, mid, display_name.",
+        metavar="FILE",
+        show_default="AudioSet's classes",
+    )
+
+
+# Messages
+
+
+@option_group(MESSAGES)
+class MessageOptions:
+    """What is said on stderr."""
+
+    quiet: bool = option(False, "Only failures on stderr.", "-q")
+    verbose: bool = option(False, "Say what runs where.", "-v")
+
+    def screen(self, done: str = "tagged") -> TagScreen:
+        """Where messages go; see `TagScreen`."""
+        return TagScreen(quiet=self.quiet, verbose=self.verbose, done=done)

@@ -20,7 +20,7 @@ from ast_cli.settings import in_words
 from ast_cli.text import one_line
 
 if TYPE_CHECKING:
-    from ast_cli.cluster.worker import Report
+    from ast_cli.cluster.worker import ShardReport
     from ast_cli.scoring.embedding import Embedding
 
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
@@ -70,7 +70,7 @@ class TagScreen:
     Args:
         quiet: Say nothing but failures.
         verbose: Say what runs where, too.
-        done: What becomes of recordings.
+        done: What is done with recordings.
     """
 
     def __init__(self, *, quiet: bool, verbose: bool, done: str = "tagged") -> None:
@@ -178,7 +178,7 @@ class TagScreen:
         """So many were done before this run."""
         self.skipped += recordings
 
-    def report(self, report: Report) -> None:
+    def report(self, report: ShardReport) -> None:
         """A shard is done, whose recordings have their outcomes."""
         for notice in report.notices:
             self.warn(notice)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from ast_cli.cli import options
+from ast_cli.cli.option_groups import argument, grouped, only, option, option_group
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.tag import OUTPUT
 from ast_cli.errors import InputError, ResultsError, UsageError
 from ast_cli.files import STDOUT, open_sink
 from ast_cli.names import may_be_many
 from ast_cli.outputs.search_results import Hit, HitFormat, Pair, write_hits
 from ast_cli.results import FileFailure, display_name
-from ast_cli.settings import NEAR_DUPLICATE
+from ast_cli.settings import NEAR_DUPLICATE, ModelSettings, TagSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,79 +25,62 @@ NEAREST = 10
 PAIRS = 1000
 
 
+@option_group(WHAT)
+class SearchOptions:
+    """What is searched, and for how much."""
+
+    in_: str = option(..., "The .npz, .parquet or .npy that `embed` wrote.", metavar="FILE")
+    near_duplicates: bool = option(
+        False, "List the pairs in the file that are nearly the same, instead of what is like a QUERY."
+    )
+    top_k: int | None = option(
+        None,
+        "At most so many, the nearest (0: all).",
+        "-k",
+        min=0,
+        show_default=f"{NEAREST}; of pairs {PAIRS}",
+    )
+    threshold: float | None = option(
+        None,
+        "Leave out what is less alike.",
+        metavar="COSINE",
+        show_default=f"nothing; of pairs {NEAR_DUPLICATE}",
+    )
+
+
+@option_group(options.OUTPUT)
+class HitOptions:
+    """Where what is found goes, and as what."""
+
+    out: str = option(STDOUT, "A file; - is stdout.", "-o", metavar="FILE")
+    format_: HitFormat | None = option(
+        None,
+        "In a pipe, a table is lines with tabs.",
+        "-f",
+        show_default="by the suffix of --out, else table",
+    )
+    overwrite: options.OverwriteOption = False
+
+
+@grouped
 def search(
-    query: Annotated[
-        str | None,
-        typer.Argument(metavar="QUERY", show_default=False, help="An audio file; - is one on stdin."),
-    ] = None,
-    in_: Annotated[
-        str,
-        typer.Option(
-            "--in",
-            metavar="FILE",
-            rich_help_panel=WHAT,
-            help="The .npz, .parquet or .npy that `embed` wrote.",
-        ),
-    ] = ...,  # type: ignore[assignment]
-    near_duplicates: Annotated[
-        bool,
-        typer.Option(
-            "--near-duplicates",
-            rich_help_panel=WHAT,
-            help="List the pairs in the file that are nearly the same, instead of what is like a QUERY.",
-        ),
-    ] = False,
-    top_k: Annotated[
-        int | None,
-        typer.Option(
-            "--top-k",
-            "-k",
-            min=0,
-            rich_help_panel=WHAT,
-            help="At most so many, the nearest (0: all).",
-            show_default=f"{NEAREST}; of pairs {PAIRS}",
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(
-            metavar="COSINE",
-            rich_help_panel=WHAT,
-            help="Leave out what is less alike.",
-            show_default=f"nothing; of pairs {NEAR_DUPLICATE}",
-        ),
-    ] = None,
-    out: Annotated[
-        str,
-        typer.Option("--out", "-o", metavar="FILE", rich_help_panel=OUTPUT, help="A file; - is stdout."),
-    ] = STDOUT,
-    format_: Annotated[
-        HitFormat | None,
-        typer.Option(
-            "--format",
-            "-f",
-            rich_help_panel=OUTPUT,
-            show_default="by the suffix of --out, else table",
-            help="In a pipe, a table is lines with tabs.",
-        ),
-    ] = None,
-    overwrite: options.OverwriteOption = False,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            rich_help_panel=options.MODEL,
-            help="Where the model of the file is now.",
-            show_default="as the file names it",
-        ),
-    ] = None,
+    *,
+    query: str | None = argument(
+        None, "An audio file; - is one on stdin.", metavar="QUERY", show_default=False
+    ),
+    asked: SearchOptions,
+    output: HitOptions,
+    model: str | None = option(
+        None,
+        "Where the model of the file is now.",
+        "-m",
+        metavar="NAME",
+        show_default="as the file names it",
+        panel=options.MODEL,
+    ),
     offline: options.OfflineOption = False,
-    device: options.DeviceOption = "auto",
-    dtype: options.DtypeOption = "auto",
-    quiet: options.QuietOption = False,
-    verbose: options.VerboseOption = False,
+    engine: Annotated[options.EngineOptions, only("device", "dtype")],
+    messages: options.MessageOptions,
 ) -> None:
     """Find the recordings or windows that sound most like a recording, or pairs that are nearly the same.
 
@@ -107,25 +88,24 @@ def search(
     """
     if query is not None and may_be_many(query):
         raise UsageError(f"{display_name(query)} may hold several recordings", "Name one as the QUERY")
-    if (query is None) is not near_duplicates:
+    if (query is None) is not asked.near_duplicates:
         raise UsageError("name either a QUERY or --near-duplicates", "`ast-tag search clip.wav --in all.npz`")
     from ast_cli.outputs.embedding_file import read_embeddings
 
-    stored = read_embeddings(in_)
-    screen = TagScreen(quiet=quiet, verbose=verbose)
-    about: dict[str, Any] = {"model": {"id": stored.model, "sha256": stored.sha256}, "in": display_name(in_)}
-    with open_sink(out, overwrite=overwrite) as stream:
-        how: HitFormat = format_ or _by_suffix(out)
+    stored = read_embeddings(asked.in_)
+    screen = messages.screen()
+    about = {"model": {"id": stored.model, "sha256": stored.sha256}, "in": display_name(asked.in_)}
+    with open_sink(output.out, overwrite=output.overwrite) as stream:
+        format_: HitFormat = output.format_ or _by_suffix(output.out)
         if query is None:
-            least = NEAR_DUPLICATE if threshold is None else threshold
-            pairs = _pairs(stored, PAIRS if top_k is None else top_k, least, screen)
-            write_hits(stream, how, Pair, pairs, about | {"threshold": least})
+            least = NEAR_DUPLICATE if asked.threshold is None else asked.threshold
+            pairs = _pairs(stored, PAIRS if asked.top_k is None else asked.top_k, least, screen)
+            write_hits(stream, format_, Pair, pairs, about | {"threshold": least})
         else:
-            vector = _embed(
-                query, stored, screen, model or stored.model, offline=offline, device=device, dtype=dtype
-            )
-            hits = _hits(stored, vector, NEAREST if top_k is None else top_k, threshold)
-            write_hits(stream, how, Hit, hits, about | {"query": display_name(query)})
+            how = ModelSettings(device=engine.device, dtype=engine.dtype, offline=offline)
+            vector = _embed(query, stored, screen, model or stored.model, how)
+            hits = _hits(stored, vector, NEAREST if asked.top_k is None else asked.top_k, asked.threshold)
+            write_hits(stream, format_, Hit, hits, about | {"query": display_name(query)})
 
 
 def _by_suffix(out: str) -> HitFormat:
@@ -135,12 +115,12 @@ def _by_suffix(out: str) -> HitFormat:
 
 
 def _embed(
-    query: str, stored: StoredEmbeddings, screen: TagScreen, model: str, **where: Any
+    query: str, stored: StoredEmbeddings, screen: TagScreen, model: str, how: ModelSettings
 ) -> NDArray[np.float32]:
-    """The vector [D] of a recording, by the network of a file and as that has heard its own."""
+    """The vector [D] of a recording, by the network of a file and as that has processed its own."""
     from ast_cli.tagger import Tagger
 
-    tagger = Tagger.from_pretrained(model, on_notice=screen.warn, **where)
+    tagger = Tagger.open(model, how, screen.warn)
     [its] = tagger.run_info().models
     if its.sha256 != stored.sha256:
         raise ResultsError(
@@ -149,8 +129,9 @@ def _embed(
             "--model says where the model of the file is now; or embed the recordings anew",
         )
     screen.note(tagger.description)
-    heard = {name: stored.settings.get(name) for name in ("window", "hop", "noise_masking")}
-    [found] = tagger.embed([query], short=stored.settings.get("short", "pad"), **heard)  # type: ignore[arg-type]
+    known = stored.settings
+    settings = TagSettings(window=known.get("window"), hop=known.get("hop"), short=known.get("short", "pad"))
+    [found] = tagger.embed([query], noise_masking=known.get("noise_masking"), settings=settings)
     if isinstance(found, FileFailure):
         raise InputError(found.error, f"{display_name(query)}: {found.error}: {found.message}")
     for warning in found.warnings:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli import options
+from ast_cli.cli.option_groups import argument, grouped, option
+from ast_cli.cli.options import OfflineOption
 from ast_cli.cli.screen import TagScreen, stdout
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.json_writer import dump
@@ -23,35 +24,28 @@ TABLES = (".csv", ".json")
 NAMED = 20  # failures that the terminal names
 
 
+@grouped
 def stats(
-    data: Annotated[
-        list[Path],
-        typer.Argument(metavar="DATA", help="Recordings, folders of them, or the tables `eval` takes."),
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME",
-            help="Whether this checkpoint's own numbers fit.",
-            show_default=f"the numbers of {DEFAULT_MODEL}",
-        ),
-    ] = None,
-    audio: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Where a table's recordings are.", show_default="beside it"),
-    ] = None,
-    with_padding: Annotated[
-        bool,
-        typer.Option(
-            "--with-padding",
-            help="Count each clip's first window and its padding, as the original recipe does.",
-        ),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-    offline: options.OfflineOption = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    *,
+    data: list[Path] = argument(
+        ..., "Recordings, folders of them, or the tables `eval` takes.", metavar="DATA"
+    ),
+    model: str | None = option(
+        None,
+        "Whether this checkpoint's own numbers fit.",
+        "-m",
+        metavar="NAME",
+        show_default=f"the numbers of {DEFAULT_MODEL}",
+    ),
+    audio: Path | None = option(
+        None, "Where a table's recordings are.", metavar="DIR", show_default="beside it"
+    ),
+    with_padding: bool = option(
+        False, "Count each clip's first window and its padding, as the original recipe does."
+    ),
+    as_json: bool = option(False, "One JSON document.", "--json"),
+    offline: OfflineOption = False,
+    quiet: bool = option(False, "No progress.", "-q"),
 ) -> None:
     """Measure mean and standard deviation of the fbank, over every frame of the recordings.
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
-from ast_cli.cli import options
+from ast_cli.cli.option_groups import argument, grouped, option
+from ast_cli.cli.options import OfflineOption, RevisionOption
 from ast_cli.cli.screen import error_line, stdout
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.text import one_line
@@ -17,24 +18,18 @@ from ast_cli.text import one_line
 STYLES = {"equal": "green", "different": "bold red"}
 
 
+@grouped
 def verify(
-    file: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="FILE",
-            help="An audio file, with --against.",
-            show_default="the published sample clip",
-        ),
-    ] = None,
-    against: Annotated[
-        Literal["published", "transformers"],
-        typer.Option(help="The logits its authors publish, or the transformers installed here."),
-    ] = "published",
-    model: Annotated[
-        str, typer.Option("--model", "-m", metavar="NAME", help="Hub id, folder or weights file.")
-    ] = DEFAULT_MODEL,
-    revision: options.RevisionOption = None,
-    offline: options.OfflineOption = False,
+    *,
+    file: str | None = argument(
+        None, "An audio file, with --against.", metavar="FILE", show_default="the published sample clip"
+    ),
+    against: Literal["published", "transformers"] = option(
+        "published", "The logits its authors publish, or the transformers installed here."
+    ),
+    model: str = option(DEFAULT_MODEL, "Hub id, folder or weights file.", "-m", metavar="NAME"),
+    revision: RevisionOption = None,
+    offline: OfflineOption = False,
 ) -> None:
     """Check a checkpoint's numbers against an independent source; exit code 1 if they differ.
 

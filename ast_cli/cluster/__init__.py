@@ -1,5 +1,5 @@
 """The same tagging on many machines: names -> shards -> Ray's actors, each with a tagger -> a file a shard.
 
-What is to be tagged is written down once, so that every recording has one place in one shard, whoever tags
-it and however often. Scheduling, retries and queues are Ray Data's.
+What is to be tagged is written down once, so that every recording has one place in one shard, on any
+machine and however often it is tagged. Scheduling, retries and queues are Ray Data's.
 """

@@ -157,7 +157,7 @@ class Node:
     Attributes:
         name: As Ray calls it, with its address.
         cores: That Ray may use.
-        gpus: Likewise.
+        gpus: That Ray may use.
         versions: By package; empty where `problem` is not.
         problem: Why nothing can run there.
     """

@@ -26,7 +26,7 @@ NAMES, RUN = "_recordings.jsonl", "_run.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class RunShard:
     """Recordings that are tagged by one actor and whose results are in one file.
 
     Attributes:
@@ -45,7 +45,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class RunManifest:
     """What a run is to tag, and how.
 
     Attributes:
@@ -61,21 +61,21 @@ class Manifest:
     ends: tuple[int, ...]
 
     @property
-    def shards(self) -> list[Shard]:
+    def shards(self) -> list[RunShard]:
         """In order."""
         begins = (0, *self.ends)
-        return [Shard(number, begins[number], end) for number, end in enumerate(self.ends)]
+        return [RunShard(number, begins[number], end) for number, end in enumerate(self.ends)]
 
 
 def write_manifest(
     store: Store, found: Iterable[str | Outcome], asked: Mapping[str, Any], shard_size: int
-) -> Manifest:
+) -> RunManifest:
     """Write down what was found.
 
     Args:
         store: The folder of the run.
         found: Paths and failures, as `discover` gives them.
-        asked: See `Manifest`.
+        asked: See `RunManifest`.
         shard_size: Recordings in a shard.
 
     Raises:
@@ -101,7 +101,7 @@ def write_manifest(
             ends.append(place)
         lines.flush()
         store.put(Path(lines.name), NAMES)
-    manifest = Manifest(uuid4().hex, json.loads(json.dumps(asked)), count, tuple(ends))
+    manifest = RunManifest(uuid4().hex, json.loads(json.dumps(asked)), count, tuple(ends))
     with tempfile.NamedTemporaryFile("w", encoding="ascii") as document:
         json.dump({"schema": SCHEMA, **asdict(manifest)}, document)
         document.flush()
@@ -109,7 +109,7 @@ def write_manifest(
     return manifest
 
 
-def read_manifest(store: Store, asked: Mapping[str, Any]) -> Manifest:
+def read_manifest(store: Store, asked: Mapping[str, Any]) -> RunManifest:
     """What an earlier run wrote down.
 
     Raises:
@@ -130,12 +130,14 @@ def require_run(store: Store, run: str) -> None:
         )
 
 
-def _read(store: Store) -> Manifest:
+def _read(store: Store) -> RunManifest:
     try:
         document = json.loads(store.read(RUN))
         if document.pop("schema") != SCHEMA:
             raise ValueError("of another version")
-        return Manifest(document["run"], document["asked"], document["recordings"], tuple(document["ends"]))
+        return RunManifest(
+            document["run"], document["asked"], document["recordings"], tuple(document["ends"])
+        )
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise OutputError(
             f"{store.address}/{RUN} cannot be read: {error}", "Start anew with --overwrite"

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from ast_cli.cluster.connection import Actors, first_line
-from ast_cli.cluster.manifest import Shard
-from ast_cli.cluster.worker import Job, Report, ShardTagger
+from ast_cli.cluster.manifest import RunShard
+from ast_cli.cluster.worker import Job, ShardReport, ShardTagger
 from ast_cli.errors import AstCliError, EngineError
 
 MOST_BLOCKS = 4000  # which the driver keeps track of; of more shards, several are one
 
 
-def tag_shards(job: Job, shards: Sequence[Shard], actors: Actors) -> Iterator[Report]:
+def tag_shards(job: Job, shards: Sequence[RunShard], actors: Actors) -> Iterator[ShardReport]:
     """Have shards tagged; a report for each, as it is done. One whose actor is lost is tagged again.
 
     Raises:

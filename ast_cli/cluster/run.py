@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ast_cli.cluster.connection import Actors
-from ast_cli.cluster.manifest import NAMES, RUN, Manifest, Shard, read_manifest, write_manifest
+from ast_cli.cluster.manifest import NAMES, RUN, RunManifest, RunShard, read_manifest, write_manifest
 from ast_cli.cluster.ray_data import tag_shards
 from ast_cli.cluster.store import Store
-from ast_cli.cluster.worker import Job, Report
+from ast_cli.cluster.worker import Job, ShardReport
 from ast_cli.errors import OutputError
 from ast_cli.outputs import FORMATS
 from ast_cli.results import Outcome
@@ -20,7 +20,7 @@ SHARDED = ("jsonl", "parquet")  # formats whose files can be read one after the 
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ClusterRun:
     """A run whose recordings are written down.
 
     Attributes:
@@ -30,7 +30,7 @@ class Run:
     """
 
     job: Job
-    manifest: Manifest
+    manifest: RunManifest
     done: frozenset[int]
 
     @property
@@ -43,11 +43,11 @@ class Run:
         return min(size, self.manifest.recordings - number * size)
 
     @property
-    def left(self) -> list[Shard]:
+    def left(self) -> list[RunShard]:
         """The shards that have none."""
         return [shard for shard in self.manifest.shards if shard.number not in self.done]
 
-    def reports(self, actors: Actors) -> Iterator[Report]:
+    def reports(self, actors: Actors) -> Iterator[ShardReport]:
         """Tag all that is left; see `tag_shards`.
 
         Raises:
@@ -72,7 +72,7 @@ def prepare(
     shard_size: int = SHARD_SIZE,
     resume: bool = False,
     overwrite: bool = False,
-) -> Run:
+) -> ClusterRun:
     """Write down what is to be tagged, or read what an earlier run wrote down.
 
     Args:
@@ -93,7 +93,7 @@ def prepare(
     if RUN in names and resume and not overwrite:
         manifest = read_manifest(store, asked)
         done = {*names}
-        return Run(
+        return ClusterRun(
             replace(job, run=manifest.run),
             manifest,
             frozenset(shard.number for shard in manifest.shards if job.file(shard) in done),
@@ -108,7 +108,7 @@ def prepare(
     for name in filter(_is_part, names):
         store.remove(name)
     manifest = write_manifest(store, find(), asked, shard_size)
-    return Run(replace(job, run=manifest.run), manifest, frozenset())
+    return ClusterRun(replace(job, run=manifest.run), manifest, frozenset())
 
 
 def _is_part(name: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ast_cli.cluster.manifest import Shard, read_shard, require_run
+from ast_cli.cluster.manifest import RunShard, read_shard, require_run
 from ast_cli.cluster.store import Store
 from ast_cli.errors import AstCliError, EngineError
 from ast_cli.outputs import FORMATS
@@ -38,9 +38,9 @@ class Job:
         open_tagger: Called once by each actor, where it runs.
         settings: How recordings are tagged.
         batch_size: See `Tagger.tag_many`.
-        workers: Likewise; None for one a core of the actor.
+        workers: See `Tagger.tag_many`; None for one a core of the actor.
         folder: Relative names are meant from here, where it is there.
-        run: See `Manifest`.
+        run: See `RunManifest`.
     """
 
     out: str
@@ -52,19 +52,19 @@ class Job:
     folder: str = ""
     run: str = ""
 
-    def file(self, shard: Shard) -> str:
+    def file(self, shard: RunShard) -> str:
         """The name of a shard's results."""
         return shard.file(FORMATS[self.format].suffix)
 
 
 @dataclass
-class Report:
-    """What became of a shard.
+class ShardReport:
+    """What a shard's recordings came to.
 
     Attributes:
         tagged: Recordings that have a result.
-        seconds: Of audio that was heard.
-        notices: What the tagger had to say of how it runs.
+        seconds: Of audio that was scored.
+        notices: The tagger's, of how it runs.
         failures: What has none, as `FileFailure` has it.
         warnings: File and what was odd about it.
     """
@@ -75,11 +75,11 @@ class Report:
     failures: list[tuple[str, str, str]] = field(default_factory=list)
     warnings: list[tuple[str, str]] = field(default_factory=list)
 
-    def hear(self, seconds: float) -> None:
-        """More audio was heard."""
+    def add_seconds(self, seconds: float) -> None:
+        """More audio was scored."""
         self.seconds += seconds
 
-    def tell(self, outcome: Outcome) -> Outcome:
+    def add(self, outcome: Outcome) -> Outcome:
         """One more has its outcome, which is handed on."""
         if isinstance(outcome, FileFailure):
             self.failures.append((outcome.file, outcome.error, outcome.message))
@@ -109,9 +109,9 @@ class ShardTagger:
 
     def __call__(self, rows: Rows) -> Rows:
         """Tag the shards of a batch; returns their reports, or the error that ends the run."""
-        shards = zip(*(map(int, rows[one.name]) for one in fields(Shard)), strict=True)
+        shards = zip(*(map(int, rows[one.name]) for one in fields(RunShard)), strict=True)
         try:
-            return {"report": [pickle.dumps(self.tag(Shard(*shard))) for shard in shards]}
+            return {"report": [pickle.dumps(self.tag(RunShard(*shard))) for shard in shards]}
         except AstCliError as error:  # Ray would make a traceback of it
             return {"report": [pickle.dumps(error)]}
         except Exception as error:  # and show the user but its end
@@ -120,27 +120,26 @@ class ShardTagger:
             )
             return {"report": [pickle.dumps(fault)]}
 
-    def tag(self, shard: Shard) -> Report:
+    def tag(self, shard: RunShard) -> ShardReport:
         """Tag a shard and write its file.
 
         Raises:
             AstCliError: There is no such model, or the file cannot be written.
         """
         store, tagger = Store(self._job.out), self._opened()
-        job, report = self._job, Report()
-        options: dict[str, Any] = {one.name: getattr(job.settings, one.name) for one in fields(job.settings)}
+        job, report = self._job, ShardReport()
         outcomes = tagger.tag_found(
             read_shard(store, shard.begin, shard.end),
             batch_size=job.batch_size,
             workers=job.workers or self._cores,
-            on_heard=report.hear,
-            **options,
+            on_heard=report.add_seconds,
+            settings=job.settings,
         )
         info = partial(tagger.run_info, batch_size=job.batch_size or "auto", **asdict(job.settings))
         name = job.file(shard)
         with tempfile.TemporaryDirectory() as folder:
             local = Path(folder) / name
-            write_file(local, job.format, info, map(report.tell, outcomes))
+            write_file(local, job.format, info, map(report.add, outcomes))
             require_run(store, job.run)
             store.put(local, name)
         report.notices, self._notices[:] = [*self._notices], []

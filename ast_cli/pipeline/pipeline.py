@@ -48,7 +48,7 @@ ResultT = TypeVar("ResultT", bound=_Named)
 
 
 @dataclass(frozen=True)
-class Flow:
+class Pipeline:
     """How recordings flow through networks.
 
     Attributes:

@@ -291,8 +291,8 @@ def test_names_are_shown_and_never_obeyed() -> None:
     file = io.StringIO()
     with LiveScreen(Console(file=file, force_terminal=True, width=100), 2.0) as screen:
         screen.started(Event(0.0, 2.0, 7, "", evil, 0.9, 0.9))
-        screen.heard(2.0, (Tag(1, 7, "", evil, 0.9),), 0.1)
-        screen.heard(4.0, (Tag(1, 8, "", evil, 0.7),), 0.1)
+        screen.scored(2.0, (Tag(1, 7, "", evil, 0.9),), 0.1)
+        screen.scored(4.0, (Tag(1, 8, "", evil, 0.7),), 0.1)
         screen.ended(Event(0.0, 2.0, 7, "", evil, 0.9, 0.9))
     shown = file.getvalue()
     assert shown.count(r"[red]\x1b[2Jclear\u202e") >= 4
@@ -304,7 +304,7 @@ def test_a_sound_that_lasts_is_shown_though_others_are_louder() -> None:
     file = io.StringIO()
     with LiveScreen(Console(file=file, force_terminal=True, width=100), 2.0) as screen:
         screen.started(Event(3.0, 5.0, 7, "", "Dog", 0.9, 0.9))
-        screen.heard(65.0, (Tag(1, 8, "", "Music", 0.7),), 2.5)
+        screen.scored(65.0, (Tag(1, 8, "", "Music", 0.7),), 2.5)
     shown = [line.strip() for line in plain(file.getvalue())]
     assert "Dog  since 3.0 s" in shown
     assert "1:05.0  2.5 s behind" in shown

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from ast_cli import Tagger
 from ast_cli.audio.discover import discover
 from ast_cli.cluster.manifest import NAMES, RUN, read_manifest, read_shard, write_manifest
-from ast_cli.cluster.run import Run, prepare
+from ast_cli.cluster.run import ClusterRun, prepare
 from ast_cli.cluster.store import Store
-from ast_cli.cluster.worker import Job, Report, ShardTagger
+from ast_cli.cluster.worker import Job, ShardReport, ShardTagger
 from ast_cli.errors import CheckpointError, ExitCode, OutputError, UsageError
 from ast_cli.results import FileFailure, Outcome
 from ast_cli.settings import TagSettings
@@ -139,7 +139,7 @@ def never() -> list[str]:
     raise AssertionError("what is to be tagged is written down already")
 
 
-def run_here(run: Run) -> list[Report]:
+def run_here(run: ClusterRun) -> list[ShardReport]:
     """All that is left, as one actor would do it."""
     tagger = ShardTagger(run.job, 1)
     return [tagger.tag(shard) for shard in run.left]

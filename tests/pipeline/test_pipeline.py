@@ -136,7 +136,7 @@ def test_ctrl_c_ends_the_run_and_its_processes_and_nothing_else_is_said(
 ) -> None:
     before = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "from ast_cli.pipeline import pipeline as p; p.Flow._take_waveforms = True; p.PROCESSES_AFTER = 0"
+        "from ast_cli.pipeline import pipeline as p; p.Pipeline._take_waveforms = True; p.PROCESSES_AFTER = 0"
     )
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
     arguments = ("-m", checkpoint, "-o", out, "-b1", "--workers", str(WORKERS), *recordings[:1] * 3000)
