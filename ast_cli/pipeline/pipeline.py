@@ -28,7 +28,7 @@ from ast_cli.pipeline.batches import Batches, Collector, PendingScores
 from ast_cli.pipeline.counters import Counters, Spent
 from ast_cli.pipeline.process_pool import Decoders
 from ast_cli.pipeline.readahead import read_ahead
-from ast_cli.pipeline.windows import file_windows, recording_windows, timed_windows, window_and_hop
+from ast_cli.pipeline.windows import Windowing, window_and_hop
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
 
@@ -122,15 +122,8 @@ class Pipeline:
         return outcome
 
     def windows(self, recording: Recording) -> Iterator[Window | Facts]:
-        """The windows of an open recording; see `recording_windows`."""
-        return recording_windows(
-            recording,
-            self.extractor,
-            self.settings,
-            self._cropped,
-            self.masking,
-            waveforms=self._as_waveforms,
-        )
+        """The windows of an open recording; see `Windowing.of_recording`."""
+        return self._windowing.of_recording(recording)
 
     def _outcomes(
         self,
@@ -140,15 +133,7 @@ class Pipeline:
         workers: int,
         depth: int,
     ) -> Iterator[ResultT | FileFailure]:
-        windows_of = partial(
-            file_windows,
-            extractor=self.extractor,
-            settings=self.settings,
-            cropped=self._cropped,
-            masking=self.masking,
-            waveforms=self._as_waveforms,
-        )
-        here = partial(timed_windows, run=windows_of)
+        here = self._windowing.of_file_timed
         counters = self.counters
         counters.workers = workers
         # With slower networks threads keep up, and they need no seconds to be started.
@@ -196,19 +181,17 @@ class Pipeline:
         )
 
     @property
-    def _as_waveforms(self) -> bool:
-        """Whether the engines extract the frames themselves; what changes frames must have them before."""
-        return self.settings.short != "repeat" and self.masking is None and self._take_waveforms
+    def _windowing(self) -> Windowing:
+        """With waveforms, unless frames are changed before the engines have them."""
+        as_waveforms = self.settings.short != "repeat" and self.masking is None and self._take_waveforms
+        # The shortest window in which every network has patches over so many frames.
+        cropped = partial(_cropped_length, tuple(engine.config for engine in self.engines))
+        return Windowing(self.extractor, self.settings, cropped, self.masking, as_waveforms)
 
     @property
     def _take_waveforms(self) -> bool:
         """Whether the engines can extract the frames themselves: they are much faster than threads, then."""
         return all(engine.takes_waveforms for engine in self.engines)
-
-    @property
-    def _cropped(self) -> Callable[[int], int]:
-        """The shortest window in which every network has patches over so many frames; can be pickled."""
-        return partial(_cropped_length, tuple(engine.config for engine in self.engines))
 
 
 def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
