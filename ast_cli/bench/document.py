@@ -22,7 +22,7 @@ class Stage:
     Attributes:
         median: Milliseconds, as the other two.
         q1: See `Spread`.
-        q3: Likewise.
+        q3: See `Spread`.
         share: Part of all stages together, by medians.
     """
 
@@ -63,7 +63,7 @@ class FolderFigures:
     Attributes:
         files: Recordings that came through.
         failed: Recordings that could not be read.
-        seconds: Of audio that was heard.
+        seconds: Of audio that was processed.
         windows: Of all recordings.
         load_seconds: Until the network had run once.
         wall_seconds: From the first recording's opening to the last one's result.
@@ -94,12 +94,12 @@ class Measurement:
         batch_size: Windows in a forward pass.
         ms_per_window: Of the network alone; of the whole flow where there is a `flow`.
         windows_per_s: By the median of it.
-        x_realtime: Seconds of audio a second, likewise.
+        x_realtime: Seconds of audio a second, by the median too.
         peak_memory_mb: See `bench.memory`.
         stages: What each stage takes; empty where there is a `flow`.
-        roofline: None likewise.
+        roofline: None where there is a `flow`.
         deviation: The farthest that a score is from that of torch in float32 with eager attention; None
-            likewise, and where scores are not finite.
+            where there is a `flow` or scores are not finite.
         flow: See `FolderFigures`.
     """
 
@@ -176,7 +176,7 @@ class Document:
         runs: By way, then by size of batch.
         failures: Ways that could not run.
         gemm: The fastest product; None for a folder.
-        flops_per_window: See `roofline.window_flops`; None likewise.
+        flops_per_window: See `roofline.window_flops`; None for a folder.
         repeats: How often each was timed.
     """
 

@@ -1,4 +1,4 @@
-"""`transformers` run in our place, with its own default attention, for whoever asks what there is to gain."""
+"""`transformers` run in our place, with its own default attention, to see what there is to gain."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def load_network(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtyp
 
 
 def load_extractor(checkpoint: Checkpoint) -> Any:
-    """Their feature extractor, likewise."""
+    """Their feature extractor; for the errors see `TransformersEngine`."""
     return _load("ASTFeatureExtractor", checkpoint)
 
 

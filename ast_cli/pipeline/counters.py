@@ -77,7 +77,7 @@ class Counters:
         starting: That it took to put batches together and hand them to the device.
         waited_for_scores: That it waited for the device, or computed where there is none.
         choosing_batch_size: That it took to find the best one.
-        waited_for_caller: That whoever takes the outcomes had them.
+        waited_for_caller: That the caller kept an outcome before taking the next.
         decoders_waited: For the network to take what was decoded; of all threads together.
         network_core: Of a core, that the network's thread took.
         process_core: Of a core, that this process took, all threads together; not the decoding processes.

@@ -1,7 +1,7 @@
 """Recordings -> windows, those of all in full batches -> an outcome for each recording, in their order.
 
 Decoding runs ahead of the network: on threads, and in child processes where the network is fast. What the
-network gives for a window, and what becomes of it, are handed in: scores and labels, or vectors.
+network gives for a window, and what collects it, are handed in: scores and labels, or vectors.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Pipeline:
     Attributes:
         engines: Networks of one shape of window.
         extractor: The features all of them take.
-        settings: How recordings are heard.
+        settings: How recordings are processed.
         start: B windows -> what the networks give for each, [B, …], on its way.
         masking: Hides what is quiet in each window, if given.
         counters: Where the time of `outcomes` goes.
@@ -92,10 +92,10 @@ class Pipeline:
 
         Args:
             found: Paths, taken as they are needed.
-            collector: Makes what becomes of the windows of a recording, by its path.
+            collector: Makes the collector of a recording's scores, by its path.
             batch_size: Windows in a forward pass; None for what the engine does best with.
             workers: Recordings decoded at once; None for one a core, at most `MOST_WORKERS`.
-            on_heard: Called with the seconds of audio that were newly heard, after every batch.
+            on_heard: Called with the seconds of audio that were newly scored, after every batch.
 
         Raises:
             EngineError: The device cannot run the network.
