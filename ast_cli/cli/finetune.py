@@ -30,7 +30,6 @@ HELD_OUT = 0.1
 
 TRAINING = "How it learns"
 CHANCE = "What may happen to a clip"
-FEW = 3  # names in a warning
 
 
 described = partial(option, None)
