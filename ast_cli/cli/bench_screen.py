@@ -228,9 +228,6 @@ def _flows(document: Document) -> Iterator[Block]:
         rows,
         keys=2,
     )
-    counted = [run for run in document.runs if run.flow and run.flow.counters]
-    if counted:
-        yield _counters(counted)
     if document.speedup:
         yield Block(
             "How many times as fast",
@@ -240,6 +237,9 @@ def _flows(document: Document) -> Iterator[Block]:
                 for one in document.speedup
             ],
         )
+    counted = [run for run in document.runs if run.flow and run.flow.counters]
+    if counted:
+        yield _counters(counted)
 
 
 def _counters(runs: Sequence[Measurement]) -> Block:

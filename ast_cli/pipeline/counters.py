@@ -166,8 +166,9 @@ class Counters:
     def in_words(self) -> str:
         """All of it in one line."""
         stages = ", ".join(f"{stage} {taken:.2f}" for stage, taken in self.milliseconds().items())
+        recordings = f"{self.recordings:,} recording{'' if self.recordings == 1 else 's'}"
         return (
-            f"{self.recordings:,} recordings decoded by {self.decoded_by} in {self.wall:.1f} s; the network "
+            f"{recordings} decoded by {self.decoded_by} in {self.wall:.1f} s; the network "
             f"waited {self.waited_for_recordings:.1f} s for recordings, decoders "
             f"{self.decoders_waited:.1f} s for the network; scores took "
             f"{self.starting + self.waited_for_scores:.1f} s; "
