@@ -1,15 +1,17 @@
 # make demo      tag the example clips with the built-in model, in an environment of its own
 # make install   that environment: .venv, with the tested set of packages
 # make test      the default tests: a few minutes on two cores, no network
-# make test-all  the full-size network too
+# make test-fast PKG=outputs   those of one package or module, tests/outputs or tests/test_outputs.py: within a minute
+# make test-all  the slow ones too: the full-size network, thousands of files, the README as it stands
 # make lint      style, formatting, types
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-# One process for each core, and one thread for each process.
-TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# One process for each core, and one thread for each process; what a file prepares, it prepares once.
+TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+PKG ?= outputs
 
-.PHONY: demo install test test-all lint format clean
+.PHONY: demo install test test-fast test-all test-changed lint format clean
 
 demo: install
 	$(BIN)/ast-tag examples/clips --model tiny
@@ -24,8 +26,16 @@ $(VENV)/installed: pyproject.toml constraints.txt
 test: install
 	$(TEST)
 
+test-fast: install
+	$(TEST) -q $(or $(wildcard tests/$(PKG) tests/test_$(PKG).py),$(error there is no tests/$(PKG)))
+
 test-all: install
 	$(TEST) -m ""
+
+# Slow tests of what changed since SINCE, or since the branch left main; see tools/slow_tests.py.
+test-changed: install
+	files=$$($(BIN)/python tools/slow_tests.py $(SINCE)) && \
+	if [ -n "$$files" ]; then $(TEST) -m slow $$files; fi
 
 lint: install
 	$(BIN)/ruff check .

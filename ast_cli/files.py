@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ast_cli.errors import OutputError
+from ast_cli.text import first_line
 
 STDOUT = "-"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -70,9 +71,9 @@ def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
                 os.fsync(file.fileno())
             part.replace(path)
     except failures as error:
-        cause = str(error).partition("\n")[0]
         raise OutputError(
-            f"cannot write {path}: {cause}", "What was there before is whole; free some space and try again"
+            f"cannot write {path}: {first_line(error)}",
+            "What was there before is whole; free some space and try again",
         ) from error
     finally:
         with suppress(OSError):
@@ -90,7 +91,7 @@ def output_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        raise  # whoever reads it has read enough
+        raise  # the program that reads it has read enough
     except OSError as error:
         ours = (None, *map(str, (path, part_of(path), *path.parents)))
         if error.filename not in ours and not str(error.filename).startswith(str(path)):
@@ -109,7 +110,7 @@ def open_stdout() -> Iterator[TextIO]:
 
     Raises:
         OutputError: It is closed, or what it leads to is full.
-        BrokenPipeError: Whoever reads it has gone.
+        BrokenPipeError: The program that reads it has gone.
     """
     if sys.stdout is None:
         raise OutputError("standard output is closed", "Name a file with --out")
@@ -130,7 +131,7 @@ def open_stdout() -> Iterator[TextIO]:
 
 
 def abandon_stdout() -> None:
-    """Let the rest of standard output vanish: Python would write it at exit, and fail again."""
+    """Discard the rest of standard output: Python would write it at exit, and fail again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,7 +1,8 @@
 r"""What recordings are called: paths, addresses such as `s3://bucket/key.wav`, members of shards below both.
 
-A name is text from the moment it is listed until its recording is opened, be it by another process or on
-another machine. This module knows how names are spelt, and looks at no more than whether a file is there.
+A name is text from the moment it is listed until its recording is opened, perhaps by another process or on
+another machine; `parse_name` takes it apart. This module looks at no more of the disk than whether a file is
+there.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_plus
 
 STDIN = "-"
@@ -19,7 +22,7 @@ _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 _USER = re.compile(r"://[^/?#]*@")
 WEB = ("http", "https")  # where `?` begins a query; elsewhere it is part of a key
 _BUCKETS = ("s3", "s3a", "gs", "gcs", "hf", "file", "memory")
-# Of a query: what lets in whoever has it, and what is said beside it in signed addresses.
+# Parameters of a query that give access, and those beside them in signed addresses.
 _SECRET = re.compile(
     r"sig|token|key|auth|secret|pass|pwd|cred|session|jwt|ticket|policy|expire|access|^(x-)?(amz|goog)"
     r"|^(code|hmac|hash|sv|st|se|sr|sp|spr|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid)$",
@@ -35,47 +38,148 @@ _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
 _PATTERN = re.compile(r"[*?\[]|\{[^{}]*(?:\.\.|,)[^{}]*\}")
 
 
-def scheme_of(name: str) -> str:
-    """The scheme of an address, in small letters; empty for a path."""
-    found = _ADDRESS.match(name)
-    return found[1].lower() if found else ""
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name, taken apart. What can be told from the text alone is a property; methods look at the disk.
 
-
-def is_address(name: str) -> bool:
-    """Whether a name is an address rather than a path."""
-    return _ADDRESS.match(name) is not None
-
-
-def without_query(name: str) -> tuple[str, str]:
-    """An address of the web without its query and fragment, and these; any other name as it is."""
-    if scheme_of(name) not in WEB:
-        return name, ""
-    bare = re.split(r"[?#]", name, maxsplit=1)[0]
-    return bare, name[len(bare) :]
-
-
-def without_secrets(name: str) -> str:
-    """A name as it may be shown and stored: an address without passwords, signatures and tokens.
-
-    What stands before `@` goes, and so do the fragment and all parameters of a query that are named like a
-    secret or accompany one. Of others, long values become a digest, so that names that differ go on to.
+    Attributes:
+        text: The whole of it.
+        scheme: Of an address, in small letters; empty for a path and for standard input.
+        bare: Without query and fragment, which only addresses of the web have.
+        query: These two, with their marks.
     """
-    scheme = scheme_of(name)
-    if not scheme:
-        return name
-    name = _USER.sub("://", name)
-    if scheme in _BUCKETS:
-        return name
-    bare, mark, query = re.split(r"#", name, maxsplit=1)[0].partition("?")
-    if not mark:
-        return bare
-    kept = [shown for one in query.split("&") if (shown := _shown_parameter(one))]
-    return f"{bare}?{'&'.join(kept)}" if kept else bare
+
+    text: str
+    scheme: str
+    bare: str
+    query: str
+
+    @property
+    def is_address(self) -> bool:
+        """Whether it is an address rather than a path."""
+        return bool(self.scheme)
+
+    @property
+    def is_web(self) -> bool:
+        """Whether it is an address of the web, where a query may follow and nothing can be listed."""
+        return self.scheme in WEB
+
+    @property
+    def is_shard(self) -> bool:
+        """Whether it is that of a shard, which holds many recordings."""
+        return self.bare.lower().endswith(SHARD_SUFFIXES)
+
+    @property
+    def has_glob(self) -> bool:
+        """Whether it has `*`, or one of a store `?` or `[`, which stand for themselves on the web."""
+        return "*" in self.bare or (not self.is_web and ("?" in self.bare or "[" in self.bare))
+
+    @property
+    def shown(self) -> str:
+        """The name as it may be shown and stored: an address without passwords, signatures and tokens.
+
+        What stands before `@` goes, and so do the fragment and all parameters of a query that are named like
+        a secret or accompany one. Of others, long values become a digest, so that names that differ still do.
+        """
+        if not self.scheme:
+            return self.text
+        name = _USER.sub("://", self.text)
+        if self.scheme in _BUCKETS:
+            return name
+        bare, _, query = name.partition("#")[0].partition("?")
+        kept = [shown for one in query.split("&") if (shown := _shown_parameter(one))]
+        return f"{bare}?{'&'.join(kept)}" if kept else bare
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether it is opened with something that must not be shown or stored."""
+        return self.shown != self.text
+
+    def of_member(self, member: str) -> str:
+        """What a recording in this shard is called: a path below it."""
+        if self.is_web:
+            member = re.sub("[%?#]", lambda found: _IN_WEB[found[0]], member)
+        return f"{self.bare}/{member}{self.query}"
+
+    def shard_and_member(self) -> tuple[str, str] | None:
+        """The shard in which the recording lies, and what it is called there; None if it lies in none.
+
+        A path lies in a shard where a part of it is a file. Of an address that cannot be known here: the
+        first part that is called like a shard is taken for one.
+        """
+        for found in _SHARD.finditer(self.bare):
+            shard, member = self.bare[: found.end()], self.bare[found.end() + 1 :]
+            if self.is_address or os.path.isfile(shard):  # noqa: PTH113 — names are bytes
+                if self.is_web:
+                    member = re.sub("%(?:25|3F|23)", lambda code: chr(int(code[0][1:], 16)), member)
+                return shard + self.query, member
+        return None
+
+    def is_pattern(self) -> bool:
+        """Whether an address stands for several by `*`, `?`, `[…]` or braces; or a path, by braces."""
+        if self.is_address:
+            return _PATTERN.search(self.bare) is not None
+        return any(True for _ in _choices(self.bare)) and not os.path.lexists(self.text)
+
+    def in_braces(self) -> Iterator[str]:
+        """The names that one with braces stands for, as webdataset has them: `{000..009}`, `{train,test}`.
+
+        A name without them is itself, and so is the path of a file that is called just that.
+        """
+        if "{" not in self.text or (not self.is_address and os.path.lexists(self.text)):
+            return iter((self.text,))
+        return _expanded(self.text)
+
+    def may_be_many(self) -> bool:
+        """Whether a name that was given may stand for more than one recording."""
+        if self.is_pattern():
+            return True
+        if self.is_address:
+            has_suffix = os.path.splitext(self.bare)[1]  # noqa: PTH122
+            is_folder = self.bare.endswith("/") or not (self.is_web or has_suffix)
+            return is_folder or (self.is_shard and self.shard_and_member() is None)
+        return os.path.isdir(self.text) or (self.is_shard and os.path.isfile(self.text))  # noqa: PTH112, PTH113
+
+    def is_there(self) -> bool:
+        """Whether the recording is there, as far as can be told offline: what is at an address may be."""
+        return self.is_address or os.path.isfile(self.text) or self.shard_and_member() is not None  # noqa: PTH113
+
+    def tree_path(self) -> str:
+        """The absolute path by which places in trees are found; no two recordings share one.
+
+        An address stands below its scheme, as `/s3:/bucket/key.wav`. Its key is no path: parts that mean
+        something in one get `%` in front, and so do those that begin with `%`.
+        """
+        if not self.is_address:
+            return os.path.abspath(self.text)  # noqa: PTH100 — links stay as they were named
+        parts = self.shown.partition("://")[2].split("/")
+        odd = ("", ".", "..")
+        parts = [f"%{part}" if part in odd or part.startswith("%") else part for part in parts]
+        return "/".join(("", f"{self.scheme}:", *parts))
+
+    def tree_folder(self) -> str:
+        """The path, as `tree_path` tells it, of the folder in which all lies that a given name stands for."""
+        if self.is_pattern():
+            begin = len(f"{self.scheme}://") if self.is_address else 0
+            found = _PATTERN.search(self.text, begin) if begin else None
+            first = found.start() if found else next(_choices(self.text))[0]
+            above = parse_name(self.text[: max(begin, self.text.rfind("/", begin, first) + 1)] or ".")
+            return above.tree_folder() if begin else above.tree_path()
+        if self.is_address:
+            bare = self.bare.rstrip("/")
+            path, is_folder = parse_name(bare).tree_path(), self.text.endswith("/") and "://" in bare
+        else:
+            path, is_folder = self.tree_path(), os.path.isdir(self.text)  # noqa: PTH112
+        return path if is_folder else os.path.dirname(path)  # noqa: PTH120
 
 
-def holds_secrets(name: str) -> bool:
-    """Whether a name is opened with something that must not be shown or stored."""
-    return without_secrets(name) != name
+@lru_cache(maxsize=1024)  # a name is asked about at every station of its recording
+def parse_name(text: str) -> Name:
+    """Take a name apart."""
+    found = _ADDRESS.match(text)
+    scheme = found[1].lower() if found else ""
+    bare = re.split("[?#]", text, maxsplit=1)[0] if scheme in WEB else text
+    return Name(text, scheme, bare, text[len(bare) :])
 
 
 def _shown_parameter(parameter: str) -> str:
@@ -87,61 +191,6 @@ def _shown_parameter(parameter: str) -> str:
         return parameter
     digest = hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
     return f"{key}=~{digest[:8]}"
-
-
-def is_shard(name: str) -> bool:
-    """Whether a name is that of a shard, which holds many recordings."""
-    return without_query(name)[0].lower().endswith(SHARD_SUFFIXES)
-
-
-def member_name(shard: str, member: str) -> str:
-    """What a recording in a shard is called: a path below it."""
-    bare, query = without_query(shard)
-    if scheme_of(shard) in WEB:
-        member = re.sub("[%?#]", lambda found: _IN_WEB[found[0]], member)
-    return f"{bare}/{member}{query}"
-
-
-def shard_and_member(name: str) -> tuple[str, str] | None:
-    """The shard in which a recording lies, and what it is called there; None if it lies in none.
-
-    A path lies in a shard where a part of it is a file. Of an address that cannot be known here: the first
-    part that is called like a shard is taken for one.
-    """
-    bare, query = without_query(name)
-    remote = is_address(name)
-    for found in _SHARD.finditer(bare):
-        shard, member = bare[: found.end()], bare[found.end() + 1 :]
-        if remote or os.path.isfile(shard):  # noqa: PTH113 — names are bytes
-            if scheme_of(name) in WEB:
-                member = re.sub("%(?:25|3F|23)", lambda code: chr(int(code[0][1:], 16)), member)
-            return shard + query, member
-    return None
-
-
-def is_pattern(name: str) -> bool:
-    """Whether an address stands for several by `*`, `?`, `[…]` or braces; or a path, by braces."""
-    bare = without_query(name)[0]
-    if is_address(name):
-        return _PATTERN.search(bare) is not None
-    return any(True for _ in _choices(bare)) and not os.path.lexists(name)
-
-
-def has_glob(name: str) -> bool:
-    """Whether an address has `*`, or one of a store `?` or `[`, which stand for themselves on the web."""
-    bare = without_query(name)[0]
-    return "*" in bare or (scheme_of(name) not in WEB and ("?" in bare or "[" in bare))
-
-
-def in_braces(name: str) -> Iterator[str]:
-    """The names that one with braces stands for, as webdataset has them: `{000..009}`, `{train,test}`.
-
-    A name without them is itself, and so is the path of a file that is called just that.
-    """
-    if "{" not in name or (not is_address(name) and os.path.lexists(name)):
-        yield name
-    else:
-        yield from _expanded(name)
 
 
 def _expanded(name: str) -> Iterator[str]:
@@ -166,50 +215,3 @@ def _numbers(first: str, last: str) -> Iterator[str]:
     width = max(len(first), len(last)) if padded else 0
     step = 1 if int(first) <= int(last) else -1
     return (f"{number:0{width}}" for number in range(int(first), int(last) + step, step))
-
-
-def may_be_many(name: str) -> bool:
-    """Whether a name that was given may stand for more than one recording."""
-    if is_pattern(name):
-        return True
-    if is_address(name):
-        bare = without_query(name)[0]
-        inside = shard_and_member(name) is not None
-        is_folder = bare.endswith("/") or (scheme_of(name) not in WEB and not os.path.splitext(bare)[1])  # noqa: PTH122
-        return is_folder or (is_shard(name) and not inside)
-    return os.path.isdir(name) or (is_shard(name) and os.path.isfile(name))  # noqa: PTH112, PTH113
-
-
-def is_there(name: str) -> bool:
-    """Whether a recording is there, as far as can be told without a network: what is at an address may be."""
-    return is_address(name) or os.path.isfile(name) or shard_and_member(name) is not None  # noqa: PTH113
-
-
-def tree_path(name: str) -> str:
-    """The absolute path of a name, by which places in trees are found; no two recordings share one.
-
-    An address stands below its scheme, as `/s3:/bucket/key.wav`. Its key is no path: parts that mean
-    something in one get `%` in front, and so do those that begin with `%`.
-    """
-    if not is_address(name):
-        return os.path.abspath(name)  # noqa: PTH100 — links stay as they were named
-    scheme, _, rest = without_secrets(name).partition("://")
-    odd = ("", ".", "..")
-    parts = [f"%{part}" if part in odd or part.startswith("%") else part for part in rest.split("/")]
-    return "/".join(("", f"{scheme.lower()}:", *parts))
-
-
-def tree_folder(name: str) -> str:
-    """The path, as `tree_path` tells it, of the folder in which all lies that a given name stands for."""
-    if is_pattern(name):
-        begin = len(f"{scheme_of(name)}://") if is_address(name) else 0
-        found = _PATTERN.search(name, begin)
-        first = found.start() if begin and found else next(_choices(name))[0]
-        name = name[: max(begin, name.rfind("/", begin, first) + 1)]
-        if not begin:
-            return tree_path(name or ".")
-    if is_address(name):
-        bare = without_query(name)[0].rstrip("/")
-        is_folder = name.endswith("/") and "://" in bare
-        return tree_path(bare) if is_folder else os.path.dirname(tree_path(bare))  # noqa: PTH120
-    return tree_path(name) if os.path.isdir(name) else os.path.dirname(tree_path(name))  # noqa: PTH112, PTH120

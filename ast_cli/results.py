@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, overload
 
 from ast_cli.errors import InputError
-from ast_cli.names import is_address, shard_and_member, without_secrets
+from ast_cli.names import parse_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,14 +78,7 @@ class Windows(Sequence[WindowResult]):
         self._tags_until = array("q")  # where the labels of each window end in `_indices` and `_scores`
 
     def append(self, start: float, end: float, indices: Iterable[int], scores: Iterable[float]) -> None:
-        """Add the next window.
-
-        Args:
-            start: Seconds from the start of the recording.
-            end: Likewise.
-            indices: The classes of its labels, highest score first.
-            scores: Of these classes.
-        """
+        """Add the next window: start and end in seconds, the classes of its labels, highest score first."""
         self._starts.append(start)
         self._ends.append(end)
         self._indices.extend(indices)
@@ -98,11 +91,7 @@ class Windows(Sequence[WindowResult]):
 
     @classmethod
     def from_arrays(cls, classes: Classes, arrays: Mapping[str, bytes]) -> Windows:
-        """Make it of the bytes of `arrays`.
-
-        Raises:
-            ValueError: They are not that.
-        """
+        """Make it of the bytes of `arrays`; ValueError if they are not that."""
         windows = cls(classes)
         for name in _ARRAYS:
             getattr(windows, f"_{name}").frombytes(arrays[name])
@@ -153,8 +142,8 @@ class Event:
     """A sound with a start and an end, found in the windows of a recording: see `events`.
 
     Attributes:
-        start: Seconds from the start of the recording.
-        end: Likewise.
+        start: Seconds from the start of the recording, as is `end`.
+        end: Of the sound.
         index: Position of the class in the checkpoint's logits.
         mid: AudioSet's machine id; empty where the checkpoint's labels have none.
         label: The class name.
@@ -177,7 +166,7 @@ class WindowScores:
 
     Attributes:
         start: [W], seconds from the start of the recording.
-        end: [W], likewise.
+        end: [W], seconds from the start of the recording.
         scores: [W, C], float32.
     """
 
@@ -213,9 +202,10 @@ class Stamp:
             OSError: It is not there.
             ValueError: No file can have this name.
         """
-        if is_address(name):
+        parsed = parse_name(name)
+        if parsed.is_address:
             return None
-        inside = shard_and_member(name)
+        inside = parsed.shard_and_member()
         return cls.of(os.stat(inside[0] if inside else name))  # noqa: PTH116 — names are bytes
 
 
@@ -254,7 +244,7 @@ class FileResult:
         windows: The labels of each window, in order of time; empty unless asked for.
         scores: What the scores are: `sigmoid`, `softmax` or `logits`.
         warnings: What was wrong with the recording without preventing the result.
-        events: What is heard from when to when, in order of time; None unless asked for.
+        events: Which classes sound from when to when, in order of time; None unless asked for.
         window_scores: All scores of each window; None unless asked for.
         stamp: Of the file when it was opened, or of the shard it lies in; None for what is no file here.
     """
@@ -273,7 +263,7 @@ class FileResult:
     stamp: Stamp | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "file", without_secrets(self.file))
+        object.__setattr__(self, "file", parse_name(self.file).shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +281,7 @@ class FileFailure:
     message: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "file", without_secrets(self.file))
+        object.__setattr__(self, "file", parse_name(self.file).shown)
 
     @classmethod
     def of(cls, file: str, error: InputError) -> FileFailure:
@@ -331,7 +321,7 @@ class RunInfo:
 
 def display_name(path: str | os.PathLike[str]) -> str:
     r"""A name as valid Unicode and without secrets: bytes that are not UTF-8 are shown as `\xNN`."""
-    return os.fsencode(without_secrets(os.fspath(path))).decode("utf-8", "backslashreplace")
+    return os.fsencode(parse_name(os.fspath(path)).shown).decode("utf-8", "backslashreplace")
 
 
 def path_shown_as(shown: str) -> str:

@@ -1,4 +1,4 @@
-"""Text for people: names and labels made harmless for where they are shown, and suggestions for typos."""
+"""Text for people: names and labels made harmless for where they are shown, times, counts, and typos."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-# All but tab and line ends, which CSV and TSV quote, so that whoever reads one has them as they are.
+# All but tab and line ends, which CSV and TSV quote, so that a program that reads one has them as they are.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 SHOWN_CONTROLS = re.compile(r"(?:\\x(?:0[0-8bcef]|1[0-9a-f]|7f|c2\\x[89][0-9a-f]))+")
 
@@ -64,6 +64,38 @@ def cell_path(path: str) -> str:
     """A path for such a cell; it still names the same file, unless it had to be escaped to be one line."""
     line = one_line(path)
     return f"./{line}" if line.startswith('"') else inert_path(line)
+
+
+def shorten(text: str, most: int) -> str:
+    """A text of at most so many characters, the last of which is `…` where it was longer."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception says, without the lines that follow; its kind if it says nothing."""
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def counted(count: int, what: str) -> str:
+    """`1 event`, `2,000 events`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def clock(seconds: float) -> str:
+    """A time in a recording, to a tenth of a second: `9.3 s`, `2:05.0` or `1:02:05.0`."""
+    tenths = round(seconds * 10)
+    minutes, rest = divmod(tenths, 600)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}:{minutes:02}:{rest / 10:04.1f}"
+    return f"{minutes}:{rest / 10:04.1f}" if minutes else f"{rest / 10:.1f} s"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in whole seconds: `0:07`, `12:30`, `5:00:00`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def did_you_mean(word: str, known: Sequence[str], limit: int = 3) -> str:

@@ -1,12 +1,37 @@
+"""What all tests share; imports no package of an extra, so that the tests of the core run without any."""
+
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.random_checkpoint import save_random_checkpoint
 from tests.stores import ENVIRONMENT, S3Server, WebServer
+
+if find_spec("hypothesis"):
+    from hypothesis import settings
+
+    # How long an example takes tells of the machine, not of us. In CI, the same examples every time.
+    settings.register_profile("here", deadline=None)
+    settings.register_profile("CI", deadline=None, derandomize=True, database=None, print_blob=True)
+    settings.load_profile("CI" if os.environ.get("CI") else "here")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where a plugin is missing, what pyproject.toml says of it means nothing, and is no mistake."""
+    if not find_spec("pytest_timeout"):
+        parser.addini("timeout", "of pytest-timeout")
+    if not find_spec("pytest_benchmark"):
+        parser.addoption("--benchmark-disable", action="store_true", help="of pytest-benchmark")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not find_spec("pytest_timeout"):
+        config.addinivalue_line("markers", "timeout(seconds): of pytest-timeout")
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +50,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """An S3 on this machine; tests take other buckets each."""
+    for module in ("moto", "s3fs"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
     server = S3Server()
     yield server
     server.stop()
@@ -40,6 +67,8 @@ def s3(s3_server: S3Server, stores: None, monkeypatch: pytest.MonkeyPatch) -> S3
 @pytest.fixture
 def web(tmp_path: Path, stores: None) -> Iterator[WebServer]:
     """A server of the folder `web`."""
+    for module in ("fsspec", "aiohttp"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
     (tmp_path / "web").mkdir()
     server = WebServer(tmp_path / "web")
     yield server

@@ -17,9 +17,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import soundfile
+
+from tests.extras import Extra
+
+pa = Extra("pyarrow")
+pq = Extra("pyarrow.parquet")
 
 LOOPBACK = "127.0.0.1"
 # Whatever proxies and profiles this machine has, tests reach their own servers with their own keys.
@@ -35,7 +38,9 @@ ENVIRONMENT = {
 }
 
 
-HUB_AUDIO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])  # as `datasets.Audio` is stored
+def hub_audio() -> Any:
+    """The type of a column of audio, as `datasets.Audio` is stored."""
+    return pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
 def clip(seed: int, samples: int = 4000, form: str = "WAV") -> bytes:
@@ -65,7 +70,7 @@ def save(path: Path, data: bytes) -> str:
 
 def save_parquet(path: Path, rows: Sequence[Any], column: str = "audio", **options: Any) -> str:
     """A Parquet with an audio column as the Hub has it, and another one."""
-    table = pa.table({"label": [*map(str, range(len(rows)))], column: pa.array(rows, HUB_AUDIO)})
+    table = pa.table({"label": [*map(str, range(len(rows)))], column: pa.array(rows, hub_audio())})
     pq.write_table(table, path, **options)
     return str(path)
 

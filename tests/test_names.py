@@ -10,19 +10,7 @@ from braceexpand import braceexpand
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ast_cli.names import (
-    holds_secrets,
-    in_braces,
-    is_address,
-    is_pattern,
-    is_shard,
-    may_be_many,
-    member_name,
-    shard_and_member,
-    tree_folder,
-    tree_path,
-    without_secrets,
-)
+from ast_cli.names import parse_name
 from ast_cli.results import FileFailure, FileResult, display_name
 
 WORDS = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=8)
@@ -52,15 +40,15 @@ MEMBERS = KEYS.filter(lambda key: not key.startswith("/"))
     ],
 )
 def test_a_name_is_shown_without_its_secrets(name: str, shown: str) -> None:
-    assert without_secrets(name) == shown
-    assert not holds_secrets(shown)
+    assert parse_name(name).shown == shown
+    assert not parse_name(shown).holds_secrets
     assert display_name(name) == shown
     assert FileFailure(name, "unreadable", "").file == shown
     assert FileResult(name, 1.0, 1.0, 16000, 1, ()).file == shown
 
 
 def test_long_values_are_not_shown_and_still_differ() -> None:
-    one, other = (without_secrets(f"https://host/get?id={letter * 40}") for letter in "ab")
+    one, other = (parse_name(f"https://host/get?id={letter * 40}").shown for letter in "ab")
     assert "aaaa" not in one
     assert one != other
 
@@ -68,8 +56,8 @@ def test_long_values_are_not_shown_and_still_differ() -> None:
 @given(WORDS.filter(lambda word: not set(word) & set("/?#@")), WORDS.filter(lambda word: "@" not in word))
 def test_no_password_is_ever_shown(user: str, word: str) -> None:
     secret = f"<{word.translate(str.maketrans('/?#', '...'))}>"
-    assert secret not in without_secrets(f"https://{user}:{secret}@host/x.wav")
-    assert secret not in without_secrets(f"https://host/x.wav?a=1&X-Goog-Signature={secret}")
+    assert secret not in parse_name(f"https://{user}:{secret}@host/x.wav").shown
+    assert secret not in parse_name(f"https://host/x.wav?a=1&X-Goog-Signature={secret}").shown
 
 
 @given(
@@ -77,19 +65,21 @@ def test_no_password_is_ever_shown(user: str, word: str) -> None:
     MEMBERS,
 )
 def test_a_member_is_found_again_by_its_name(shard: str, member: str) -> None:
-    if is_address(shard):
-        assert is_shard(shard)
-        assert shard_and_member(member_name(shard, member)) == (shard, member)
+    name = parse_name(shard)
+    inside = parse_name(name.of_member(member)).shard_and_member()
+    if name.is_address:
+        assert name.is_shard
+        assert inside == (shard, member)
     else:
-        assert shard_and_member(member_name(shard, member)) is None  # no such file
+        assert inside is None  # no such file
 
 
 def test_a_folder_that_is_called_like_a_shard_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.tar").mkdir()
     (tmp_path / "a.tar" / "b.tar").touch()
     inner = str(tmp_path / "a.tar" / "b.tar")
-    assert shard_and_member(str(tmp_path / "a.tar" / "x.wav")) is None
-    assert shard_and_member(f"{inner}/c.tar/x.wav") == (inner, "c.tar/x.wav")
+    assert parse_name(str(tmp_path / "a.tar" / "x.wav")).shard_and_member() is None
+    assert parse_name(f"{inner}/c.tar/x.wav").shard_and_member() == (inner, "c.tar/x.wav")
 
 
 @pytest.mark.parametrize(
@@ -105,19 +95,19 @@ def test_a_folder_that_is_called_like_a_shard_is_none(tmp_path: Path) -> None:
     ],
 )
 def test_braces_stand_for_what_they_do_to_webdataset(name: str) -> None:
-    assert [*in_braces(name)] == [*braceexpand(name)]
+    assert [*parse_name(name).in_braces()] == [*braceexpand(name)]
 
 
 def test_braces_in_the_name_of_a_file_are_themselves(tmp_path: Path) -> None:
     path = tmp_path / "take{1..3}.wav"
-    assert len([*in_braces(str(path))]) == 3
+    assert len([*parse_name(str(path)).in_braces()]) == 3
     path.touch()
-    assert [*in_braces(str(path))] == [str(path)]
+    assert [*parse_name(str(path)).in_braces()] == [str(path)]
 
 
 @given(KEYS, KEYS)
 def test_no_two_keys_share_a_place_in_a_tree(one: str, other: str) -> None:
-    places = [tree_path(f"s3://bucket/{key}") for key in (one, other)]
+    places = [parse_name(f"s3://bucket/{key}").tree_path() for key in (one, other)]
     assert (places[0] == places[1]) is (one == other)
     assert [os.path.normpath(place) for place in places] == places
 
@@ -136,7 +126,7 @@ def test_no_two_keys_share_a_place_in_a_tree(one: str, other: str) -> None:
     ],
 )
 def test_the_folder_in_which_all_lies_that_a_name_stands_for(given: str, folder: str) -> None:
-    assert tree_folder(given) == folder
+    assert parse_name(given).tree_folder() == folder
 
 
 @pytest.mark.parametrize(
@@ -155,9 +145,9 @@ def test_the_folder_in_which_all_lies_that_a_name_stands_for(given: str, folder:
     ],
 )
 def test_what_may_stand_for_several(name: str, many: bool) -> None:
-    assert may_be_many(name) is many
+    assert parse_name(name).may_be_many() is many
 
 
 def test_only_braces_make_a_path_a_pattern() -> None:
-    assert is_pattern("no-such-{1,2}.wav")
-    assert not is_pattern("no-such-*.wav")
+    assert parse_name("no-such-{1,2}.wav").is_pattern()
+    assert not parse_name("no-such-*.wav").is_pattern()

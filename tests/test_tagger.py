@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import transformers
 from numpy.typing import NDArray
 from torchaudio.functional import resample
 
@@ -25,7 +24,10 @@ from ast_cli.features.window_stream import Window, WindowStream
 from ast_cli.results import Tag
 from ast_cli.scoring.selection import Selection
 from ast_cli.settings import TagSettings
+from tests.extras import Extra
 from tests.random_checkpoint import random_config, save_random_checkpoint
+
+transformers = Extra("transformers")
 
 RATE = 16_000
 T, FRAME, SHIFT = 128, 400, 160  # frames in a window of the checkpoint; samples in a frame and between two
@@ -291,7 +293,7 @@ def test_every_batch_runs_side_by_side_whatever_decoding_threads_do(
         list(tagger.tag_many(mixed * 3, batch_size=2, workers=2))
     finally:
         torch.set_num_threads(before)
-    in_the_pool = {name for name in running if name.startswith("stream")}
+    in_the_pool = {name for name in running if name.startswith("window")}
     assert len(in_the_pool) == 2
     assert running - in_the_pool <= {"MainThread"}  # at most the last window, which is alone
 

@@ -24,12 +24,13 @@ from ast_cli.audio.soundfile_reader import STREAMS, ForwardFile, fill_to_error
 from ast_cli.audio.sources import open_file
 from ast_cli.audio.suffixes import AV_SUFFIXES
 from ast_cli.errors import InputError
+from ast_cli.extras import install
 from ast_cli.results import Stamp
 
-Block = NDArray[np.float32 | np.float64]  # [samples, channels]
+Samples = NDArray[np.float32 | np.float64]  # [samples, channels]
 
 BLOCK_SECONDS = 10
-# Below, next to nothing is left of what the lowest mel filter hears, from 20 Hz on; above, nobody records.
+# Below, next to nothing is left of what the lowest mel filter passes, from 20 Hz on; above, nobody records.
 # Such a rate is damage to a header, which would make days of a few kilobytes, or one block of a recording.
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels
@@ -66,7 +67,7 @@ class Recording:
 
     sample_rate: int
     channels: int
-    blocks: Iterator[Block]
+    blocks: Iterator[Samples]
     warnings: list[str] = field(default_factory=list)
     stamp: Stamp | None = None
     encoding: str = ""
@@ -138,7 +139,7 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
         yield recording
 
 
-def _watched(recording: Recording, blocks: Iterator[Block], file: IO[bytes]) -> Iterator[Block]:
+def _watched(recording: Recording, blocks: Iterator[Samples], file: IO[bytes]) -> Iterator[Samples]:
     """The blocks of a recording; warns at their end if somebody wrote to the file meanwhile."""
     yield from blocks
     if Stamp.of(os.fstat(file.fileno())) != recording.stamp:
@@ -172,10 +173,10 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | 
         raise _UnrecognisedError("its length can only be guessed, and libsndfile would stop there")
     warnings = [*_header_warnings(sound.extra_info)]
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[Samples]:
         rate, length, done = sound.samplerate, _block_length(sound.samplerate, sound.channels), 0
         while True:
-            block: Block = np.empty((length, sound.channels), dtype)
+            block: Samples = np.empty((length, sound.channels), dtype)
             try:
                 filled = sound.fill(block)
             except soundfile.LibsndfileError as error:
@@ -249,7 +250,7 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
         raise InputError(
             "unsupported-format",
             "reading this format needs PyAV" if known else f"not audio that libsndfile reads ({cause})",
-            f"{'' if known else 'If other programs play it: '}pip install 'ast-cli[av]'",
+            f"{'' if known else 'If other programs play it: '}{install('av')}",
         ) from error
 
     file.seek(0)
@@ -270,9 +271,9 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
     warnings: list[str] = []
     rate, channels = codec.sample_rate, codec.channels
 
-    def blocks() -> Iterator[Block]:
+    def blocks() -> Iterator[Samples]:
         length, done = _block_length(rate, channels), 0
-        block: Block = np.empty((length, channels), np.float32)
+        block: Samples = np.empty((length, channels), np.float32)
         filled = 0
         try:
             for frame in _av_frames(container, stream, codec.layout, rate):

@@ -1,4 +1,4 @@
-"""What opens a file of this machine as one that can be sought in; what it holds is not looked at.
+"""A file of this machine, opened as one that can be sought in, and copies of files; no content is looked at.
 
 Whatever is wrong with opening it becomes an `InputError` with one of its stable words.
 """
@@ -12,9 +12,10 @@ import sys
 import tempfile
 from typing import IO
 
-from ast_cli.audio.preads import write_whole
 from ast_cli.errors import InputError
 from ast_cli.results import Stamp
+
+BYTES_AT_ONCE = 1 << 20  # in memory, where files are copied
 
 
 def open_path(path: str) -> tuple[IO[bytes], Stamp | None]:
@@ -48,7 +49,7 @@ def open_path(path: str) -> tuple[IO[bytes], Stamp | None]:
 
 
 def open_stdin(example: str) -> IO[bytes]:
-    """Standard input by its descriptor: whoever waits in the buffered file holds its lock, at exit too.
+    """Standard input by its descriptor: a read that waits in the buffered file holds its lock, at exit too.
 
     Args:
         example: A command that pipes audio into it, for the remedy.
@@ -69,9 +70,31 @@ def open_stdin(example: str) -> IO[bytes]:
 def spool(pipe: IO[bytes]) -> IO[bytes]:
     """A seekable copy of what a pipe delivers; it has no name, and goes when it is closed."""
     copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
-    while piece := pipe.read(1 << 20):
+    while piece := pipe.read(BYTES_AT_ONCE):
         write_whole(copy, piece)
     copy.seek(0)
+    return copy
+
+
+def write_whole(file: IO[bytes], piece: bytes) -> None:
+    """Write all of it: an unbuffered file may take less than it is given."""
+    left = memoryview(piece)
+    while left:
+        left = left[file.write(left) :]
+
+
+def copy_of(descriptor: int, start: int, size: int) -> IO[bytes]:
+    """A copy of a part of a file as a file of its own; it has no name, and goes when it is closed."""
+    copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
+    try:
+        end = start + size
+        while start < end and (piece := os.pread(descriptor, min(BYTES_AT_ONCE, end - start), start)):
+            write_whole(copy, piece)
+            start += len(piece)
+        copy.seek(0)
+    except BaseException:
+        copy.close()
+        raise
     return copy
 
 

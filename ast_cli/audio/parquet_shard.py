@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import IO, Any
 
-from ast_cli.audio.preads import copy_of, write_whole
-from ast_cli.errors import EngineError, InputError
+from ast_cli.audio.local import copy_of, write_whole
+from ast_cli.errors import InputError
+from ast_cli.extras import require_extra
 
 COLUMN = "audio"
 ROWS_AT_ONCE = 4  # whose audio is in memory
@@ -38,11 +39,9 @@ class ParquetShard:
     """
 
     def __init__(self, descriptor: int) -> None:
-        try:
-            import pyarrow
-            from pyarrow import parquet
-        except ImportError as error:
-            raise EngineError("Parquet needs pyarrow", "pip install 'ast-cli[parquet]'") from error
+        require_extra("parquet")
+        import pyarrow
+        from pyarrow import parquet
 
         self._lock = threading.Lock()
         self._groups: OrderedDict[int, _Group] = OrderedDict()
@@ -166,8 +165,6 @@ def _telling_damage() -> Iterator[None]:
     try:
         yield
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise _damaged(error) from error
-
-
-def _damaged(cause: object) -> InputError:
-    return InputError("unreadable", f"no Parquet, or damaged ({cause})", "Fetch or make the shard again")
+        raise InputError(
+            "unreadable", f"no Parquet, or damaged ({error})", "Fetch or make the shard again"
+        ) from error

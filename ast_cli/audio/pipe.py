@@ -1,4 +1,4 @@
-"""A pipe -> its bytes as they come, read on a thread, so that who writes into it need not wait.
+"""A pipe -> its bytes as they come, read on a thread, so that the program that writes into it need not wait.
 
 Knows nothing of audio. What nobody has taken yet is held up to a bound; beyond it the pipe fills, and its
 writer waits: nothing is dropped.
@@ -42,7 +42,7 @@ class PipeReader:
         self._taken = 0
         self._most_ahead = most_ahead
         self._stopped = False
-        # Unlike a condition, it may be put into by a signal handler that interrupts whoever waits for it.
+        # Unlike a condition, it may be put into by a signal handler that interrupts the thread that waits.
         self._pieces: SimpleQueue[bytes | OSError] = SimpleQueue()
         # Daemon: it may wait for a pipe nobody writes to, which must not keep the program from ending.
         threading.Thread(target=self._read, args=(pipe,), name="pipe", daemon=True).start()
@@ -95,7 +95,7 @@ class PipeReader:
                     return
         except OSError as error:
             self._pieces.put(error)
-        except ValueError:  # whoever stopped it has closed the file, too
+        except ValueError:  # it was stopped, and the file closed
             self._pieces.put(b"")
         finally:
             self.ended = True

@@ -12,14 +12,15 @@ import re
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import IO, Any
 
-from ast_cli.audio.sorting import FILE, FOLDER, sorted_entries
-from ast_cli.audio.suffixes import counts, is_audio, no_audio
+from ast_cli.audio.suffixes import counts, found_or_failure, is_audio
 from ast_cli.errors import EngineError, InputError, UsageError
-from ast_cli.names import WEB, has_glob, is_shard, scheme_of, without_query, without_secrets
+from ast_cli.extras import install
+from ast_cli.names import WEB, Name, parse_name
 from ast_cli.results import FileFailure
+from ast_cli.text import shorten
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 30  # without a byte, after which a server is taken to hang
@@ -27,13 +28,13 @@ ATTEMPTS = 3
 FIRST_PAUSE = 0.2  # seconds before the second attempt; it doubles
 S3 = ("s3", "s3a")
 BUCKETS = (*S3, "gs", "gcs")
-PACKAGES = {
-    **dict.fromkeys(("http", "https", *S3), "ast-cli[remote]"),
-    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
-    **dict.fromkeys(("az", "abfs", "abfss", "adl"), "adlfs"),
-    "hf": "huggingface_hub",
-    "sftp": "paramiko",
-    "ssh": "paramiko",
+# What brings a scheme's file system; but for the first, fsspec finds packages that no extra of ours brings.
+INSTALL = {
+    **dict.fromkeys((*WEB, *S3), install("remote")),
+    **dict.fromkeys(("gs", "gcs"), "pip install 'gcsfs'"),
+    **dict.fromkeys(("az", "abfs", "abfss", "adl"), "pip install 'adlfs'"),
+    "hf": "pip install 'huggingface_hub'",
+    **dict.fromkeys(("sftp", "ssh"), "pip install 'paramiko'"),
 }
 CREDENTIALS = {
     **dict.fromkeys(
@@ -64,14 +65,14 @@ def require(name: str) -> None:
         EngineError: The package for its scheme is not installed.
         UsageError: There is no such scheme.
     """
-    _system(scheme_of(name))
+    _system(parse_name(name).scheme)
 
 
-def discover(name: str) -> Iterator[str | FileFailure]:
+def discover(text: str) -> Iterator[str | FileFailure]:
     """What lies at an address: itself; of a folder, or where it has `*`, all that counts, by name.
 
     Args:
-        name: A folder ends in a slash. One without a suffix is asked for, but on the web.
+        text: A folder ends in a slash. One without a suffix is asked for, but on the web.
 
     Yields:
         Addresses of recordings and shards; or the failure of a folder that cannot be listed or holds none.
@@ -80,30 +81,27 @@ def discover(name: str) -> Iterator[str | FileFailure]:
         EngineError: The package for its scheme is not installed.
         UsageError: There is no such scheme.
     """
-    scheme = scheme_of(name)
-    system = _system(scheme)
-    bare = without_query(name)[0]
-    if bare.endswith("://"):
-        yield FileFailure.of(name, InputError("not-found", "nothing is named", f"{scheme}://bucket/folder/"))
+    name = parse_name(text)
+    system = _system(name.scheme)
+    if name.bare.endswith("://"):
+        nothing = InputError("not-found", "nothing is named", f"{name.scheme}://bucket/folder/")
+        yield FileFailure.of(text, nothing)
         return
     try:
         # In a bucket, what means something in patterns may be part of a key.
-        if has_glob(name) and (scheme in WEB or not system.exists(_path(system, name))):
+        if name.has_glob and (name.is_web or not system.exists(_path(system, name))):
             found = _globbed(system, name)
-        elif bare.endswith("/") or (not _has_suffix(bare) and scheme not in WEB and _is_folder(system, name)):
-            found = _walk(system, bare.removesuffix("/"))
+        elif name.bare.endswith("/") or (
+            not (is_audio(name.bare) or name.is_shard or name.is_web) and _is_folder(system, name)
+        ):
+            found = _walk(system, name.bare.removesuffix("/"))
         else:
-            yield name
+            yield text
             return
     except Exception as error:
-        yield FileFailure.of(name, input_error(name, error))
+        yield FileFailure.of(text, input_error(text, error))
         return
-    empty = True
-    for one in found:
-        empty = False
-        yield one
-    if empty:
-        yield FileFailure.of(name, no_audio("address"))
+    yield from found_or_failure(found, text, "address")
 
 
 def fetch(name: str) -> IO[bytes]:
@@ -116,7 +114,7 @@ def fetch(name: str) -> IO[bytes]:
         EngineError: The package for its scheme is not installed.
         UsageError: There is no such scheme.
     """
-    scheme = scheme_of(name)
+    scheme = parse_name(name).scheme
     system = _system(scheme)
     copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
     try:
@@ -145,7 +143,7 @@ def _copied(system: Any, name: str, copy: IO[bytes]) -> Exception | None:
     told = Callback()
     try:
         # By the name of the descriptor: some stores take nothing but names.
-        system.get_file(_path(system, name), f"/dev/fd/{copy.fileno()}", callback=told)
+        system.get_file(_path(system, parse_name(name)), f"/dev/fd/{copy.fileno()}", callback=told)
     except Exception as error:
         return error
     size = os.fstat(copy.fileno()).st_size
@@ -174,27 +172,24 @@ def _system(scheme: str) -> Any:
     known = _systems.get(scheme)
     if known is not None:
         return known
-    install = f"pip install '{PACKAGES[scheme]}'" if scheme in PACKAGES else "fsspec's documentation names it"
     with _systems_lock:
         if scheme in _systems:
             return _systems[scheme]
         try:
             import fsspec
 
-            kind = fsspec.get_filesystem_class(scheme)
-        except ImportError as error:
-            what = f"{scheme}:// needs a package that is not installed"
-            raise EngineError(what, install) from error
-        except ValueError:
-            raise UsageError(
-                f"no such scheme: {scheme}://", "Schemes are s3, gs, https, hf and others of fsspec's"
-            ) from None
-        try:
+            try:
+                kind = fsspec.get_filesystem_class(scheme)
+            except ValueError:
+                raise UsageError(
+                    f"no such scheme: {scheme}://", "Schemes are s3, gs, https, hf and others of fsspec's"
+                ) from None
             if not kind.async_impl:
                 return kind(**_options(scheme))  # of this thread
             system = kind(**_options(scheme), skip_instance_cache=True)
         except ImportError as error:
-            raise EngineError(f"{scheme}:// needs a package that is not installed", install) from error
+            remedy = INSTALL.get(scheme, "fsspec's documentation names it")
+            raise EngineError(f"{scheme}:// needs a package that is not installed", remedy) from error
         except (TypeError, ValueError) as error:  # it wants more than an address can say
             raise UsageError(
                 f"{scheme}:// cannot be opened by its address alone", _scrubbed(error, "")
@@ -222,22 +217,21 @@ def _options(scheme: str) -> dict[str, Any]:
     return {}
 
 
-def _path(system: Any, name: str) -> str:
+def _path(system: Any, name: Name) -> str:
     """An address as its file system takes it."""
-    scheme = scheme_of(name)
-    if scheme in BUCKETS and "@" in name[len(scheme) + 3 :].partition("/")[0]:
+    if name.scheme in BUCKETS and "@" in _below_scheme(name).partition("/")[0]:
         what = "user and password mean nothing in this address"
-        raise InputError("unreadable", what, f"Name them elsewhere: {_credentials(scheme)}")
-    return str(system._strip_protocol(name))
+        raise InputError("unreadable", what, f"Name them elsewhere: {_credentials(name.scheme)}")
+    return str(system._strip_protocol(name.text))
 
 
-def _has_suffix(bare: str) -> bool:
-    return is_audio(bare) or is_shard(bare)
+def _below_scheme(name: Name) -> str:
+    return name.text.partition("://")[2]
 
 
-def _is_folder(system: Any, name: str) -> bool:
+def _is_folder(system: Any, name: Name) -> bool:
     path = _path(system, name)
-    if scheme_of(name) not in S3:
+    if name.scheme not in S3:
         return bool(system.isdir(path))
     bucket, _, key = path.partition("/")  # `isdir` would list all that lies below
     page = system.call_s3("list_objects_v2", Bucket=bucket, Prefix=f"{key}/" if key else "", MaxKeys=1)
@@ -251,63 +245,60 @@ def _walk(system: Any, folder: str) -> Iterator[str | FileFailure]:
         system: Of its scheme.
         folder: Its address without the last slash.
     """
+    name = parse_name(folder)
     try:
-        listed = _s3_entries if scheme_of(folder) in S3 else _listed_entries
-        entries = sorted_entries(listed(system, folder))
+        listed = _s3_entries(system, name) if name.scheme in S3 else _entries(system, name)
+        entries = sorted(
+            one for one in listed if not one[0].startswith(".") and (not one[1] or counts(one[0]))
+        )
     except Exception as error:
         yield FileFailure.of(f"{folder}/", input_error(folder, error))
         return
-    for name, kind in entries:
-        if kind == FOLDER:
-            yield from _walk(system, f"{folder}/{name}")
+    for below, is_file in entries:
+        if is_file:
+            yield f"{folder}/{below}"
         else:
-            yield f"{folder}/{name}"
+            yield from _walk(system, f"{folder}/{below}")
 
 
-def _s3_entries(system: Any, folder: str) -> Iterator[tuple[str, str]]:
-    """Name and kind of what counts, page by page: a bucket may hold more than there is memory for."""
-    bucket, _, key = folder[len(scheme_of(folder)) + 3 :].partition("/")
+def _s3_entries(system: Any, folder: Name) -> Iterator[tuple[str, bool]]:
+    """Name of each entry, and whether it is a file, page by page: what does not count is not kept."""
+    bucket, _, key = _below_scheme(folder).partition("/")
     prefix = f"{key}/" if key else ""
     page: dict[str, Any] = {"NextContinuationToken": None}
     empty = True
     while (token := page.get("NextContinuationToken", "")) != "":
         more = {"ContinuationToken": token} if token else {}
         page = system.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, Delimiter="/", **more)
-        found = [(one["Prefix"][len(prefix) : -1], FOLDER) for one in page.get("CommonPrefixes", ())]
-        found += [(one["Key"][len(prefix) :], FILE) for one in page.get("Contents", ())]
-        empty = empty and not found
-        yield from _counting(found)
+        for one in page.get("CommonPrefixes", ()):
+            empty = False
+            yield one["Prefix"][len(prefix) : -1], False
+        for one in page.get("Contents", ()):
+            empty = False
+            yield one["Key"][len(prefix) :], True
     if empty:
-        raise FileNotFoundError(folder)
+        raise FileNotFoundError(folder.text)
 
 
-def _listed_entries(system: Any, folder: str) -> Iterator[tuple[str, str]]:
-    path = _path(system, f"{folder}/").rstrip("/")
-    found = []
-    for one in system.ls(f"{path}/" if scheme_of(folder) in WEB else path, detail=True):
+def _entries(system: Any, folder: Name) -> Iterator[tuple[str, bool]]:
+    path = _path(system, parse_name(f"{folder.text}/")).rstrip("/")
+    for one in system.ls(f"{path}/" if folder.is_web else path, detail=True):
         below = str(one["name"]).rstrip("/")
         # A page of the web links to elsewhere, too.
         if below.startswith(f"{path}/") and not re.search("[?#/]", base := below[len(path) + 1 :]):
-            found.append((base, FOLDER if one["type"] == "directory" else FILE))
-    yield from _counting(found)
+            yield base, one["type"] != "directory"
 
 
-def _counting(found: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    for name, kind in found:
-        if not name.startswith(".") and (kind == FOLDER or counts(name)):
-            yield name, kind
-
-
-def _globbed(system: Any, name: str) -> Iterator[str | FileFailure]:
+def _globbed(system: Any, name: Name) -> Iterator[str | FileFailure]:
     """What a pattern stands for: files that count, or have the suffix that it names; and folders, walked."""
-    scheme, pattern = scheme_of(name), _path(system, name)
+    pattern = _path(system, name)
     named = os.path.splitext(pattern)[1]
     try:
         found: dict[str, Any] = system.glob(pattern, detail=True)
     except Exception as error:
-        yield FileFailure.of(name, input_error(name, error))
+        yield FileFailure.of(name.text, input_error(name.text, error))
         return
-    head = "" if scheme in WEB else f"{name[: len(scheme)]}://"
+    head = "" if name.is_web else f"{name.text[: len(name.scheme)]}://"
     fixed = len(re.split(r"[*?\[]", pattern, maxsplit=1)[0])
     for path, about in sorted(found.items(), key=lambda one: one[0].split("/")):
         if "/." in path[max(0, fixed - 1) :] and "/." not in pattern:
@@ -315,49 +306,44 @@ def _globbed(system: Any, name: str) -> Iterator[str | FileFailure]:
         if about["type"] == "directory":
             if "**" not in pattern:  # which finds what is below by itself
                 yield from _walk(system, f"{head}{path.rstrip('/')}")
-        elif counts(path) or is_shard(path) or os.path.splitext(path)[1] == named:
+        elif counts(path) or parse_name(path).is_shard or os.path.splitext(path)[1] == named:
             yield f"{head}{path}"
     if not found:
-        yield FileFailure.of(name, InputError("not-found", "nothing has such a name", "Check the spelling"))
+        nothing = InputError("not-found", "nothing has such a name", "Check the spelling")
+        yield FileFailure.of(name.text, nothing)
 
 
 def input_error(name: str, error: BaseException) -> InputError:
     """What a store's exception means for a recording or folder, without what must not be shown."""
     if isinstance(error, InputError):
         return error
-    scheme = scheme_of(name)
+    scheme = parse_name(name).scheme
     status = getattr(error, "status", None) or getattr(error, "code", None)
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__ if kind not in (Exception, OSError))
+    remedy = "Try again later"
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(
-            "unreadable",
-            f"no room for a copy of it in {tempfile.gettempdir()}",
-            "Free some space, or set TMPDIR to where there is some",
-        )
-    if isinstance(error, FileNotFoundError) or status in (404, 410):
+        cause = f"no room for a copy of it in {tempfile.gettempdir()}"
+        remedy = "Free some space, or set TMPDIR to where there is some"
+    elif isinstance(error, FileNotFoundError) or status in (404, 410):
         what = "no such bucket" if "bucket does not exist" in str(error) else "nothing is at this address"
         return InputError("not-found", what, "Check the spelling")
-    if isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
-        how = f" ({status})" if status else ""
-        return InputError(
-            "unreadable", f"access denied{how}", f"Check the credentials: {_credentials(scheme)}"
-        )
-    if isinstance(error, TimeoutError) or SLOW.search(kinds):
-        return InputError("unreadable", "the server does not answer in time", "Try again later")
-    if isinstance(error, _ShortError) or CUT.search(kinds):
-        return InputError(
-            "unreadable", f"the connection was cut: {_scrubbed(error, name)}", "Try again later"
-        )
-    if isinstance(status, int) and status >= 300:
-        said = f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
-        return InputError("unreadable", said, "Try again later" if status >= 500 else "")
-    if isinstance(error, ConnectionError) or CONNECTION.search(kinds):
+    elif isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
+        cause = f"access denied ({status})" if status else "access denied"
+        remedy = f"Check the credentials: {_credentials(scheme)}"
+    elif isinstance(error, TimeoutError) or SLOW.search(kinds):
+        cause = "the server does not answer in time"
+    elif isinstance(error, _ShortError) or CUT.search(kinds):
+        cause = f"the connection was cut: {_scrubbed(error, name)}"
+    elif isinstance(status, int) and status >= 300:
+        cause = f"the server answers {status} {getattr(error, 'message', '')}".rstrip()
+        remedy = remedy if status >= 500 else ""
+    elif isinstance(error, ConnectionError) or CONNECTION.search(kinds):
         number = getattr(getattr(error, "os_error", error), "errno", None)
-        cause = os.strerror(number) if number else _scrubbed(error, name)
-        return InputError(
-            "unreadable", f"no connection: {cause}", "Is the address right, and the network up?"
-        )
-    return InputError("unreadable", f"cannot be fetched: {_scrubbed(error, name)}")
+        cause = f"no connection: {os.strerror(number) if number else _scrubbed(error, name)}"
+        remedy = "Is the address right, and the network up?"
+    else:
+        cause, remedy = f"cannot be fetched: {_scrubbed(error, name)}", ""
+    return InputError("unreadable", cause, remedy)
 
 
 def _may_pass(error: Exception) -> bool:
@@ -376,12 +362,11 @@ def _credentials(scheme: str) -> str:
 
 
 def _scrubbed(error: BaseException, name: str) -> str:
-    """What an exception says, in one line, without what `without_secrets` takes out of the address."""
+    """What an exception says, in one line, without what `Name.shown` takes out of the address."""
     text = " ".join(str(error).split()) or type(error).__name__
-    text = re.sub(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+", lambda found: without_secrets(found[0]), text)
-    shown = without_secrets(name)
+    text = re.sub(r"[A-Za-z][A-Za-z0-9+.-]+://[^\s'\"<>]+", lambda found: parse_name(found[0]).shown, text)
+    shown = parse_name(name).shown
     for secret in re.split(r"[/?#&=:@]", name):
         if len(secret) > 3 and secret not in shown:
             text = text.replace(secret, "…")
-    text = text.rstrip(".")
-    return text if len(text) <= MOST_CAUSE else f"{text[: MOST_CAUSE - 1]}…"
+    return shorten(text.rstrip("."), MOST_CAUSE)

@@ -16,9 +16,9 @@ from typing import IO, Protocol
 
 from ast_cli.audio import remote
 from ast_cli.audio.local import open_path
-from ast_cli.audio.suffixes import no_audio
+from ast_cli.audio.suffixes import found_or_failure
 from ast_cli.errors import InputError
-from ast_cli.names import is_address, member_name, without_query
+from ast_cli.names import parse_name
 from ast_cli.results import FileFailure, Stamp
 
 MOST_OPEN = 32  # shards, each with the places of its members, some hundred bytes a member
@@ -45,11 +45,11 @@ class Shard(Protocol):
         ...
 
 
-class _Kept:
+class _OpenShard:
     """A shard that is open, or is being opened."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name = parse_name(name)
         self.lock = threading.Lock()
         self.shard: Shard | None = None
         self.stamp: Stamp | None = None
@@ -59,24 +59,36 @@ class _Kept:
         self.waiting = 0  # members that were listed and not opened yet
 
     def opened(self) -> Shard:
-        """The shard; fetched and opened by whoever comes first."""
+        """The shard; fetched and opened by the thread that comes first."""
         with self.lock:
             if self.shard is None:
-                file, self.stamp = _open_whole(self.name)
+                name = self.name
+                file, self.stamp = (
+                    (remote.fetch(name.text), None) if name.is_address else open_path(name.text)
+                )
                 try:
                     descriptor = os.dup(file.fileno())
                 finally:
                     file.close()
-                # Whoever still reads a member when the shard is dropped has it until then.
+                # A thread that still reads a member when the shard is dropped has it until then.
                 weakref.finalize(self, os.close, descriptor)
-                if is_address(self.name):
+                if name.is_address:
                     self.copied = os.fstat(descriptor).st_size
-                self.shard = _kind(self.name)(descriptor)
+                self.shard = _kind(name.bare)(descriptor)
             return self.shard
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether somebody wrote to it since it was opened."""
+        if self.stamp is None:
+            return False
+        with suppress(OSError):
+            return Stamp.of(os.stat(self.name.text)) != self.stamp
+        return True
 
-def _kind(name: str) -> Callable[[int], Shard]:
-    if without_query(name)[0].lower().endswith(".tar"):
+
+def _kind(bare: str) -> Callable[[int], Shard]:
+    if bare.lower().endswith(".tar"):
         from ast_cli.audio.tar_shard import TarShard
 
         return TarShard
@@ -85,81 +97,61 @@ def _kind(name: str) -> Callable[[int], Shard]:
     return ParquetShard
 
 
-def _open_whole(name: str) -> tuple[IO[bytes], Stamp | None]:
-    if is_address(name):
-        return remote.fetch(name), None
-    return open_path(name)
-
-
-class _Keeper:
-    """The shards that are open: the last ones that were used."""
+class _OpenShards:
+    """A cache of open shards: the ones that were used last, each until its last member was opened."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._by_key: OrderedDict[str, _OpenShard] = OrderedDict()
 
-    def get(self, name: str) -> _Kept:
-        key = name if is_address(name) else os.path.abspath(name)
+    def get(self, name: str) -> _OpenShard:
+        key = name if parse_name(name).is_address else os.path.abspath(name)
         with self._lock:
-            kept = self._kept.get(key)
-            if kept is None or self._has_changed(kept):
-                kept = self._kept[key] = _Kept(name)
-            self._kept.move_to_end(key)
+            shard = self._by_key.get(key)
+            if shard is None or shard.has_changed:
+                shard = self._by_key[key] = _OpenShard(name)
+            self._by_key.move_to_end(key)
         try:
-            kept.opened()
+            shard.opened()
         except BaseException:
-            self.drop(kept)
+            self._drop(shard)
             raise
-        self._make_room(kept)
-        return kept
+        self._drop_oldest(shard)
+        return shard
 
-    def drop(self, kept: _Kept) -> None:
+    def count(self, shard: _OpenShard, *, listings: int = 0, waiting: int = 0) -> None:
+        """Count listings of a shard that begin or end, and its members that were listed or opened."""
         with self._lock:
-            for key in [key for key, one in self._kept.items() if one is kept]:
-                del self._kept[key]
-
-    def listing(self, kept: _Kept, change: int) -> None:
-        with self._lock:
-            kept.listings += change
-            kept.listed = True
-        self._drop_if_done(kept)
-
-    def waiting(self, kept: _Kept, change: int) -> None:
-        with self._lock:
-            kept.waiting += change
-        self._drop_if_done(kept)
-
-    def _drop_if_done(self, kept: _Kept) -> None:
+            shard.listings += listings
+            shard.listed |= listings != 0
+            shard.waiting += waiting
         # A process that has not listed it cannot know which member is the last.
-        if kept.listed and kept.listings == 0 and kept.waiting <= 0:
-            self.drop(kept)
+        if shard.listed and shard.listings == 0 and shard.waiting <= 0:
+            self._drop(shard)
 
-    @staticmethod
-    def _has_changed(kept: _Kept) -> bool:
-        if kept.stamp is None:
-            return False
-        with suppress(OSError):
-            return Stamp.of(os.stat(kept.name)) != kept.stamp
-        return True
-
-    def _make_room(self, newest: _Kept) -> None:
+    def _drop(self, shard: _OpenShard) -> None:
         with self._lock:
-            copied = sum(one.copied for one in self._kept.values())
-            for key, one in [*self._kept.items()]:
-                if len(self._kept) <= MOST_OPEN and copied <= MOST_COPIED:
+            for key in [key for key, one in self._by_key.items() if one is shard]:
+                del self._by_key[key]
+
+    def _drop_oldest(self, newest: _OpenShard) -> None:
+        with self._lock:
+            copied = sum(one.copied for one in self._by_key.values())
+            for key, one in [*self._by_key.items()]:
+                if len(self._by_key) <= MOST_OPEN and copied <= MOST_COPIED:
                     break
                 if one is not newest:
                     copied -= one.copied
-                    del self._kept[key]
+                    del self._by_key[key]
 
 
-_keeper = _Keeper()
+_cache = _OpenShards()
 
 
 def forget() -> None:
     """Drop all that is open; a process that was forked begins so, since locks may be held in the other."""
-    global _keeper
-    _keeper = _Keeper()
+    global _cache
+    _cache = _OpenShards()
 
 
 if hasattr(os, "register_at_fork"):
@@ -175,23 +167,21 @@ def members(name: str) -> Iterator[str | FileFailure]:
     Raises:
         EngineError: A package is not installed.
     """
-    keeper = _keeper
-    empty = True
+    yield from found_or_failure(_members(_cache, name), name, "shard")
+
+
+def _members(cache: _OpenShards, name: str) -> Iterator[str | FileFailure]:
     try:
-        kept = keeper.get(name)
-        keeper.listing(kept, 1)
+        shard = cache.get(name)
+        cache.count(shard, listings=1)
         try:
-            for member in kept.opened().members():
-                empty = False
-                keeper.waiting(kept, 1)
-                yield member_name(name, member)
+            for member in shard.opened().members():
+                cache.count(shard, waiting=1)
+                yield parse_name(name).of_member(member)
         finally:
-            keeper.listing(kept, -1)
+            cache.count(shard, listings=-1)
     except InputError as error:
         yield FileFailure.of(name, error)
-        return
-    if empty:
-        yield FileFailure.of(name, no_audio("shard"))
 
 
 def open_member(name: str, member: str) -> tuple[IO[bytes] | str, Stamp | None]:
@@ -201,13 +191,14 @@ def open_member(name: str, member: str) -> tuple[IO[bytes] | str, Stamp | None]:
         InputError: There is no such recording or shard, or it cannot be read.
         EngineError: A package is not installed.
     """
-    keeper = _keeper
-    kept = keeper.get(name)
+    cache = _cache
+    shard = cache.get(name)
     try:
-        opened = kept.opened().open(member)
+        opened = shard.opened().open(member)
     finally:
-        keeper.waiting(kept, -1)
+        cache.count(shard, waiting=-1)
     if isinstance(opened, str):
-        bare, query = without_query(name)
-        opened = f"{bare.rpartition('/')[0]}/{opened}{query}" if "/" in bare else opened
-    return opened, kept.stamp
+        parsed = parse_name(name)
+        folder, slash, _ = parsed.bare.rpartition("/")
+        opened = f"{folder}{slash}{opened}{parsed.query}" if slash else opened
+    return opened, shard.stamp

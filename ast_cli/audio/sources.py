@@ -1,6 +1,6 @@
 """The name of a recording -> a local file that can be sought in; what it holds is not looked at.
 
-A path, standard input, an address, or a member of a shard: a name is all it takes, whoever listed it.
+A path, standard input, an address, or a member of a shard: a name is all it takes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import IO
 from ast_cli.audio import remote, shards
 from ast_cli.audio.local import open_path, open_stdin, spool
 from ast_cli.errors import InputError
-from ast_cli.names import STDIN, is_address, shard_and_member
+from ast_cli.names import STDIN, parse_name
 from ast_cli.results import Stamp
 
 
@@ -32,10 +32,11 @@ def open_file(name: str) -> tuple[IO[bytes], Stamp | None]:
     if name == STDIN:
         with open_stdin("cat clip.wav | ast-tag -") as pipe:
             return spool(pipe), None
-    inside = shard_and_member(name)
+    parsed = parse_name(name)
+    inside = parsed.shard_and_member()
     if inside is not None:
         return _open_member(name, *inside)
-    if is_address(name):
+    if parsed.is_address:
         return remote.fetch(name), None
     return open_path(name)
 
@@ -44,7 +45,7 @@ def _open_member(name: str, shard: str, member: str) -> tuple[IO[bytes], Stamp |
     try:
         opened, stamp = shards.open_member(shard, member)
     except InputError as error:
-        if not is_address(name) or error.word != "not-found":
+        if not parse_name(name).is_address or error.word != "not-found":
             raise
         try:  # what is called like a shard may be a folder
             return remote.fetch(name), None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.audio.decode import STREAMED_BYTES, Block, Recording
+from ast_cli.audio.decode import STREAMED_BYTES, Recording, Samples
 from ast_cli.errors import InputError, UsageError
 
 MAGIC_BYTES = 12  # enough to tell a format by
@@ -165,44 +165,38 @@ class _Source:
             self._held += piece
         return bytes(self._held[:count])
 
-    def take(self, count: int) -> bytes:
-        """The next bytes, which must be there.
-
-        Raises:
-            InputError: They are not.
-        """
+    def read(self, count: int) -> bytes:
+        """Take the next bytes, fewer only at the end."""
         taken = self.peek(count)
-        if len(taken) < count:
-            raise InputError("unreadable", "the stream ends within its WAV header")
         del self._held[:count]
         return taken
 
-    def rest(self) -> Iterator[bytes]:
-        """All that is left, as it comes."""
-        if self._held:
-            held, self._held = bytes(self._held), bytearray()
-            yield held
-        yield from self._pieces
+    def header(self, count: int) -> bytes:
+        """Take the next bytes of a header.
 
-    def give_back(self, data: bytes) -> None:
-        """Undo the taking of bytes."""
-        self._held[:0] = data
+        Raises:
+            InputError: It is not complete.
+        """
+        taken = self.read(count)
+        if len(taken) < count:
+            raise InputError("unreadable", "the stream ends within its WAV header")
+        return taken
 
 
 def _read_wav_header(source: _Source) -> tuple[PcmFormat, int | None]:
     """The format of the samples and their bytes; None where they last until the stream ends."""
-    source.take(MAGIC_BYTES)
+    source.header(MAGIC_BYTES)
     found = None
     while True:
-        name, size = struct.unpack("<4sI", source.take(8))
+        name, size = struct.unpack("<4sI", source.header(8))
         if name == b"data":
             if found is None:
                 raise InputError("unreadable", "the WAV header does not say what its samples are")
-            # Whoever writes into a pipe cannot come back to fill the length in.
+            # A program that writes into a pipe cannot come back to fill the length in.
             return found, None if size == 0 or size >= STREAMED_BYTES else size
         if size > MOST_BYTES_OF_CHUNK:
             raise InputError("unreadable", f"the WAV header is damaged: {size:,} bytes are not audio")
-        chunk = source.take(size + size % 2)
+        chunk = source.header(size + size % 2)
         if name == b"fmt ":
             found = _wav_format(chunk)
 
@@ -231,37 +225,27 @@ def _wav_format(chunk: bytes) -> PcmFormat:
     return found
 
 
-def _blocks(source: _Source, form: PcmFormat, left: int | None, warnings: list[str]) -> Iterator[Block]:
+def _blocks(source: _Source, form: PcmFormat, left: int | None, warnings: list[str]) -> Iterator[Samples]:
     """The samples as they come; of WAV of a known length, `left` bytes at most."""
     _, samples_of = ENCODINGS[form.encoding]
     size = form.frame_bytes * max(1, form.sample_rate // BLOCKS_PER_SECOND)
     promised, done = left, 0
-    held = b""
-    for piece in source.rest():
-        if left is not None and len(piece) >= left:
-            piece, behind = piece[:left], piece[left:]
-            source.give_back(behind)
+    rest = 0  # bytes of a sample that is not whole
+    while data := source.read(size if left is None else min(size, left)):
+        rest = len(data) % form.frame_bytes
+        whole = len(data) - rest
+        if whole:
+            yield samples_of(data[:whole]).reshape(-1, form.channels)
+        done += whole
         if left is not None:
-            left -= len(piece)
-        held += piece
-        whole = len(held) - len(held) % size
-        for start in range(0, whole, size):
-            yield samples_of(held[start : start + size]).reshape(-1, form.channels)
-        done += whole
-        held = held[whole:]
-        if left == 0:
-            break
-    if whole := len(held) - len(held) % form.frame_bytes:
-        yield samples_of(held[:whole]).reshape(-1, form.channels)
-        done += whole
-        held = held[whole:]
+            left -= len(data)
     seconds = done / form.bytes_per_second
     if promised is not None and left:
         warnings.append(
             f"cut off: it ends after {seconds:.3f} s, its header promises "
             f"{promised / form.bytes_per_second:.3f} s"
         )
-    elif held:
+    elif rest:
         warnings.append(f"cut off: it ends within a sample, after {seconds:.3f} s")
     # The chunks that may follow the audio are of no interest, but audio would be.
     elif promised is not None and b"RIFF" in source.peek(8):

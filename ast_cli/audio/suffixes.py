@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 
 from ast_cli.errors import InputError
+from ast_cli.results import FileFailure
 
 # What libsndfile may read, and what needs PyAV. A suffix decides only whether the walk takes a file.
 _SOUNDFILE = """
@@ -36,10 +38,16 @@ def is_audio(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
 
 
-def no_audio(what: str) -> InputError:
-    """The failure of a folder or the like in which nothing counts."""
-    return InputError(
-        "no-audio",
-        f"the {what} holds no file with an audio suffix",
-        "Suffixes such as .wav, .flac, .mp3, .m4a count; name files with others one by one",
-    )
+def found_or_failure(found: Iterable[str | FileFailure], name: str, what: str) -> Iterator[str | FileFailure]:
+    """What was found under a name; the failure of this folder, address or shard if that is nothing."""
+    empty = True
+    for one in found:
+        empty = False
+        yield one
+    if empty:
+        error = InputError(
+            "no-audio",
+            f"the {what} holds no file with an audio suffix",
+            "Suffixes such as .wav, .flac, .mp3, .m4a count; name files with others one by one",
+        )
+        yield FileFailure.of(name, error)

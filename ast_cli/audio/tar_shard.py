@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 import threading
 from collections.abc import Iterator
 from typing import IO
 
-from ast_cli.audio.preads import Reader, copy_of
+from ast_cli.audio.local import copy_of
 from ast_cli.audio.suffixes import is_audio
 from ast_cli.errors import InputError
 
@@ -16,15 +17,27 @@ LARGEST_HEADER = 1 << 24  # bytes; names are shorter, damage may say anything
 SPARSE = -1  # in the place of an offset
 
 
+class _Headers(io.FileIO):
+    """What `tarfile` reads: of no header more than memory holds, whatever size damage gives it."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """So many bytes, or what is left."""
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        wanted = left if size is None or size < 0 else min(size, left)
+        if wanted > LARGEST_HEADER:
+            raise OSError(f"{wanted:,} bytes in one piece")
+        return super().read(wanted) or b""
+
+
 class TarShard:
     """An open tar.
 
     Members count as files do in a folder: by their suffix, unless a part of their name begins with a dot.
-    Links, folders and devices are passed over. Of members with the same name all are heard: from the second
-    on they are called `a#2.wav`, `a#3.wav`.
+    Links, folders and devices are passed over. Of members with the same name all count: from the second on
+    they are called `a#2.wav`, `a#3.wav`.
 
     Args:
-        descriptor: Of the file; stays open as long as this is used.
+        descriptor: Of the file; stays open as long as this is used, which alone moves its position.
 
     Raises:
         InputError: It is empty, or no tar.
@@ -42,7 +55,7 @@ class TarShard:
         self._damage: InputError | None = None
         try:
             self._tar = tarfile.open(  # noqa: SIM115 — it is as long as this
-                fileobj=Reader(descriptor, LARGEST_HEADER),
+                fileobj=_Headers(descriptor, closefd=False),
                 mode="r:",
                 encoding="utf-8",
                 errors="surrogateescape",

@@ -21,12 +21,13 @@ from ast_cli.bench.document import Document, FolderFigures, Measurement
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
 from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
-from ast_cli.bench.peer import load_extractor, load_network, require_transformers
+from ast_cli.bench.peer import load_extractor, load_network
 from ast_cli.bench.request import TRANSFORMERS, Request
 from ast_cli.bench.timing import Spread, Stopwatch
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.factory import check_engine, open_engine
 from ast_cli.errors import UsageError
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
 from ast_cli.results import FileResult
 from ast_cli.settings import Attention
@@ -208,7 +209,7 @@ def bench_folder(
     """
     assert request.folder is not None
     if request.peer:
-        require_transformers()
+        require_extra("verify")
     check_engine(request.settings())
     paths = _recordings(request.folder)
     device = device_of(request)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ast_cli.bench.document import Document, Failure, Measurement, Roofline, as_stages
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
-from ast_cli.bench.peer import TransformersEngine, require_transformers
+from ast_cli.bench.peer import TransformersEngine
 from ast_cli.bench.request import Request
 from ast_cli.bench.roofline import Product, fastest_product, window_flops
 from ast_cli.bench.stages import STAGES, sample_windows, time_stages, window_seconds
@@ -23,6 +23,7 @@ from ast_cli.engines.devices import DTYPES, resolve_attention, resolve_device, r
 from ast_cli.engines.engine import Engine
 from ast_cli.engines.factory import check_engine, open_engine
 from ast_cli.errors import EngineError
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.scoring.aggregate import to_scores
 from ast_cli.settings import Attention, ModelSettings
@@ -115,7 +116,7 @@ def bench_network(
         UsageError: A name stands for nothing.
     """
     if request.peer:
-        require_transformers()
+        require_extra("verify")
     check_engine(request.settings())
     device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)

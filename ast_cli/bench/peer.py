@@ -1,9 +1,8 @@
-"""`transformers` run in our place, with its own default attention, to see what there is to gain."""
+"""`transformers` in our place, with its own default attention: `bench` times it, `verify` compares."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,9 +13,11 @@ from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.checkpoints.locate import WEIGHT_FILES
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine
-from ast_cli.errors import CheckpointError, EngineError
+from ast_cli.errors import CheckpointError
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.config import ASTConfig
+from ast_cli.text import first_line
 
 
 class TransformersEngine(Engine):
@@ -66,12 +67,6 @@ class TransformersEngine(Engine):
             torch.cuda.empty_cache()
 
 
-def require_transformers() -> None:
-    """Raise EngineError unless `transformers` is installed."""
-    if find_spec(TRANSFORMERS) is None:
-        raise EngineError("transformers is not installed", "pip install 'ast-cli[verify]'")
-
-
 def load_network(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
     """Their network, ready to run; for the errors see `TransformersEngine`."""
     return _load("ASTForAudioClassification", checkpoint, dtype=dtype).eval().to(device)
@@ -83,7 +78,7 @@ def load_extractor(checkpoint: Checkpoint) -> Any:
 
 
 def _load(kind: str, checkpoint: Checkpoint, **how: Any) -> Any:
-    require_transformers()
+    require_extra("verify")
     import transformers
 
     transformers.logging.set_verbosity_error()  # what fails, our errors say
@@ -100,6 +95,6 @@ def _load(kind: str, checkpoint: Checkpoint, **how: Any) -> Any:
         return getattr(transformers, kind).from_pretrained(weights.parent, local_files_only=True, **how)
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
-            f"transformers cannot load {checkpoint.files.id}: {str(error).partition(chr(10))[0]}",
+            f"transformers cannot load {checkpoint.files.id}: {first_line(error)}",
             "It reads folders in the Hub's layout only",
         ) from error

@@ -5,20 +5,14 @@ Drawn without matplotlib's global state, so that nothing a program draws itself 
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ast_cli.bench.document import Document, Measurement
-from ast_cli.errors import EngineError, OutputError
+from ast_cli.errors import OutputError
+from ast_cli.extras import require_extra
 
 DOTS_PER_INCH = 100
-
-
-def require_matplotlib() -> None:
-    """Raise EngineError unless matplotlib is installed."""
-    if find_spec("matplotlib") is None:
-        raise EngineError("matplotlib is not installed", "pip install 'ast-cli[plot]'")
 
 
 def draw(path: Path, document: Document) -> None:
@@ -32,7 +26,7 @@ def draw(path: Path, document: Document) -> None:
         EngineError: matplotlib is not installed.
         OutputError: It cannot be written.
     """
-    require_matplotlib()
+    require_extra("plot")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.5), dpi=DOTS_PER_INCH, layout="constrained")

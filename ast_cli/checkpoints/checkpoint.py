@@ -21,13 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli import files as sink
-from ast_cli.checkpoints.layouts import (
-    HUB_PREFIX,
-    ORIGINAL_NORMALISATION,
-    infer_config,
-    their_names,
-)
+from ast_cli.checkpoints.layouts import HUB_PREFIX, ORIGINAL_NORMALISATION, infer_config, their_names
 from ast_cli.checkpoints.locate import (
     CONFIG_FILE,
     FEATURE_FILE,
@@ -36,6 +30,8 @@ from ast_cli.checkpoints.locate import (
     find_checkpoint,
 )
 from ast_cli.errors import CheckpointError
+from ast_cli.files import replacing
+from ast_cli.text import first_line
 
 # What the unpickler may stumble over in a file that is no pickle, beside its own error.
 UNPICKLING_ACCIDENTS = (
@@ -79,11 +75,7 @@ class Checkpoint:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """The contents of `config.json`, or what an original `.pth` shows of them.
-
-        Raises:
-            CheckpointError: There is none, and the weights do not tell.
-        """
+        """The contents of `config.json`, or what an original `.pth` shows of them, or CheckpointError."""
         if self.files.config is not None:
             return read_json(self.files.config)
         if self.files.weights.suffix != ".safetensors" and self.is_original:
@@ -95,11 +87,7 @@ class Checkpoint:
 
     @cached_property
     def features(self) -> dict[str, Any]:
-        """The contents of `preprocessor_config.json`, or the original's for a `.pth` without one.
-
-        Raises:
-            CheckpointError: There is none, and the weights do not tell.
-        """
+        """The contents of `preprocessor_config.json`, or an original `.pth`'s own, or CheckpointError."""
         if self.files.features is not None:
             return read_json(self.files.features)
         frames = self.config.get("max_length")
@@ -152,10 +140,7 @@ class Checkpoint:
         return state
 
     def _refuse_misfits(
-        self,
-        missing: list[str],
-        unknown: list[str],
-        misshapen: list[tuple[str, torch.Size, torch.Size]],
+        self, missing: list[str], unknown: list[str], misshapen: list[tuple[str, torch.Size, torch.Size]]
     ) -> None:
         where = self._where
         if missing and all(name.startswith(("classifier.", "mlp_head.")) for name in missing):
@@ -182,12 +167,9 @@ class Checkpoint:
 
 
 def save_checkpoint(folder: str | Path, state: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write `model.safetensors` and `config.json` in the Hub's layout.
+    """Write `model.safetensors` and `config.json` in the Hub's layout; the folder is made if it is not there.
 
-    Args:
-        folder: Made if it is not there.
-        state: Tensors under our names; with a classifier, the backbone gets the Hub's prefix.
-        config: What `config.json` shall hold.
+    `state` holds tensors under our names; with a classifier, the backbone gets the Hub's prefix.
     """
     from safetensors.torch import save_file
 
@@ -199,18 +181,18 @@ def save_checkpoint(folder: str | Path, state: Mapping[str, Tensor], config: Map
         owner = "" if ours.startswith("classifier.") else prefix
         for name, part in zip(theirs, state[ours].chunk(len(theirs)), strict=True):
             tensors[owner + name] = part.detach().cpu().contiguous()
-    with replacing(folder / WEIGHT_FILES[0]) as file:
+    with replacing_weights(folder / WEIGHT_FILES[0]) as file:
         # `transformers` refuses a file that does not say which framework's layout its tensors have.
         save_file(tensors, file, metadata={"format": "pt"})
     write_json(folder / CONFIG_FILE, config)
 
 
-def replacing(path: Path) -> AbstractContextManager[Path]:
-    """A name to write weights to; see `sink.replacing`."""
+def replacing_weights(path: Path) -> AbstractContextManager[Path]:
+    """A name to write weights to; see `files.replacing`."""
     from safetensors import SafetensorError
 
     # torch reports a full disk as RuntimeError.
-    return sink.replacing(path, RuntimeError, SafetensorError)
+    return replacing(path, RuntimeError, SafetensorError)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -226,23 +208,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON object as the Hub's files are: two spaces, sorted, a newline at the end."""
-    with replacing(path) as part:
+    with replacing_weights(path) as part:
         part.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def adapt_position_embeddings(embeddings: Tensor, frequency_patches: int, time_patches: int) -> Tensor:
     """Fit position embeddings to another number of patches in time, as the original code does.
 
-    Shorter: the middle of the time axis is kept. Longer: it is stretched bilinearly.
-
-    Args:
-        embeddings: [1, 2 + frequency_patches * (patches in time so far), D]; the first two belong to the
-            cls and the distillation token and stay as they are.
-        frequency_patches: Patches along frequency, which stay the same.
-        time_patches: Patches along time wanted.
-
-    Returns:
-        [1, 2 + frequency_patches * time_patches, D].
+    From [1, 2 + frequency_patches * (patches in time so far), D] to [1, 2 + frequency_patches * time_patches,
+    D]. The first two belong to the cls and the distillation token and stay as they are. Shorter: the middle
+    of the time axis is kept. Longer: it is stretched bilinearly.
     """
     tokens, patches = embeddings[:, :2], embeddings[:, 2:]
     width = embeddings.shape[-1]
@@ -275,7 +250,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             "It was not opened further, since it could run code; ask its author for a .safetensors file",
         ) from error
     except (SafetensorError, OSError, *UNPICKLING_ACCIDENTS) as error:
-        raise CheckpointError(f"cannot read {path}: {str(error).partition(chr(10))[0]}", damaged) from error
+        raise CheckpointError(f"cannot read {path}: {first_line(error)}", damaged) from error
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
     ):

@@ -31,7 +31,7 @@ class CheckpointFiles:
         id: As the user named it.
         revision: The Hub's commit; empty for local files.
         config: `config.json`, or None where there is none.
-        features: `preprocessor_config.json`, or None likewise.
+        features: `preprocessor_config.json`, or None where there is none.
         find_weights: Finds the weights file, by fetching it if need be.
     """
 
@@ -43,11 +43,7 @@ class CheckpointFiles:
 
     @cached_property
     def weights(self) -> Path:
-        """The weights file; looked for when first asked for, since who wants only numbers needs none.
-
-        Raises:
-            CheckpointError: There is none, or it cannot be fetched.
-        """
+        """The weights file, looked for when first asked for, as not all need it; or CheckpointError."""
         return self.find_weights()
 
     @cached_property
@@ -63,8 +59,8 @@ class CheckpointFiles:
 def find_checkpoint(source: str, revision: str | None = None, *, offline: bool = False) -> CheckpointFiles:
     """Find the files of a checkpoint, fetching from the Hub what is not here yet.
 
-    What the cache holds is used as it is, without asking the Hub: a run needs no network after the first,
-    and a model never changes under its user. `pull_checkpoint` asks for news.
+    What the cache holds is used as it is, without asking the Hub: a run needs no network after the first, and
+    a model never changes under its user. `pull_checkpoint` asks for news.
 
     Args:
         source: The built-in `tiny` (a folder of that name is `./tiny`), a folder, a weights file, or a Hub id
@@ -102,13 +98,9 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
 
 
 def pull_checkpoint(source: str, revision: str | None = None) -> CheckpointFiles:
-    """Fetch a checkpoint from the Hub, or only what has changed since the last time.
+    """Fetch a checkpoint from the Hub, by its id, or only what has changed since the last time.
 
     Where nobody answers, what the cache holds of it serves if it is all there. What is built in is here.
-
-    Args:
-        source: A Hub id, or a built-in name.
-        revision: Hub branch, tag or commit; the default branch if None.
 
     Raises:
         CheckpointError: It does not exist, is incomplete, or cannot be fetched.

@@ -15,6 +15,8 @@ from ast_cli.checkpoints.locate import cached_models, converted_folder
 from ast_cli.checkpoints.published import PUBLISHED_MODELS
 from ast_cli.cluster.connection import Actors, cluster, installed, nodes, room_for
 from ast_cli.errors import AstCliError
+from ast_cli.extras import install
+from ast_cli.text import counted, first_line
 
 REINSTALL = "Install the matching pair: pip install 'torch>=2.11,<2.12' 'torchaudio>=2.11,<2.12'"
 WEIGHTS_BYTES = 350_000_000  # of a full-size checkpoint
@@ -46,17 +48,13 @@ def examine() -> Iterator[Finding]:
     yield _try("torchaudio", _torchaudio, REINSTALL)
     yield _try("device", _device, "Use --device cpu, or check the driver (`nvidia-smi`)")
     yield _try("soundfile", _soundfile, "pip install --force-reinstall soundfile")
-    yield _try("PyAV", _av, "For m4a, mp4, webm and wma: pip install 'ast-cli[av]'", needed=False)
-    yield _try(
-        "OpenVINO", _openvino, "Only for `--engine openvino`: pip install 'ast-cli[openvino]'", needed=False
-    )
-    yield _try(
-        "pyarrow", _pyarrow, "Only for `--format parquet`: pip install 'ast-cli[parquet]'", needed=False
-    )
+    yield _try("PyAV", _av, f"For m4a, mp4, webm and wma: {install('av')}", needed=False)
+    yield _try("OpenVINO", _openvino, f"Only for `--engine openvino`: {install('openvino')}", needed=False)
+    yield _try("pyarrow", _pyarrow, f"Only for `--format parquet`: {install('parquet')}", needed=False)
     yield _try(
         "transformers",
         _transformers,
-        "Only for `verify --against transformers`: pip install 'ast-cli[verify]'",
+        f"Only for `verify --against transformers`: {install('verify')}",
         needed=False,
     )
     yield _try("cache", _cache, "pip install --force-reinstall huggingface_hub")
@@ -89,8 +87,7 @@ def examine_cluster(address: str) -> Iterator[Finding]:
 
 def _actors(actors: Actors) -> str:
     each = "a GPU and " if actors.gpus else ""
-    count = "1 actor" if actors.count == 1 else f"{actors.count} actors"
-    return f"{count} with {each}{actors.cores} {'core' if actors.cores == 1 else 'cores'}"
+    return f"{counted(actors.count, 'actor')} with {each}{counted(actors.cores, 'core')}"
 
 
 def _try(what: str, how: Callable[[], str | Finding], remedy: str, *, needed: bool = True) -> Finding:
@@ -98,7 +95,7 @@ def _try(what: str, how: Callable[[], str | Finding], remedy: str, *, needed: bo
         found = how()
         return found if isinstance(found, Finding) else Finding(what, found, needed=needed)
     except (ImportError, OSError, RuntimeError, AttributeError, AstCliError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = first_line(error)
         return Finding(what, reason, works=False, needed=needed, remedy=remedy)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,11 +14,12 @@ from torch import Tensor
 
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
+from ast_cli.bench.peer import load_extractor, load_network
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.checkpoints.hub import fetch
-from ast_cli.checkpoints.locate import WEIGHT_FILES
 from ast_cli.checkpoints.published import PUBLISHED_MODELS
-from ast_cli.errors import CheckpointError, EngineError, InputError, UsageError
+from ast_cli.errors import CheckpointError, InputError, UsageError
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.networks.config import require_fit
@@ -97,43 +97,19 @@ def verify_against_transformers(
         CheckpointError: The checkpoint or the clip is not there, or `transformers` cannot read it.
         UsageError: The file cannot be heard.
     """
-    if find_spec("transformers") is None:
-        raise EngineError("transformers is not installed", "pip install 'ast-cli[verify]'")
-    import transformers
-
-    transformers.logging.set_verbosity_error()  # what fails, our errors say
-    transformers.logging.disable_progress_bar()
+    require_extra("verify")
     checkpoint = Checkpoint.open(source, revision, offline=offline)
-    weights = checkpoint.files.weights
-    if weights.name not in WEIGHT_FILES:  # it would take the folder's other weights instead
-        raise CheckpointError(
-            f"transformers reads no weights called {weights.name}",
-            f"Copy them to a folder of their own as {' or '.join(WEIGHT_FILES)}, with their config.json",
-        )
-    extractor, model = _load(checkpoint)
+    extractor, model = _load(checkpoint)  # first, so that what does not fit is said in our words
+    their_extractor = load_extractor(checkpoint)
+    their_model = load_network(checkpoint, torch.device("cpu"), torch.float32)
     waveform = _waveform(path or str(sample_clip(offline=offline)), extractor.sampling_rate)
     ours = _input_values(extractor, waveform)
-    try:
-        their_extractor = transformers.ASTFeatureExtractor.from_pretrained(
-            weights.parent, local_files_only=True
-        )
-        their_model = transformers.ASTForAudioClassification.from_pretrained(
-            weights.parent,
-            local_files_only=True,
-            use_safetensors=weights.suffix == ".safetensors",
-            torch_dtype=torch.float32,  # config.json may name another
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"transformers cannot load {source}: {str(error).partition(chr(10))[0]}",
-            "It reads folders in the Hub's layout only",
-        ) from error
     theirs = their_extractor(
         waveform.numpy(), sampling_rate=extractor.sampling_rate, return_tensors="pt"
     ).input_values
     yield _largest("features", ours, theirs)
     with torch.inference_mode():
-        their_logits = their_model.eval()(theirs).logits
+        their_logits = their_model(theirs).logits
         for attn in ("sdpa", "eager"):
             model.attn_implementation = attn
             yield _largest(f"logits, {attn}", model(ours).logits, their_logits)

@@ -12,6 +12,7 @@ from ast_cli.cli.option_groups import After, argument, grouped, only, option, op
 from ast_cli.cli.options import OUTPUT, RUN, DeviceOption, EngineOptions, OneModelOptions
 from ast_cli.cli.screen import TagScreen, stderr, stdout
 from ast_cli.errors import UsageError
+from ast_cli.extras import require_extra
 from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention
 
 LIST = ",".join(map(str, BATCH_SIZES))
@@ -80,9 +81,7 @@ def bench(
         folder=folder,
     )
     if plot is not None:
-        from ast_cli.bench.picture import require_matplotlib
-
-        require_matplotlib()
+        require_extra("plot")
     from ast_cli.bench.folder import bench_folder
     from ast_cli.bench.network import bench_network
 

@@ -15,6 +15,7 @@ from ast_cli.cli.stored import ResultsArgument, lacking, scores_of, threshold_fo
 from ast_cli.errors import ExitCode
 from ast_cli.results import FileResult, display_name
 from ast_cli.settings import ClipFormat, LabelSettings
+from ast_cli.text import counted
 
 CUT = "What is cut"
 FAULTS = ("missing", "changed", "unreadable")  # of recordings
@@ -82,7 +83,7 @@ def clips(
     every event: its clip, or why there is none. Exit code 1 if a recording is missing, unreadable
     or not what it was.
     """
-    from ast_cli.clips.cutter import ClipSettings, Cutter, Manifest
+    from ast_cli.clips.cutter import ClipSettings, ClipTable, Cutter
     from ast_cli.clips.places import MANIFEST
     from ast_cli.files import open_sink
     from ast_cli.outputs.destination import folder_of_all
@@ -110,9 +111,9 @@ def clips(
         open_sink(str(folder / MANIFEST), overwrite=True) as stream,
     ):
         cutter = Cutter(replay.outcomes, names.names, folder, base, cut.audio, cutting)
-        manifest = Manifest(stream)
+        table = ClipTable(stream)
         for clip in cutter.clips():
-            manifest.add(clip)
+            table.add(clip)
             counts[clip.skipped] += 1
             if clip.skipped in FAULTS and clip.file != told:
                 told = clip.file
@@ -124,7 +125,7 @@ def clips(
     written = counts.pop("", 0)
     skipped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items()))
     screen.said(
-        f"{written + counts.total():,} {'event' if written + counts.total() == 1 else 'events'}: "
+        f"{counted(written + counts.total(), 'event')}: "
         f"{written:,} written, {counts.total():,} skipped{f' ({skipped})' if skipped else ''}"
     )
     if any(counts[fault] for fault in FAULTS):

@@ -15,6 +15,7 @@ from ast_cli.cli.option_groups import option, option_group
 from ast_cli.cli.options import CLUSTER, OutputOptions
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
+from ast_cli.extras import require_extra
 from ast_cli.files import STDOUT
 from ast_cli.names import STDIN
 from ast_cli.settings import require_choice
@@ -65,11 +66,11 @@ def tag_on_cluster(options: ClusterOptions, request: TagRequest, screen: TagScre
     Raises:
         AstCliError: See `connection.cluster` and `run.prepare`.
     """
-    from ast_cli.cluster.connection import cluster, require_ray, room_for, without_stdout
+    from ast_cli.cluster.connection import cluster, room_for, without_stdout
     from ast_cli.cluster.run import SHARD_SIZE, prepare
     from ast_cli.cluster.worker import Job
 
-    require_ray()
+    require_extra("ray")
     from ast_cli.checkpoints.checkpoint import Checkpoint
     from ast_cli.networks.config import ASTConfig
     from ast_cli.tagger import Tagger

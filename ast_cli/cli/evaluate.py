@@ -142,12 +142,12 @@ def evaluate(
         raise UsageError("--scores measures stored scores, not a model", "Leave --model or --scores out")
     if data is None and labelled.stored is None:
         raise UsageError("nothing to measure", "Name a data set, or stored --scores")
-    require_extra("sklearn", *(["matplotlib"] if output.pictures is not None else []))
+    require_extra("train", "sklearn", *(["matplotlib"] if output.pictures is not None else []))
     from ast_cli.training import evaluate as evaluation
     from ast_cli.training import scores
 
     screen = messages.screen()
-    with output.opened(scores.FORMATS) as files:
+    with output.opened(scores.SCORE_FORMATS) as files:
         stored = None if labelled.stored is None else scores.read_scores(labelled.stored)
         dataset: Dataset | None = None
         config: ASTConfig | None = None

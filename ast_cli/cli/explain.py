@@ -13,6 +13,7 @@ from ast_cli.cli import options
 from ast_cli.cli.option_groups import argument, grouped, only, option, option_group, without
 from ast_cli.cli.screen import stdout
 from ast_cli.errors import InputError, OutputError, UsageError
+from ast_cli.extras import require_extra
 from ast_cli.outputs.json_writer import dump
 from ast_cli.results import FRAMES_PER_SECOND, display_name
 from ast_cli.text import cell, one_line
@@ -163,9 +164,7 @@ def _check_out(out: Path | None, overwrite: bool) -> None:
     if not out.parent.is_dir():
         raise OutputError(f"cannot write {out}: no such folder", "Make its folder first")
     if out.suffix.lower() != ".npz":
-        from ast_cli.explain.picture import require_matplotlib
-
-        require_matplotlib()
+        require_extra("plot")
 
 
 def _rows(explanation: Explanation) -> list[tuple[str, ...]]:
@@ -192,7 +191,7 @@ def _document(explanation: Explanation) -> dict[str, Any]:
         "patches": {
             "seconds": [[round(time, 3) for time in grid.seconds(column)] for column in range(columns)],
             "hz": [[round(hertz, 1) for hertz in grid.hertz(row)] for row in range(rows)],
-            "heard": grid.heard,
+            "heard": grid.with_audio,
         },
         "labels": [
             {

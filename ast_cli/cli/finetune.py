@@ -151,7 +151,7 @@ def finetune(
     Several GPUs or machines: `accelerate launch -m ast_cli finetune ...`.
     A run that was killed goes on with the same command and --resume, to the same weights.
     """
-    require_extra("accelerate", "sklearn", "matplotlib")
+    require_extra("train")
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other")
     if sum((labelled.folds, labelled.fold is not None, labelled.validation is not None)) > 1:

@@ -11,7 +11,7 @@ from ast_cli.audio import remote
 from ast_cli.audio.discover import discover, read_list
 from ast_cli.cli.options import InputOptions
 from ast_cli.errors import InputError, UsageError
-from ast_cli.names import STDIN, is_address, is_pattern, is_there
+from ast_cli.names import STDIN, parse_name
 from ast_cli.results import display_name
 from ast_cli.text import did_you_mean
 
@@ -23,7 +23,7 @@ def counting(
 
     A list can be read only once, and what is at addresses would be listed and fetched twice.
     """
-    if files_from is not None or any(map(is_address, paths)):
+    if files_from is not None or any(parse_name(path).is_address for path in paths):
         return None
     return lambda: discover(paths, leave_out)
 
@@ -60,20 +60,22 @@ def inputs_of(named: InputOptions, what: str = "tag", *, offline: bool) -> Itera
 
 def require_openable(paths: Iterable[str], *, offline: bool) -> None:
     """Say so before a model is loaded if addresses cannot be opened here at all."""
-    for address in filter(is_address, _refusing_addresses(paths) if offline else paths):
-        remote.require(address)
+    for name in _refusing_addresses(paths) if offline else paths:
+        if parse_name(name).is_address:
+            remote.require(name)
 
 
 def _refusing_addresses(names: Iterable[str]) -> Iterator[str]:
     for name in names:
-        if is_address(name):
+        if parse_name(name).is_address:
             shown = display_name(name)
             raise UsageError(f"{shown} is on the network, which --offline never touches", "Leave one out")
         yield name
 
 
 def _may_be_there(name: str) -> bool:
-    return name == STDIN or os.path.lexists(name) or is_pattern(name) or is_there(name)
+    parsed = parse_name(name)
+    return name == STDIN or os.path.lexists(name) or parsed.is_pattern() or parsed.is_there()
 
 
 def refuse_missing(paths: list[str], commands: list[str]) -> None:

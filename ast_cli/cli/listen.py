@@ -19,8 +19,8 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, UsageError
 from ast_cli.files import open_stdout
 from ast_cli.outputs.live_lines import LiveLines
-from ast_cli.outputs.table_writer import clock
 from ast_cli.settings import LIVE_SHORT, LIVE_WINDOW_SECONDS, RawEncoding, Short
+from ast_cli.text import clock, counted
 
 if TYPE_CHECKING:
     from ast_cli.audio.decode import Recording
@@ -237,7 +237,7 @@ class _Session:
         unheard = self._behind() if self._stopped else 0.0
         waited = f"; {clock(unheard)} more waited for the model" if unheard > self._listener.window else ""
         return (
-            f"heard {clock(self._seconds)}{waited}: {events:,} {'event' if events == 1 else 'events'}"
+            f"heard {clock(self._seconds)}{waited}: {counted(events, 'event')}"
             f"{': ' if often else ''}{' · '.join(often)}{more}"
         )
 

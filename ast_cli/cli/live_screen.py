@@ -9,9 +9,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from ast_cli.outputs.table_writer import bar, clock
+from ast_cli.outputs.table_writer import bar
 from ast_cli.results import Event, Tag
-from ast_cli.text import one_line
+from ast_cli.text import clock, one_line
 
 
 class LiveScreen:

@@ -13,7 +13,7 @@ from ast_cli.cli.option_groups import argument, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
 from ast_cli.files import STDOUT
-from ast_cli.names import is_address, without_secrets
+from ast_cli.names import parse_name
 from ast_cli.settings import (
     Attention,
     Dtype,
@@ -135,9 +135,9 @@ class OutputOptions:
         out = self.out
         if not out:
             raise UsageError("--out is empty", "Name a file or a folder; - is stdout")
-        if is_address(out):
+        if parse_name(out).is_address:
             raise UsageError(
-                f"--out {without_secrets(out)} is an address, where only `ast-tag tag --ray` writes",
+                f"--out {parse_name(out).shown} is an address, where only `ast-tag tag --ray` writes",
                 "Name a file or a folder here, or add --ray local",
             )
         if self.format_ is None and self.to_folder:

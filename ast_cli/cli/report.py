@@ -17,8 +17,9 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.cli.stored import lacking, scores_of
 from ast_cli.errors import ExitCode, InputError, UsageError
 from ast_cli.files import STDOUT, open_sink
-from ast_cli.names import is_pattern, is_there
+from ast_cli.names import parse_name
 from ast_cli.settings import TagSettings
+from ast_cli.text import counted
 
 if TYPE_CHECKING:
     from ast_cli.outputs.json_reader import StoredRun
@@ -112,8 +113,9 @@ def report(
         raise UsageError("--audio says where the recordings of stored results are", "Name those results")
     if not is_stored:
         require_openable(what, offline=model.offline)
-    if not is_stored and not any(os.path.lexists(one) or is_pattern(one) or is_there(one) for one in what):
-        raise InputError("not-found", f"no such file: {', '.join(what)}", "Check the spelling")
+        names = map(parse_name, what)
+        if not any(os.path.lexists(one.text) or one.is_pattern() or one.is_there() for one in names):
+            raise InputError("not-found", f"no such file: {', '.join(what)}", "Check the spelling")
     stored = read_results(what[0]) if is_stored else None
     if labels.threshold is not None:
         require_threshold(labels.threshold, "auto" if stored is None else scores_of(stored))
@@ -124,7 +126,7 @@ def report(
     else:
         odd = _tag_and_draw(what, page, settings, labels.settings, model, engine, screen)
     if odd:
-        count = "1 recording" if odd == 1 else f"{odd:,} recordings"
+        count = counted(odd, "recording")
         screen.warn(f"{count} cannot be played or drawn as tagged: the page says which and why")
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
@@ -136,11 +138,11 @@ def _draw_stored(
     """The page of stored results; returns how many recordings are odd."""
     from ast_cli.clips.places import find_recording
     from ast_cli.outputs.destination import folder_of_all
-    from ast_cli.report.page import Report, stored_outcomes, write_report
+    from ast_cli.report.page import Page, stored_outcomes, write_report
 
     base = folder_of_all(stored.files())
     with (
-        Report(page.folder, settings, lambda file: find_recording(file, base, page.audio)) as report,
+        Page(page.folder, settings, lambda file: find_recording(file, base, page.audio)) as report,
         open_sink(page.out, overwrite=page.overwrite) as stream,
     ):
         outcomes = stored_outcomes(
@@ -164,10 +166,10 @@ def _tag_and_draw(
     screen: TagScreen,
 ) -> int:
     """The page of recordings, which are tagged for it; returns how many of them are odd."""
-    from ast_cli.report.page import Report, write_report
+    from ast_cli.report.page import Page, write_report
 
     with (
-        Report(page.folder, settings, lambda file: file if is_there(file) else None) as report,
+        Page(page.folder, settings, lambda file: file if parse_name(file).is_there() else None) as report,
         open_sink(page.out, overwrite=page.overwrite) as stream,
         screen.closing_line(),
     ):

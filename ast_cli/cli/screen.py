@@ -14,10 +14,9 @@ from rich.text import Text
 
 from ast_cli.errors import AstCliError
 from ast_cli.files import open_stdout
-from ast_cli.outputs.table_writer import clock
 from ast_cli.results import FileFailure, Outcome, display_name
 from ast_cli.settings import in_words
-from ast_cli.text import one_line
+from ast_cli.text import clock, one_line
 
 if TYPE_CHECKING:
     from ast_cli.cluster.worker import ShardReport

@@ -9,8 +9,13 @@ from ast_cli.cli.option_groups import argument, grouped, only, option, option_gr
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, ResultsError, UsageError
 from ast_cli.files import STDOUT, open_sink
-from ast_cli.names import may_be_many
-from ast_cli.outputs.search_results import Hit, HitFormat, Pair, write_hits
+from ast_cli.names import parse_name
+from ast_cli.outputs.search_results import (
+    Pair,
+    SearchFormat,
+    SearchResult,
+    write_search_results,
+)
 from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import NEAR_DUPLICATE, ModelSettings, TagSettings
 
@@ -49,11 +54,11 @@ class SearchOptions:
 
 
 @option_group(options.OUTPUT)
-class HitOptions:
+class SearchOutputOptions:
     """Where what is found goes, and as what."""
 
     out: str = option(STDOUT, "A file; - is stdout.", "-o", metavar="FILE")
-    format_: HitFormat | None = option(
+    format_: SearchFormat | None = option(
         None,
         "In a pipe, a table is lines with tabs.",
         "-f",
@@ -69,7 +74,7 @@ def search(
         None, "An audio file; - is one on stdin.", metavar="QUERY", show_default=False
     ),
     asked: SearchOptions,
-    output: HitOptions,
+    output: SearchOutputOptions,
     model: str | None = option(
         None,
         "Where the model of the file is now.",
@@ -86,7 +91,7 @@ def search(
 
     Every vector is compared, by its cosine: 1 is the same. QUERY is embedded as the file was.
     """
-    if query is not None and may_be_many(query):
+    if query is not None and parse_name(query).may_be_many():
         raise UsageError(f"{display_name(query)} may hold several recordings", "Name one as the QUERY")
     if (query is None) is not asked.near_duplicates:
         raise UsageError("name either a QUERY or --near-duplicates", "`ast-tag search clip.wav --in all.npz`")
@@ -96,19 +101,19 @@ def search(
     screen = messages.screen()
     about = {"model": {"id": stored.model, "sha256": stored.sha256}, "in": display_name(asked.in_)}
     with open_sink(output.out, overwrite=output.overwrite) as stream:
-        format_: HitFormat = output.format_ or _by_suffix(output.out)
+        format_: SearchFormat = output.format_ or _by_suffix(output.out)
         if query is None:
             least = NEAR_DUPLICATE if asked.threshold is None else asked.threshold
             pairs = _pairs(stored, PAIRS if asked.top_k is None else asked.top_k, least, screen)
-            write_hits(stream, format_, Pair, pairs, about | {"threshold": least})
+            write_search_results(stream, format_, Pair, pairs, about | {"threshold": least})
         else:
             how = ModelSettings(device=engine.device, dtype=engine.dtype, offline=offline)
             vector = _embed(query, stored, screen, model or stored.model, how)
             hits = _hits(stored, vector, NEAREST if asked.top_k is None else asked.top_k, asked.threshold)
-            write_hits(stream, format_, Hit, hits, about | {"query": display_name(query)})
+            write_search_results(stream, format_, SearchResult, hits, about | {"query": display_name(query)})
 
 
-def _by_suffix(out: str) -> HitFormat:
+def _by_suffix(out: str) -> SearchFormat:
     if out.lower().endswith(".json"):
         return "json"
     return "csv" if out.lower().endswith(".csv") else "table"
@@ -142,12 +147,12 @@ def _embed(
 
 def _hits(
     stored: StoredEmbeddings, vector: NDArray[np.float32], top_k: int, threshold: float | None
-) -> list[Hit]:
+) -> list[SearchResult]:
     from ast_cli.scoring.search import nearest
 
     rows, cosines = nearest(stored.vectors, vector, top_k=top_k, threshold=threshold, is_unit=stored.is_unit)
     return [
-        Hit(rank, *stored.place(row), cosine)
+        SearchResult(rank, *stored.place(row), cosine)
         for rank, (row, cosine) in enumerate(zip(rows.tolist(), cosines.tolist(), strict=True), start=1)
     ]
 

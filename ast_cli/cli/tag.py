@@ -19,7 +19,7 @@ from ast_cli.cli.option_groups import grouped, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.files import STDOUT
-from ast_cli.names import may_be_many
+from ast_cli.names import parse_name
 from ast_cli.results import display_name
 from ast_cli.settings import ModelSettings, TagSettings
 
@@ -199,7 +199,7 @@ def _refuse_outputs(
     for path in named.paths:
         if os.path.isfile(path) and os.path.isfile(out) and os.path.samefile(path, out):  # noqa: PTH113, PTH121
             raise UsageError(f"--out {out} is one of the recordings", "Name another file")
-    if named.files_from is not None or len(named.paths) != 1 or may_be_many(named.paths[0]):
+    if named.files_from is not None or len(named.paths) != 1 or parse_name(named.paths[0]).may_be_many():
         output.refuse_single(format_, writer)
     if output.keep_scores and (output.to_folder or out == STDOUT or format_ not in WITH_SCORES):
         raise UsageError("--keep-scores stores the scores beside a JSON output", "Add --out results.jsonl")

@@ -12,12 +12,11 @@ from rich.text import Text
 
 from ast_cli.checkpoints.published import BUILT_IN_IDS
 from ast_cli.cli.screen import stderr
-from ast_cli.outputs.table_writer import clock
-from ast_cli.text import one_line
+from ast_cli.text import clock, one_line
 
 if TYPE_CHECKING:
     from ast_cli.training.datasets import Dataset
-    from ast_cli.training.outcome import Outcome
+    from ast_cli.training.result import TrainingResult
 
 FEW = 3  # names in a warning
 
@@ -70,7 +69,7 @@ class TrainingScreen:
             yield
         self._bar = None
 
-    def say_outcome(self, outcome: Outcome, folder: Path) -> None:
+    def say_outcome(self, outcome: TrainingResult, folder: Path) -> None:
         """What came of it, and how to use it."""
         row = outcome.validation
         metrics = ", ".join(f"{name} {value:.4f}" for name, value in row["validation"].items())

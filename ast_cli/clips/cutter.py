@@ -1,7 +1,6 @@
-"""The events of a run -> clips: which ones, where they go, and what became of each.
+"""The events of a run -> clips: which ones, where they go, and why there is none of an event.
 
-Every event that is asked for comes back, as a clip or with the reason why there is none. Knows nothing of
-networks and scores.
+Knows nothing of networks and scores.
 """
 
 from __future__ import annotations
@@ -55,14 +54,14 @@ class ClipSettings:
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What became of an event.
+    """The clip of an event, or the reason why there is none.
 
     Attributes:
         file: The recording's path as results have it.
         event: What was asked for.
         path: The file that holds it, from the folder of all; or would hold it.
         start: Where it starts in the recording, in seconds.
-        end: Where it ends, likewise.
+        end: Where it ends there.
         skipped: Why there is none: there are enough of its class (`limit`); its recording is `missing`,
             `changed` or `unreadable`, or came before (`already-there`); or no sample lies in it (`empty`).
             Empty if there is one.
@@ -107,7 +106,7 @@ class Cutter:
         self._settings = settings or ClipSettings()
 
     def clips(self) -> Iterator[Clip]:
-        """What becomes of each event, in their order.
+        """The clip of each event, in their order.
 
         Raises:
             OutputError: A clip cannot be written; those of the recordings before are there.
@@ -194,8 +193,8 @@ def _frames(clip: Clip, result: FileResult, folder: Path) -> Cut | None:
     return Cut(folder / clip.path, first, last) if first < min(last, length) else None
 
 
-class Manifest:
-    """A table of what became of each event, one row for each.
+class ClipTable:
+    """A table with a row for each event: its clip, or why there is none.
 
     Args:
         stream: Where to write.

@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ast_cli.audio.decode import Block, Recording, open_recording
+from ast_cli.audio.decode import Recording, Samples, open_recording
 from ast_cli.errors import OutputError
 from ast_cli.files import output_errors, replacing
 from ast_cli.results import FileResult
@@ -173,7 +173,7 @@ class _ClipFile:
                 format="FLAC" if format_ == "flac" else "RF64" if is_large else "WAV",
             )
 
-    def write(self, block: Block) -> None:
+    def write(self, block: Samples) -> None:
         with self._errors():
             self._sound.write(stored_as(block, self._subtype))
 
@@ -206,7 +206,7 @@ def subtype_of(encoding: str, format_: ClipFormat) -> str:
     return IN_FLAC.get(subtype, "PCM_24") if format_ == "flac" else subtype
 
 
-def stored_as(block: Block, subtype: str) -> NDArray[Any]:
+def stored_as(block: Samples, subtype: str) -> NDArray[Any]:
     """Samples in [-1, 1) as libsndfile stores them without changing them: its own scaling of floats does."""
     if subtype not in BITS:
         return block

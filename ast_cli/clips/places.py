@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from ast_cli.names import STDIN, is_there, tree_path
+from ast_cli.names import STDIN, parse_name
 
 MANIFEST = "manifest.csv"
 LONGEST_FOLDER = 100  # bytes of a class's name that its folder has
@@ -26,13 +26,13 @@ def find_recording(file: str, base: Path, audio: Path | None) -> str | None:
     if file == STDIN:
         return None
     if audio is None:
-        return file if is_there(file) else None
+        return file if parse_name(file).is_there() else None
     # From `base` on the tree must be the same, so that no two recordings are taken for each other.
-    below = os.path.relpath(tree_path(file), base)
+    below = os.path.relpath(parse_name(file).tree_path(), base)
     within = base.parts[1:]
     for first in range(len(within) + 1):
         path = os.path.join(audio, *within[first:], below)  # noqa: PTH118
-        if is_there(path):
+        if parse_name(path).is_there():
             return path
     return None
 

@@ -12,15 +12,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from ast_cli.errors import EngineError
+from ast_cli.extras import require_extra
 
 LOCAL = "local"
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 60.0  # a machine may have to start Python first
-INSTALL = "pip install 'ast-cli[ray]'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +37,6 @@ class Actors:
     gpus: int
 
 
-def require_ray() -> None:
-    """Raise EngineError unless Ray is installed."""
-    if find_spec("ray") is None:
-        raise EngineError("Ray is not installed", INSTALL)
-
-
 @contextmanager
 def cluster(address: str, *, verbose: bool = False) -> Iterator[None]:
     """Be connected to a cluster.
@@ -56,7 +49,7 @@ def cluster(address: str, *, verbose: bool = False) -> Iterator[None]:
     Raises:
         EngineError: Ray is not installed, or there is no such cluster.
     """
-    require_ray()
+    require_extra("ray")
     _set_unless_set(RAY_USAGE_STATS_ENABLED="0")  # nothing is reported to anybody
     _set_unless_set(RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0")  # or it tells how it will hide GPUs one day
     import ray

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from ast_cli.cluster.store import Store
 from ast_cli.errors import OutputError, UsageError
-from ast_cli.names import holds_secrets
+from ast_cli.names import parse_name
 from ast_cli.outputs.journal import require_same
 from ast_cli.results import FileFailure, Outcome, display_name
 
@@ -86,7 +86,7 @@ def write_manifest(
     count, place = 0, 0
     with tempfile.NamedTemporaryFile("wb") as lines:
         for count, one in enumerate(found, start=1):
-            if isinstance(one, str) and holds_secrets(one):
+            if isinstance(one, str) and parse_name(one).holds_secrets:
                 raise UsageError(
                     f"{display_name(one)} was named with a secret, and a run on a cluster writes names down",
                     "Leave it out, and let every machine have the store's own credentials",

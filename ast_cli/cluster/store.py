@@ -16,7 +16,7 @@ import fsspec
 
 from ast_cli.audio import remote
 from ast_cli.errors import EngineError, OutputError
-from ast_cli.names import without_secrets
+from ast_cli.names import parse_name
 
 
 class Store:
@@ -31,7 +31,7 @@ class Store:
     """
 
     def __init__(self, address: str) -> None:
-        self.address = without_secrets(address)
+        self.address = parse_name(address).shown
         try:
             self._fs, self._folder = fsspec.core.url_to_fs(address)
         except ImportError as error:

@@ -9,9 +9,9 @@ from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.devices import resolve_attention, resolve_device, resolve_dtype
 from ast_cli.engines.engine import Engine
 from ast_cli.engines.openvino_engine import OpenVINOEngine
-from ast_cli.engines.openvino_graph import require_openvino
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import UsageError
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.networks.config import require_fit
@@ -35,7 +35,7 @@ def check_engine(settings: ModelSettings) -> None:
     if settings.compile:
         raise UsageError("--compile is torch's", "Use --engine torch")
     require_choice("number format", settings.dtype, get_args(Dtype))
-    require_openvino()
+    require_extra("openvino")
 
 
 def open_engine(

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.engine import Engine
-from ast_cli.engines.openvino_graph import load_graph, require_openvino
+from ast_cli.engines.openvino_graph import load_graph
 from ast_cli.errors import EngineError, UsageError
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.config import ASTConfig, require_fit
 
@@ -53,7 +54,9 @@ class OpenVINOEngine(Engine):
         on_notice: Callable[[str], None] | None = None,
     ) -> None:
         dtype = "float32" if dtype == "auto" else dtype
-        openvino = require_openvino()
+        require_extra("openvino")
+        import openvino
+
         config = ASTConfig.from_pretrained(checkpoint)
         require_fit(config, extractor)
         super().__init__(config, "cpu", dtype, "sdpa", on_notice)

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from ast_cli import __version__
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.checkpoints.locate import converted_folder
-from ast_cli.errors import EngineError
 from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.networks.config import ASTConfig
 
@@ -27,15 +26,6 @@ GRAPH = "graph.xml"
 OF = "of.txt"  # which weights, in which format
 HALF_PRECISION = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 INT8_LARGEST = 127
-
-
-def require_openvino() -> Any:
-    """The module; raises EngineError where it is not installed."""
-    try:
-        import openvino
-    except ImportError as error:
-        raise EngineError("OpenVINO is not installed", "pip install 'ast-cli[openvino]'") from error
-    return openvino
 
 
 def load_graph(
@@ -76,7 +66,8 @@ def load_graph(
 
 def _key(checkpoint: Checkpoint, dtype: str) -> str:
     """What a graph depends on, as the name of a folder."""
-    openvino = require_openvino()
+    import openvino
+
     files = [file.resolve() for file in (checkpoint.files.weights, checkpoint.files.config) if file]
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     text = json.dumps([__version__, openvino.__version__, torch.__version__, stamps, dtype])

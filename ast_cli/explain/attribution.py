@@ -4,7 +4,7 @@ Heat lies on the grid of patches, [frequency patches, time patches], and is zero
 How far it can be believed is measured with it: the score that is lost when the hottest tenth of the patches
 is taken away, beside what tenths drawn at random lose. Knows nothing of files and pictures.
 
-What is taken away is replaced by silence, or by padding. Padding is zero before it is normalised, which as
+What is taken away is replaced by silence, or by padding. Padding is zero before it is normalized, which as
 log-mel energy is far louder than most sounds: in a quiet place it is a sound of its own, and may cost a score
 more there than the loss of what the label was given for.
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal, get_args
 
 import numpy as np
@@ -103,16 +104,14 @@ class Explanation:
             "patch_end_s": times[:, 1],
             "patch_low_hz": bands[:, 0],
             "patch_high_hz": bands[:, 1],
-            "heard_patches": np.array(self.grid.heard),
+            "heard_patches": np.array(self.grid.with_audio),
             "log_mel": self.frames,
             "frame_start_s": starts,
             "mel_edges_hz": self.grid.mel_edges,
-            "index": np.array([one.index for one in self.labels]),
-            "mid": np.array([one.mid for one in self.labels], np.str_),
-            "label": np.array([one.label for one in self.labels], np.str_),
-            "score": np.array([one.score for one in self.labels]),
-            "lost": np.array([one.lost for one in self.labels]),
-            "random": np.array([one.random for one in self.labels]),
+            **{
+                name: np.array([getattr(one, name) for one in self.labels])
+                for name in ("index", "mid", "label", "score", "lost", "random")
+            },
             "method": np.array(self.method),
             "fill": np.array(self.fill),
         }
@@ -135,7 +134,7 @@ def explain(
 
     Args:
         tagger: Of one checkpoint that torch runs.
-        frames: [T, M], unnormalised, padded.
+        frames: [T, M], unnormalized, padded.
         length: Frames that hold audio.
         start: Of the window in the recording, in seconds.
         labels: Indices of classes; the `top_k` of the highest scores if there are none.
@@ -174,10 +173,12 @@ def explain(
         heat = gradient(network, frames, grid, chosen)
     else:
         heat = rollout(network, frames, grid).expand(len(chosen), -1, -1)
-    heat = heat * (torch.arange(grid.shape[1]) < grid.heard)
-    hottest = [strongest(one, grid.heard) for one in heat]
-    kept = list(_random_tenths(grid, seed))
-    without = network.log_odds(_without(frames, grid, [*hottest, *kept], FILLS[fill])).sigmoid()
+    heat = heat * (torch.arange(grid.shape[1]) < grid.with_audio)
+    hottest = [strongest(one, grid.with_audio) for one in heat]
+    chance = torch.Generator().manual_seed(seed)
+    drawn = (torch.rand(grid.shape, generator=chance) for _ in range(RANDOM_TENTHS))
+    tenths = [*hottest, *(strongest(one, grid.with_audio) for one in drawn)]
+    without = network.log_odds(_without(frames, grid, tenths, FILLS[fill])).sigmoid()
     found = []
     for number, index in enumerate(chosen):
         lost = scores[index] - without[:, index]
@@ -205,7 +206,7 @@ class _Network:
         self.passes = 0
 
     def log_odds(self, windows: Tensor) -> Tensor:
-        """Windows [B, T, M], unnormalised -> [B, C]."""
+        """Windows [B, T, M], unnormalized -> [B, C]."""
         size = self.engine.batch_size
         logits = torch.cat([self.engine.logits(part) for part in torch.split(windows, size)])
         self.passes += len(windows)
@@ -259,32 +260,26 @@ def occlusion(
     Where blocks overlap, as the last ones may, it is their mean. Blocks of nothing but padding would lose
     nothing, and are not tried.
     """
-    blocks = list(_blocks(grid, parts))
-    masks = []
-    for block in blocks:
-        mask = torch.zeros(grid.shape, dtype=torch.bool)
-        mask[block] = True
-        masks.append(mask)
+    masks = list(_blocks(grid, parts))
     heat = torch.zeros(len(chosen), *grid.shape)
     times = torch.zeros(grid.shape)
     size = network.engine.batch_size
-    for first in range(0, len(blocks), size):  # all at once would be gigabytes
-        now = slice(first, first + size)
-        lost = whole - network.log_odds(_without(frames, grid, masks[now], fill))  # [B, C]
-        for block, of_block in zip(blocks[now], lost, strict=True):
-            heat[:, block[0], block[1]] += of_block[list(chosen), None, None]
-            times[block] += 1
+    for now in (masks[first : first + size] for first in range(0, len(masks), size)):  # all: gigabytes
+        lost = whole - network.log_odds(_without(frames, grid, now, fill))  # [B, C]
+        for mask, of_block in zip(now, lost, strict=True):
+            heat[:, mask] += of_block[list(chosen), None]
+            times += mask
     return heat / times.clamp_min(1)
 
 
 def gradient(network: _Network, frames: Tensor, grid: Grid, chosen: Sequence[int]) -> Tensor:
-    """[L, F, P]: what the pooled tokens hear of each patch, where hearing it more would raise the label."""
+    """[L, F, P]: how much the pooled tokens attend to each patch, where more would raise the label."""
     attentions, gradients = network.attentions(frames, chosen)
     return torch.stack([_of_patches(relevance(attentions, each), grid) for each in gradients])
 
 
 def rollout(network: _Network, frames: Tensor, grid: Grid) -> Tensor:
-    """[F, P]: what the pooled tokens hear of each patch, whatever the label."""
+    """[F, P]: how much the pooled tokens attend to each patch, whatever the label."""
     return _of_patches(attention_rollout(network.attentions(frames, ())[0]), grid)
 
 
@@ -307,33 +302,25 @@ def relevance(attentions: Sequence[Tensor], gradients: Sequence[Tensor]) -> Tens
     return mixed
 
 
-def strongest(heat: Tensor, heard: int) -> Tensor:
+def strongest(heat: Tensor, with_audio: int) -> Tensor:
     """[F, P] -> which are the hottest tenth of the patches that hold audio; of equal ones the first."""
     mask = torch.zeros_like(heat, dtype=torch.bool)
-    flat = heat[:, :heard].flatten()
-    chosen = flat.argsort(descending=True, stable=True)[: _tenth(len(flat))]
-    mask[chosen // heard, chosen % heard] = True
+    flat = heat[:, :with_audio].flatten()
+    chosen = flat.argsort(descending=True, stable=True)[: max(1, round(len(flat) * STRONGEST))]
+    mask[chosen // with_audio, chosen % with_audio] = True
     return mask
 
 
-def _random_tenths(grid: Grid, seed: int) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(RANDOM_TENTHS):
-        yield strongest(torch.rand(grid.shape, generator=generator), grid.heard)
-
-
-def _tenth(patches: int) -> int:
-    return max(1, round(patches * STRONGEST))
-
-
-def _blocks(grid: Grid, parts: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+def _blocks(grid: Grid, parts: tuple[int, int]) -> Iterator[Tensor]:
+    """[F, P] of each block: which patches are in it."""
     rows, columns = (
         list(_pieces(count, max(1, round(whole / part))))
-        for count, whole, part in zip((grid.shape[0], grid.heard), grid.shape, parts, strict=True)
+        for count, whole, part in zip((grid.shape[0], grid.with_audio), grid.shape, parts, strict=True)
     )
-    for row in rows:
-        for column in columns:
-            yield row, column
+    for row, column in product(rows, columns):
+        mask = torch.zeros(grid.shape, dtype=torch.bool)
+        mask[row, column] = True
+        yield mask
 
 
 def _pieces(count: int, length: int) -> Iterator[slice]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, LOWEST_HZ
+from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND
+from ast_cli.features.mel_filters import mel_edges
 from ast_cli.networks.config import ASTConfig
 
 
@@ -34,7 +34,7 @@ class Grid:
         return self.config.frequency_patches, self.config.time_patches
 
     @property
-    def heard(self) -> int:
+    def with_audio(self) -> int:
         """Time patches that hold audio: the first ones; the others hold nothing but padding."""
         return min(self.config.time_patches, -(-self.length // self.config.time_stride))
 
@@ -62,13 +62,8 @@ class Grid:
 
     @property
     def mel_edges(self) -> NDArray[np.float64]:
-        """[M + 1]: where mel bins meet, in Hz: halfway between their centres on the mel scale."""
-        bins = self.config.num_mel_bins
-        lowest, highest = _mel(LOWEST_HZ), _mel(self.sampling_rate / 2)
-        # Bin m is a triangle from step m to step m + 2, so that its centre is at step m + 1.
-        steps = lowest + (np.arange(bins + 1) + 0.5) * (highest - lowest) / (bins + 1)
-        hertz: NDArray[np.float64] = 700 * np.expm1(steps / 1127)
-        return hertz
+        """[M + 1]: where mel bins meet, in Hz; see `mel_filters.mel_edges`."""
+        return mel_edges(self.config.num_mel_bins, self.sampling_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +77,7 @@ class Spot:
 
 
 def largest_spot(grid: Grid, heat: NDArray[np.float32], hottest: NDArray[np.bool_]) -> Spot:
-    """The bounds of the connected patches of most heat.
-
-    Args:
-        grid: Where patches lie.
-        heat: [F, P].
-        hottest: [F, P], the patches that are looked at; at least one.
-    """
+    """The bounds of the connected patches among the `hottest` [F, P] that have the most heat [F, P]."""
     left = {(int(row), int(column)) for row, column in np.argwhere(hottest)}
     parts = []
     while left:
@@ -108,7 +97,3 @@ def largest_spot(grid: Grid, heat: NDArray[np.float32], hottest: NDArray[np.bool
         grid.hertz(min(rows))[0],
         grid.hertz(max(rows))[1],
     )
-
-
-def _mel(hertz: float) -> float:
-    return 1127 * math.log1p(hertz / 700)

@@ -9,22 +9,18 @@ import base64
 import html
 import io
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.errors import EngineError
 from ast_cli.explain.attribution import Explanation, LabelHeat
 from ast_cli.explain.patches import Grid
+from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAMES_PER_SECOND
 from ast_cli.files import replacing
-from ast_cli.text import one_line
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ast_cli.text import one_line, shorten
 
 DOTS_PER_INCH = 90
 TICKS_HZ = (100, 300, 1000, 3000, 8000)
@@ -39,19 +35,8 @@ MEANING = {
 }
 
 
-def require_matplotlib() -> None:
-    """Raise EngineError unless matplotlib is installed."""
-    if find_spec("matplotlib") is None:
-        raise EngineError("matplotlib is not installed", "pip install 'ast-cli[plot]'")
-
-
 def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
-    """Write an explanation in the format that the suffix names.
-
-    Args:
-        path: `.png`, `.html` or `.npz`; replaced if it is there.
-        explanation: What is written.
-        name: Of the recording, as it is shown.
+    """Write an explanation as `.png`, `.html` or `.npz`, whichever the suffix is; a file there is replaced.
 
     Raises:
         EngineError: matplotlib is not installed.
@@ -59,7 +44,7 @@ def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     """
     suffix = path.suffix.lower()
     if suffix != ".npz":
-        require_matplotlib()
+        require_extra("plot")
     with replacing(path) as part, part.open("wb") as file:
         if suffix == ".npz":
             arrays: dict[str, Any] = {**explanation.arrays()}
@@ -82,19 +67,6 @@ def cell_edges(patches: int, stride: int, size: int) -> NDArray[np.float64]:
     """[patches + 1]: where the cells of patches meet, in bins or frames; halfway in an overlap."""
     inner = np.arange(1, patches) * stride + (size - stride) / 2
     return np.concatenate([[0.0], inner, [(patches - 1) * stride + size]])
-
-
-def _figure(explanation: Explanation, name: str) -> Figure:
-    from matplotlib.figure import Figure
-
-    rows = len(explanation.labels)
-    figure = Figure(figsize=(10, 1.1 + 2.2 * rows), dpi=DOTS_PER_INCH, layout="constrained")
-    every = figure.subplots(rows, squeeze=False, sharex=True)[:, 0]
-    for axes, one in zip(every, explanation.labels, strict=True):
-        _draw(axes, explanation, one)
-    every[-1].set_xlabel("seconds of the recording")
-    figure.suptitle(f"{_short(name)}: {MEANING[explanation.method]}", fontsize="medium", parse_math=False)
-    return figure
 
 
 def _draw(axes: Any, explanation: Explanation, one: LabelHeat) -> None:
@@ -135,10 +107,19 @@ def _bin_of(grid: Grid, hertz: float) -> float:
 
 
 def _png(explanation: Explanation, name: str) -> bytes:
+    from matplotlib.figure import Figure
+
+    rows = len(explanation.labels)
+    figure = Figure(figsize=(10, 1.1 + 2.2 * rows), dpi=DOTS_PER_INCH, layout="constrained")
+    every = figure.subplots(rows, squeeze=False, sharex=True)[:, 0]
+    for axes, one in zip(every, explanation.labels, strict=True):
+        _draw(axes, explanation, one)
+    every[-1].set_xlabel("seconds of the recording")
+    figure.suptitle(f"{_short(name)}: {MEANING[explanation.method]}", fontsize="medium", parse_math=False)
     picture = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about letters that the font does not have
-        _figure(explanation, name).savefig(picture, format="png")
+        figure.savefig(picture, format="png")
     return picture.getvalue()
 
 
@@ -165,5 +146,4 @@ def _page(explanation: Explanation, name: str) -> str:
 
 
 def _short(name: str) -> str:
-    name = one_line(name)
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
+    return shorten(one_line(name), LONGEST_NAME)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ast_cli.audio.decode import Block, Recording, open_recording
+from ast_cli.audio.decode import Recording, Samples, open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features.extractor import FRAMES_PER_SECOND, ASTFeatureExtractor
@@ -33,7 +33,7 @@ class ChosenWindow:
     Attributes:
         start: In the recording, in seconds.
         length: Frames that hold audio.
-        frames: [T, M], unnormalised, padded.
+        frames: [T, M], unnormalized, padded.
         warnings: What was wrong with the recording, as far as it was read.
     """
 
@@ -155,7 +155,7 @@ class _After:
         self._skipped = skipped
         self.read = 0
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Iterator[Samples]:
         for block in self._recording.blocks:
             begin = max(0, self._skipped - self.read)
             self.read += len(block)

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ast_cli.errors import InputError, UsageError
+from ast_cli.features.mel_filters import mel_filters
 from ast_cli.networks.config import FeatureConfig
 from ast_cli.results import FRAME_SECONDS as FRAME_SECONDS  # what a frame is, its recipe tells too
 from ast_cli.results import FRAME_SHIFT_SECONDS as FRAME_SHIFT_SECONDS
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 PREEMPHASIS = 0.97
-LOWEST_HZ = 20.0
 ENERGY_FLOOR = torch.finfo(torch.float32).eps  # 1.1920929e-07, before the logarithm
 
 
@@ -37,7 +37,7 @@ class Features(dict[str, Any]):
 
     @property
     def input_values(self) -> Any:
-        """The normalised features; a tensor, an array or a list of arrays, as was asked for."""
+        """The normalized features; a tensor, an array or a list of arrays, as was asked for."""
         return self["input_values"]
 
 
@@ -73,7 +73,7 @@ class ASTFeatureExtractor(FeatureConfig):
         sampling_rate: int | None = None,
         return_tensors: Literal["pt", "np"] | None = None,
     ) -> Features:
-        """Extract, pad or cut to `max_length` frames, then normalise.
+        """Extract, pad or cut to `max_length` frames, then normalize.
 
         Args:
             raw_speech: One mono waveform [S], or several: [B, S], or a list of waveforms of any lengths.
@@ -110,7 +110,7 @@ class ASTFeatureExtractor(FeatureConfig):
         return Features(input_values=array if return_tensors == "np" else list(array))
 
     def fbank(self, waveforms: Tensor) -> Tensor:
-        """Log-mel energies, neither padded nor normalised; on the device of `waveforms`.
+        """Log-mel energies, neither padded nor normalized; on the device of `waveforms`.
 
         Equal to `torchaudio.compliance.kaldi.fbank(…, window_type="hanning")` on each waveform.
 
@@ -130,16 +130,14 @@ class ASTFeatureExtractor(FeatureConfig):
                 f"{samples} samples at {self.sampling_rate} Hz do not fill one frame of {self.frame_length}",
                 "A recording must last at least 25 ms",
             )
-        taper, mel_filters = _tables(
-            self.frame_length, self.sampling_rate, self.num_mel_bins, waveforms.device
-        )
+        taper, filters = _tables(self.frame_length, self.sampling_rate, self.num_mel_bins, waveforms.device)
         # The order of operations is the reference's, so that even its rounding is kept.
         frames = waveforms.unfold(-1, self.frame_length, self.frame_shift)  # [B, T, 400]
         frames = frames - frames.mean(dim=-1, keepdim=True)
         before = torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
         frames = (frames - PREEMPHASIS * before) * taper
         power = torch.fft.rfft(frames, n=_fft_length(self.frame_length)).abs().pow(2.0)  # [B, T, 257]
-        energies: Tensor = power @ mel_filters  # [B, T, M]
+        energies: Tensor = power @ filters  # [B, T, M]
         return energies.clamp_min(ENERGY_FLOOR).log()
 
     def white_noise(self) -> Tensor:
@@ -153,46 +151,32 @@ class ASTFeatureExtractor(FeatureConfig):
         return torch.where(alone > 1.01 * ENERGY_FLOOR, alone, 0.0).sum(dim=0)
 
     def power_weights(self) -> Tensor:
-        """How much each energy [M] of a frame adds to the power of the waveform, above `LOWEST_HZ`.
+        """How much each energy [M] of a frame adds to the power of the waveform, above 20 Hz.
 
         One over what the pre-emphasis and the taper make of a power of one in its band, as white noise tells.
         """
-        _, mel_filters = _tables(
-            self.frame_length, self.sampling_rate, self.num_mel_bins, torch.device("cpu")
-        )
-        widths, white = mel_filters.sum(dim=0), self.white_noise()
+        _, filters = _tables(self.frame_length, self.sampling_rate, self.num_mel_bins, torch.device("cpu"))
+        widths, white = filters.sum(dim=0), self.white_noise()
         return torch.where(white > 0, widths / widths.sum() / white, 0.0)
 
     def pad(self, frames: Tensor, length: int | None = None) -> Tensor:
-        """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalising, as in training.
+        """Pad with zeros or cut frames [F, M] to a window [T, M]; before normalizing, as in training.
 
-        Args:
-            frames: Unnormalised.
-            length: T; `max_length` if None.
+        T is `length`, or `max_length` if that is None.
         """
         length = length or self.max_length
         missing = length - frames.shape[0]
         return F.pad(frames[:length], (0, 0, 0, max(0, missing)), value=0.0)
 
     def pad_waveform(self, samples: Tensor, length: int | None = None) -> Tensor:
-        """Pad with zeros or cut a waveform [S] to the samples of T frames, of which it may fill fewer.
-
-        Args:
-            samples: Mono, at `sampling_rate`.
-            length: T; `max_length` if None.
-        """
+        """Pad with zeros or cut a waveform [S] to the samples of T frames, of which it may fill fewer."""
         most = self.num_samples(length or self.max_length)
         return F.pad(samples[:most], (0, max(0, most - len(samples))))
 
     def padded_fbank(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
-        """What `pad` makes of the frames of each waveform, from waveforms that `pad_waveform` made.
+        """What `pad` makes of the frames of each waveform [B, S], from waveforms that `pad_waveform` made.
 
-        Args:
-            waveforms: [B, S].
-            lengths: [B], the frames that each of them fills.
-
-        Returns:
-            [B, T, M], unnormalised, on the device of the waveforms.
+        Each fills `lengths` [B] frames. Gives [B, T, M], unnormalized, on the device of the waveforms.
         """
         frames = self.fbank(waveforms)
         filled = torch.arange(frames.shape[1], device=frames.device) < lengths[:, None]  # [B, T]
@@ -219,21 +203,8 @@ def _tables(
     """The taper [400] and the mel filters [257, M]."""
     # Made outside inference mode, so that training may use them after tagging did.
     with torch.inference_mode(False):
-        return _make_tables(frame_length, sampling_rate, num_mel_bins, device)
-
-
-def _make_tables(
-    frame_length: int, sampling_rate: int, num_mel_bins: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    from torchaudio.compliance.kaldi import get_mel_banks
-
-    # Kaldi's own filters in float32, because some hold a single small weight, where rounding shows.
-    filters, _ = get_mel_banks(
-        num_mel_bins, _fft_length(frame_length), float(sampling_rate), LOWEST_HZ, 0.0, 100.0, -500.0, 1.0
-    )
-    filters = F.pad(filters, (0, 1))  # the bin at Nyquist belongs to no filter
-    taper = torch.hann_window(frame_length, periodic=False)
-    return taper.to(device), filters.T.contiguous().to(device)
+        filters = mel_filters(num_mel_bins, _fft_length(frame_length), sampling_rate)
+        return torch.hann_window(frame_length, periodic=False).to(device), filters.to(device)
 
 
 def _waveforms(raw: ArrayLike | Tensor | Sequence[ArrayLike]) -> Iterator[Tensor]:

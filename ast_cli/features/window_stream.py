@@ -24,7 +24,7 @@ class Window:
         start: Index of its first frame in the recording.
         length: Number of its frames that are the recording's; the rest of `frames` is padding.
         new: Number of its frames that no earlier window held.
-        content: Frames [T, M], unnormalised; fewer than the network's T where it was cropped. Or the waveform
+        content: Frames [T, M], unnormalized; fewer than the network's T where it was cropped. Or the waveform
             [S] of as many frames, where these are extracted on the engine's device.
     """
 
@@ -91,7 +91,7 @@ class WindowStream:
     Args:
         extractor: The recipe.
         length: Frames in a window, at most the extractor's `max_length` (the default).
-        hop: Frames from one window to the next, at most `length` (the default), lest frames be skipped.
+        hop: Frames from one window to the next, at most `length` (the default): no frame is skipped.
         fit: Makes the network's input [T, M] of a window's frames; pads them if None. Where waveforms are
             cut, [S] of the window's samples.
         waveforms: Whether windows hold waveforms rather than frames.

@@ -1,1 +1,5 @@
-"""The networks, top-down, with their configs. A package of its own for what is computed, not where."""
+"""The networks, each read top-down: what is computed, not where.
+
+`ast` and `config` are the Audio Spectrogram Transformer; `kernels` and `outputs` belong to no family. Another
+family gets modules of its own beside them.
+"""

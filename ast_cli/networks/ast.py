@@ -27,7 +27,7 @@ from ast_cli.networks.kernels import Linear, attention_by_heads
 from ast_cli.networks.outputs import ASTClassifierOutput, ASTModelOutput
 from ast_cli.settings import Attention, require_choice
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
     "relu": F.relu,
     "selu": F.selu,
@@ -155,7 +155,7 @@ class ASTForAudioClassification(ASTPreTrainedModel):
         """Score windows, and with `labels` compute the loss that the config's `problem_type` names.
 
         Args:
-            input_values: [B, T, M], normalised features.
+            input_values: [B, T, M], normalized features.
             head_mask: [H] or [layers, H]; 0 silences a head.
             labels: [B] class indices for cross-entropy, [B, C] of 0 and 1 in floating point for binary
                 cross-entropy, or [B] or [B, C] values for mean-square. Without a `problem_type`, one class
@@ -183,12 +183,9 @@ class ASTForAudioClassification(ASTPreTrainedModel):
         """Convert the linear layers of the blocks, which are nearly all of the cost, to half precision.
 
         What they add up to, the norms, the embeddings and the classifier stay in float32: of the error of a
-        network that is rounded as a whole, that leaves half.
-
-        Args:
-            dtype: The number format.
-            whole: Whether all of the blocks and the embeddings are converted: on a GPU, which waits for its
-                memory rather than for its arithmetic in everything but products, a tenth is gained.
+        network that is rounded as a whole, that leaves half. `whole` converts all of the blocks and the
+        embeddings: on a GPU, which waits for its memory rather than for its arithmetic in everything but
+        products, a tenth is gained.
         """
         backbone = self.audio_spectrogram_transformer
         if whole:
@@ -389,7 +386,7 @@ class ASTMLP(nn.Module):
 
     def __init__(self, config: ASTConfig) -> None:
         super().__init__()
-        self.activation = ACTIVATIONS[config.hidden_act]
+        self.activation = ACTIVATION_FUNCTIONS[config.hidden_act]
         self.fc1 = Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = Linear(config.intermediate_size, config.hidden_size)
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from ast_cli.checkpoints.checkpoint import Checkpoint, write_json
 from ast_cli.checkpoints.layouts import AUDIOSET_NORMALISATION
@@ -25,8 +25,58 @@ LOWEST_SAMPLING_RATE = 1000  # in Hz; below it a frame holds too few samples
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 
 
+class HubConfig:
+    """Reading and writing of the frozen records below, each of which is one of the Hub's JSON files.
+
+    Attributes:
+        FILE: Name of the file.
+        PART: The attribute of a `Checkpoint` that holds its contents.
+    """
+
+    FILE: ClassVar[str]
+    PART: ClassVar[str]
+
+    @classmethod
+    def from_dict(cls: type[ConfigT], document: Mapping[str, Any]) -> ConfigT:
+        """Make a config of the contents of its file; unknown entries are left out.
+
+        Raises:
+            ConfigError: A value cannot be.
+        """
+        known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        return cls(**{key: value for key, value in document.items() if key in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The contents of its file."""
+        return dataclasses.asdict(self)  # type: ignore[call-overload,no-any-return]
+
+    @classmethod
+    def from_pretrained(
+        cls: type[ConfigT],
+        source: str | Path | Checkpoint,
+        revision: str | None = None,
+        *,
+        offline: bool = False,
+    ) -> ConfigT:
+        """Read a checkpoint's; `source` is what `--model` takes.
+
+        Raises:
+            CheckpointError: No such checkpoint, or the file is missing.
+            ConfigError: It holds a value that cannot be.
+        """
+        return cls.from_dict(getattr(Checkpoint.open(source, revision, offline=offline), cls.PART))
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write its file into `folder`, which is made if it is not there."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        write_json(Path(folder) / self.FILE, self.to_dict())
+
+
+ConfigT = TypeVar("ConfigT", bound=HubConfig)
+
+
 @dataclass(frozen=True)
-class ASTConfig:
+class ASTConfig(HubConfig):
     """The shape of an AST and the names of its classes.
 
     Attributes:
@@ -54,6 +104,8 @@ class ASTConfig:
         output_hidden_states: Whether outputs hold hidden states unless a call says otherwise.
         return_dict: Whether outputs are records rather than tuples unless a call says otherwise.
     """
+
+    FILE, PART = CONFIG_FILE, "config"
 
     hidden_size: int = 768
     num_hidden_layers: int = 12
@@ -110,12 +162,8 @@ class ASTConfig:
         for name in ("qkv_bias", "output_attentions", "output_hidden_states", "return_dict"):
             _require(self, isinstance(getattr(self, name), bool), name, "true or false")
         _require(self, self.hidden_act in ACTIVATIONS, "hidden_act", f"one of {', '.join(ACTIVATIONS)}")
-        _require(
-            self,
-            self.problem_type in (None, *PROBLEM_TYPES),
-            "problem_type",
-            f"one of {', '.join(PROBLEM_TYPES)}",
-        )
+        is_known = self.problem_type in (None, *PROBLEM_TYPES)
+        _require(self, is_known, "problem_type", f"one of {', '.join(PROBLEM_TYPES)}")
         if self.hidden_size % self.num_attention_heads:
             heads, width = self.num_attention_heads, self.hidden_size
             raise ConfigError(f"{heads} attention heads do not divide a hidden_size of {width}")
@@ -162,7 +210,7 @@ class ASTConfig:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> ASTConfig:
-        """Make a config from the contents of `config.json`; entries of no concern to AST are left out.
+        """Make a config of the contents of `config.json`; entries of no concern to AST are left out.
 
         Raises:
             ConfigError: A value cannot be, or the document describes another kind of model.
@@ -170,37 +218,18 @@ class ASTConfig:
         kind = document.get("model_type", MODEL_TYPE)
         if kind != MODEL_TYPE:
             raise ConfigError(f"{CONFIG_FILE} describes a {kind!r} model, not an {MODEL_TYPE!r}")
-        return _from_dict(cls, document)
+        return super().from_dict(document)
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of `config.json`."""
-        document = dataclasses.asdict(self)
+        document = super().to_dict() | {"model_type": MODEL_TYPE}
         del document["num_labels"]  # follows from id2label; `transformers` warns where both are given
         document["id2label"] = {str(index): name for index, name in self.id2label.items()}
-        return {key: value for key, value in document.items() if value is not None} | {
-            "model_type": MODEL_TYPE
-        }
-
-    @classmethod
-    def from_pretrained(
-        cls, source: str | Path | Checkpoint, revision: str | None = None, *, offline: bool = False
-    ) -> ASTConfig:
-        """Read a checkpoint's config; `source` is what `--model` takes.
-
-        Raises:
-            CheckpointError: No such checkpoint, or its config is missing.
-            ConfigError: The config holds a value that cannot be.
-        """
-        return cls.from_dict(Checkpoint.open(source, revision, offline=offline).config)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `config.json` into `folder`, which is made if it is not there."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        write_json(Path(folder) / CONFIG_FILE, self.to_dict())
+        return {key: value for key, value in document.items() if value is not None}
 
 
 @dataclass(frozen=True)
-class FeatureConfig:
+class FeatureConfig(HubConfig):
     """The numbers of the log-mel features.
 
     Attributes:
@@ -210,10 +239,12 @@ class FeatureConfig:
         max_length: Frames in a window, T; shorter recordings are padded, longer ones cut.
         padding_value: Kept for `transformers`; features are padded with 0 there too, whatever it says.
         do_normalize: Whether (x − mean) / (2·std) is applied, after padding.
-        mean: Of the unnormalised features of the training set.
-        std: Likewise.
+        mean: Of the unnormalized features of the training set.
+        std: Of the unnormalized features of the training set.
         return_attention_mask: Kept for `transformers`; no mask is made there either.
     """
+
+    FILE, PART = FEATURE_FILE, "features"
 
     feature_size: int = 1
     sampling_rate: int = 16000
@@ -234,58 +265,15 @@ class FeatureConfig:
             _require(self, isinstance(getattr(self, name), bool), name, "true or false")
         _require(self, self.feature_size == 1, "feature_size", "1")
         _require(self, self.std > 0, "std", "above 0")
-        _require(
-            self,
-            self.sampling_rate >= LOWEST_SAMPLING_RATE,
-            "sampling_rate",
-            f"{LOWEST_SAMPLING_RATE} or more",
-        )
+        is_enough = self.sampling_rate >= LOWEST_SAMPLING_RATE
+        _require(self, is_enough, "sampling_rate", f"{LOWEST_SAMPLING_RATE} or more")
 
     def to_dict(self) -> dict[str, Any]:
         """The contents of `preprocessor_config.json`."""
-        return dataclasses.asdict(self) | {
+        return super().to_dict() | {
             "feature_extractor_type": "ASTFeatureExtractor",
             "padding_side": "right",
         }
-
-    @classmethod
-    def from_dict(cls: type[FeatureT], document: Mapping[str, Any]) -> FeatureT:
-        """Make a config from the contents of `preprocessor_config.json`; other entries are left out.
-
-        Raises:
-            ConfigError: A value cannot be.
-        """
-        return _from_dict(cls, document)
-
-    @classmethod
-    def from_pretrained(
-        cls: type[FeatureT],
-        source: str | Path | Checkpoint,
-        revision: str | None = None,
-        *,
-        offline: bool = False,
-    ) -> FeatureT:
-        """Read a checkpoint's feature numbers; `source` is what `--model` takes.
-
-        Raises:
-            CheckpointError: No such checkpoint, or it has no feature numbers.
-            ConfigError: They hold a value that cannot be.
-        """
-        return cls.from_dict(Checkpoint.open(source, revision, offline=offline).features)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `preprocessor_config.json` into `folder`, which is made if it is not there."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        write_json(Path(folder) / FEATURE_FILE, self.to_dict())
-
-
-FeatureT = TypeVar("FeatureT", bound=FeatureConfig)
-_T = TypeVar("_T")
-
-
-def _from_dict(cls: type[_T], document: Mapping[str, Any]) -> _T:
-    known = {item.name for item in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    return cls(**{key: value for key, value in document.items() if key in known})
 
 
 def _require(config: object, holds: bool, name: str, wanted: str) -> None:

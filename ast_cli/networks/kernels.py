@@ -2,7 +2,7 @@
 
 torch gives float32 products to MKL, which on many x86 processors has half the speed of oneDNN. oneDNN is what
 torch gives convolutions to, and a linear layer is a convolution of one by one: the tokens are its pixels, as
-they lie in memory. Whoever has to differentiate, or has another device or format, gets torch's own way.
+they lie in memory. Gradients, other devices and other formats take torch's own way.
 
 Shapes: B windows, N tokens, D width, H heads; R rows, I inputs, O outputs of a product.
 """
@@ -38,13 +38,7 @@ class Linear(nn.Linear):
 def attention_by_heads(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Scaled dot-product attention, one head of one window after the other, so that each stays in the cache.
 
-    Args:
-        query: [B, H, N, D / H].
-        key: Likewise.
-        value: Likewise.
-
-    Returns:
-        [B, H, N, D / H], as it lies in memory [B, N, H, D / H].
+    Query, key and value are [B, H, N, D / H], as is the result, which lies in memory as [B, N, H, D / H].
     """
     windows, heads, tokens, width = query.shape
     context = query.new_empty(windows, tokens, heads, width)

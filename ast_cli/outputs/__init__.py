@@ -11,6 +11,7 @@ from pathlib import PurePath
 from typing import TextIO
 
 from ast_cli.errors import UsageError
+from ast_cli.extras import require_extra
 from ast_cli.files import STDOUT
 from ast_cli.outputs.csv_writer import CsvWriter, PlainWriter, TsvWriter
 from ast_cli.outputs.event_formats import (
@@ -22,7 +23,7 @@ from ast_cli.outputs.event_formats import (
     VttWriter,
 )
 from ast_cli.outputs.json_writer import JsonlWriter, JsonWriter
-from ast_cli.outputs.parquet_writer import ParquetWriter, require_pyarrow
+from ast_cli.outputs.parquet_writer import ParquetWriter
 from ast_cli.outputs.table_writer import TableWriter
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import RunInfo
@@ -55,7 +56,7 @@ def choose_format(asked: str | None, out: str) -> str:
     format_ = _format_of(out) if asked is None else asked
     require_choice("format", format_, tuple(FORMATS))
     if format_ == "parquet":
-        require_pyarrow()  # now, rather than once a model has been fetched
+        require_extra("parquet")  # now, rather than once a model has been fetched
     return format_
 
 
@@ -72,12 +73,9 @@ def _format_of(out: str) -> str:
 
 
 def make_writer(format_: str, stream: TextIO, run_info: Callable[[], RunInfo]) -> Writer:
-    """A writer for one of `FORMATS`; a table that no person sees is plain lines instead.
+    """A writer for a key of `FORMATS`; a table that no person sees is plain lines instead.
 
-    Args:
-        format_: A key of `FORMATS`.
-        stream: Where to write.
-        run_info: Says what the results are made with; called only if the format tells it.
+    `run_info` says what the results are made with, and is called only if the format tells it.
     """
     if format_ == "table" and not stream.isatty():
         return PlainWriter(stream, run_info)

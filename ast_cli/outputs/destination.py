@@ -16,7 +16,7 @@ from typing import TextIO
 
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.files import STDOUT, open_sink, output_errors, target_of
-from ast_cli.names import tree_folder, tree_path
+from ast_cli.names import parse_name
 from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
@@ -91,7 +91,7 @@ class StreamDestination(Destination):
         return True
 
     def end(self) -> None:
-        """No more outcomes come, be it that the run broke off: a document is closed, and can be read."""
+        """No more outcomes come, even if the run broke off: a document is closed, and can be read."""
         if self._writer is not None:
             self._writer.end()
 
@@ -107,8 +107,8 @@ class JournalDestination(Destination):
         super().__init__(format_)
         self._journal = journal
         self._resume = resume
-        self._run_info: Callable[[], RunInfo] | None = None
-        self._classes: Sequence[tuple[str, str]] = ()
+        self._run_info: Callable[[], RunInfo]  # from `begin` on
+        self._classes: Sequence[tuple[str, str]]
         self.changed = journal.changed
 
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
@@ -125,10 +125,6 @@ class JournalDestination(Destination):
     def kept(self) -> str:  # noqa: D102
         return "" if self._journal.is_empty else str(self._journal.path)
 
-    def _write_file(self, path: Path, outcomes: Iterable[Outcome]) -> None:
-        assert self._run_info is not None
-        write_file(path, self.format, self._run_info, outcomes)
-
 
 class FileDestination(JournalDestination):
     """One file for all recordings, which appears when it is complete."""
@@ -142,10 +138,9 @@ class FileDestination(JournalDestination):
 
     def complete(self) -> None:  # noqa: D102
         if self._keep_scores:
-            assert self._run_info is not None
             header = Header(self._run_info(), self._classes)
             write_score_file(scores_path(self._path), self._journal.outcomes, header)
-        self._write_file(self._path, self._journal.outcomes())
+        write_file(self._path, self.format, self._run_info, self._journal.outcomes())
         self._journal.close(remove=True)
 
 
@@ -163,7 +158,6 @@ class FolderDestination(JournalDestination):
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         is_new = not self._journal.is_reused(outcome)
         if is_new:
-            assert self._run_info is not None
             write_recording(self._place(outcome.file), self.format, self._run_info, outcome)
         self._journal.add(outcome)
         return is_new
@@ -178,11 +172,7 @@ class FolderDestination(JournalDestination):
 def write_file(
     path: Path, format_: str, run_info: Callable[[], RunInfo], outcomes: Iterable[Outcome]
 ) -> None:
-    """Write outcomes to a file, which appears when it is complete, and its folder if there is none.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write outcomes to a file, which appears when it is complete, and its folder; or raise OutputError."""
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with open_sink(str(path), overwrite=True) as stream, make_writer(format_, stream, run_info) as writer:
@@ -191,30 +181,28 @@ def write_file(
 
 
 def write_recording(path: Path, format_: str, run_info: Callable[[], RunInfo], outcome: Outcome) -> None:
-    """Write the file of one recording. There is none for one that failed, unless the format can say so.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write the file of one recording: none for one that failed, unless the format can say so."""
     if isinstance(outcome, FileResult) or FORMATS[format_].tells_failures:
         write_file(path, format_, run_info, [outcome])
         return
-    with output_errors(path):  # an empty file, or an older one, would say that nothing was heard
+    with output_errors(path):  # an empty file, or an older one, would say that nothing was found
         path.unlink(missing_ok=True)
 
 
 def common_folder(paths: Sequence[str]) -> Path:
     """The folder under which all of the paths lie; of one folder, itself."""
-    return Path(os.path.commonpath(map(tree_folder, paths)) if paths else tree_path("."))
+    if not paths:
+        return Path.cwd()
+    return Path(os.path.commonpath([parse_name(path).tree_folder() for path in paths]))
 
 
 def folder_of_all(files: Iterable[str]) -> Path:
     """The folder under which all files lie, of which there may be any number."""
     common: str | None = None
     for file in files:
-        folder = os.path.dirname(tree_path(file))  # noqa: PTH120
+        folder = os.path.dirname(parse_name(file).tree_path())  # noqa: PTH120
         common = folder if common is None else os.path.commonpath([common, folder])
-    return Path(common or tree_path("."))
+    return Path(common or Path.cwd())
 
 
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
@@ -225,7 +213,7 @@ def place_in_folder(file: str, base: Path, suffix: str) -> Path:
     """
     # A list may name what no file can be called, whose failure is a result, too.
     file = file.replace("\0", "\N{SYMBOL FOR NULL}")
-    path = Path(tree_path("stdin" if file == STDOUT else file))
+    path = Path(parse_name("stdin" if file == STDOUT else file).tree_path())
     if path != base and path.is_relative_to(base):
         first, *others = path.relative_to(base).parts
         parts = [f"_{first}" if set(first) == {"_"} else first, *others]

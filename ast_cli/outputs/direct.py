@@ -16,33 +16,18 @@ from ast_cli.results import Outcome, RunInfo
 
 @contextmanager
 def open_output(
-    out: str,
-    format_: str,
-    run_info: Callable[[], RunInfo],
-    *,
-    overwrite: bool = False,
-    base: Path = Path(),
+    out: str, format_: str, run_info: Callable[[], RunInfo], *, overwrite: bool = False, base: Path = Path()
 ) -> Iterator[Callable[[Outcome], None]]:
-    """Open an output; what is handed out writes an outcome.
+    """Open an output as `open_destination` does, but for a device; what is handed out writes an outcome.
 
     A file appears under its name when the block ends well; in a folder, each as soon as it is written. If an
     error ends the block, they are gone, so that the next try finds the folder as it was.
-
-    Args:
-        out: `-` for standard output; a file; or a folder, which ends in a slash or is there.
-        format_: A key of `FORMATS`.
-        run_info: Says what the outcomes are made with; called only if the format tells it.
-        overwrite: Whether what is there may be replaced.
-        base: The recordings' place in a folder is their path from here.
 
     Raises:
         OutputError: It exists and must not be replaced, or cannot be written.
     """
     if out == STDOUT or not is_folder(out):
-        with (
-            open_sink(out, overwrite=overwrite) as stream,
-            make_writer(format_, stream, run_info) as writer,
-        ):
+        with open_sink(out, overwrite=overwrite) as stream, make_writer(format_, stream, run_info) as writer:
             yield writer.write
         return
     written: list[Path] = []

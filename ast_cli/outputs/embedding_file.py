@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, ResultsError, UsageError
+from ast_cli.extras import require_extra
 from ast_cli.files import STDOUT, replacing, target_of
 from ast_cli.outputs.csv_writer import UnixLines
-from ast_cli.outputs.parquet_writer import require_pyarrow
 from ast_cli.outputs.score_file import DAMAGED
 from ast_cli.results import RunInfo, display_name
-from ast_cli.text import inert_path, with_controls
+from ast_cli.text import first_line, inert_path, with_controls
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,7 +106,7 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
     path = target_of(out)
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        require_pyarrow()
+        require_extra("parquet")
     paths = [path, *_beside(path)] if suffix == ".npy" else [path]
     for one in paths:
         if one.is_dir():
@@ -115,7 +115,7 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
             raise OutputError(f"{one} is there already", "--overwrite replaces it; or choose another name")
     with ExitStack() as stack:
         parts = [stack.enter_context(replacing(one)) for one in paths]
-        # Beside the file: where that has room, there is room.
+        # On the same disk as the file: where that fits, this does.
         spool = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
         yield EmbeddingFile(spool, lambda rows: WRITE[suffix](rows, *parts))
 
@@ -201,7 +201,7 @@ class StoredEmbeddings:
         files: [F], as `display_name` shows them.
         recording: [R], the place of a row's recording in `files`.
         starts: [R], seconds from the start of the recording.
-        ends: [R], likewise.
+        ends: [R], seconds from the start of the recording.
         model: Id of the checkpoint.
         sha256: Of its weights file.
         settings: What they were made with.
@@ -235,17 +235,10 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         ResultsError: It cannot be read, is damaged, or holds something else.
     """
     path = Path(name)
-    suffix = path.suffix.lower()
     try:
         if not os.path.isfile(path):  # noqa: PTH113 — it may be no name at all
             raise ResultsError(f"no such file: {name}", "`ast-tag embed` writes one")
-        if suffix == ".parquet":
-            require_pyarrow()
-            stored = _read_parquet(path)
-        elif suffix == ".npy":
-            stored = _read_npy(path)
-        else:
-            stored = _read_npz(path)
+        stored = {".parquet": _read_parquet, ".npy": _read_npy}.get(path.suffix.lower(), _read_npz)(path)
         rows = len(stored.vectors)
         if (
             stored.vectors.ndim != 2
@@ -254,7 +247,7 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         ):
             raise ValueError("arrays that do not fit each other")
     except (*DAMAGED, struct.error) as error:
-        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        cause = getattr(error, "strerror", None) or first_line(error)
         raise ResultsError(f"{name} holds no vectors that can be read: {cause}", REMEDY) from error
     if not rows:
         raise ResultsError(f"{name} holds no vectors: no recording could be embedded", REMEDY)
@@ -332,6 +325,7 @@ def _in_place(path: Path) -> NDArray[Any]:
 
 
 def _read_parquet(path: Path) -> StoredEmbeddings:
+    require_extra("parquet")
     import numpy as np
     import pyarrow
     from pyarrow import parquet

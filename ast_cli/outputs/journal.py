@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ast_cli.errors import OutputError, UsageError
-from ast_cli.names import without_secrets
+from ast_cli.names import parse_name
 from ast_cli.outputs.journal_records import from_record, to_record
 from ast_cli.results import FileResult, ModelInfo, Outcome, RunInfo, Stamp, display_name
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SCHEMA = "ast-journal/1"
-SYNC_SECONDS = 1.0  # after which at the latest a line is on the disk, come what may
+SYNC_SECONDS = 1.0  # after which at the latest a line is on the disk
 FILE_KEY = b'{"file": '  # how the line of an outcome begins
 JOURNAL_KEY = b'{"journal": '  # and that of a run
 # Settings that change nothing but the rounding, and so may differ from run to run.
@@ -71,15 +71,10 @@ class Header:
 
 
 def require_same(what: str, now: Mapping[str, object], before: Mapping[str, object]) -> None:
-    """See that a run goes on with what it was begun with.
-
-    Args:
-        what: What it writes, for the message.
-        now: What the results depend on, by name.
-        before: The same, as it was written down.
+    """See that what the results of a run depend on, by name, is what it was begun with.
 
     Raises:
-        UsageError: Something is not as it was.
+        UsageError: Something is not as it was; `what` is what the run writes.
     """
     here, there = (json.loads(json.dumps(dict(one))) for one in (now, before))  # tuples become lists
     differences = [
@@ -95,11 +90,7 @@ def require_same(what: str, now: Mapping[str, object], before: Mapping[str, obje
 
 
 class Journal:
-    """An open journal, locked.
-
-    Args:
-        path: The file; made if it is not there.
-        what: What its run writes, for messages.
+    """An open journal, locked; the file is made if it is not there. `what` its run writes, messages name.
 
     Raises:
         OutputError: Another run holds it, or it cannot be written.
@@ -127,11 +118,7 @@ class Journal:
         return self._size == 0
 
     def begin(self, header: Header, *, resume: bool) -> None:
-        """Begin a run.
-
-        Args:
-            header: What it is made with.
-            resume: Whether what is there already counts; otherwise it goes.
+        """Begin a run; `resume` says whether what is there already counts: otherwise it goes.
 
         Raises:
             UsageError: What is there was made with other settings that matter.
@@ -153,12 +140,12 @@ class Journal:
         One in a shard is the same while the shard is. What is at an address is taken to be the same: stores
         have to be asked for each, which takes about as long as to fetch it.
         """
-        file = without_secrets(file)
+        file = parse_name(file).shown
         offset = self._index.find(file) if self._index is not None else None
         if offset is None:
             return None
         try:
-            outcome = self._at(offset)
+            outcome = _outcome_at(self._lines, offset, self._classes)
             stamp = Stamp.of_recording(file)
         except (OSError, *UNREADABLE):
             return None
@@ -173,11 +160,7 @@ class Journal:
         return outcome
 
     def add(self, outcome: Outcome) -> bool:
-        """Write one outcome, the next in order; whether it is new, and not one that was `known`.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Write one outcome, the next in order; whether it is new, and not one that was `known`."""
         offset = self._reused.pop(id(outcome), None)
         self._append(to_record(outcome) if offset is None else {"again": offset})
         return offset is None
@@ -203,12 +186,8 @@ class Journal:
         self._lines.close()
         os.close(self._fd)
 
-    def _at(self, offset: int) -> Outcome:
-        self._lines.seek(offset)
-        return from_record(json.loads(self._lines.readline()), self._classes)
-
     def _require_ours(self) -> None:
-        """What is there may go only if a run of ours left it, be it that its first line is torn."""
+        """What is there may go only if a run of ours left it, even with a torn first line."""
         head = os.pread(self._fd, len(JOURNAL_KEY), 0)
         if not JOURNAL_KEY.startswith(head):
             raise OutputError(f"{self.path} is no journal of a run", "Move it away, or name another output")
@@ -295,11 +274,7 @@ class _Index:
 
 
 def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
-    """What an unfinished run has left, for a reader: what it was made with, and its outcomes in order.
-
-    Raises:
-        ValueError: It is no journal.
-    """
+    """What an unfinished run has left: what it was made with, and its outcomes; ValueError if no journal."""
     section = 0
     with path.open("rb") as lines:
         header, end = None, 0
@@ -318,18 +293,21 @@ def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
 def _read_section(path: Path, section: int, classes: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
     """The outcomes of the run whose header stands at `section`."""
     with path.open("rb") as lines, path.open("rb") as again:
-
-        def at(offset: int) -> Outcome:
-            again.seek(offset)
-            return from_record(json.loads(again.readline()), classes)
-
         lines.seek(section)
         lines.readline()
         for line in lines:
             if not line.endswith(b"\n"):  # torn, and so the last
                 return
             record = json.loads(line)
-            yield at(record["again"]) if "again" in record else from_record(record, classes)
+            if "again" in record:
+                yield _outcome_at(again, record["again"], classes)
+            else:
+                yield from_record(record, classes)
+
+
+def _outcome_at(lines: IO[bytes], offset: int, classes: Sequence[tuple[str, str]]) -> Outcome:
+    lines.seek(offset)
+    return from_record(json.loads(lines.readline()), classes)
 
 
 def _open_locked(path: Path, what: str) -> int:

@@ -46,11 +46,7 @@ def to_record(outcome: Outcome) -> dict[str, Any]:
 
 
 def from_record(record: dict[str, Any], classes: Classes) -> Outcome:
-    """The outcome that `to_record` made the object of.
-
-    Args:
-        record: As `to_record` returns it, or as it comes out of JSON.
-        classes: What the indices mean.
+    """The outcome that `to_record` made the object of, fresh or out of JSON; `classes` name the indices.
 
     Raises:
         KeyError: It is not such an object; or IndexError, TypeError, ValueError.

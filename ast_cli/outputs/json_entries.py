@@ -1,6 +1,6 @@
-"""JSON objects -> outcomes and what they were made with: the way back from `documents`.
+"""JSON objects -> outcomes and what they were made with: the reverse of `json_writer`.
 
-Whatever is wrong with an object raises one of `journal.UNREADABLE`; whoever knows where it stands says so.
+Whatever is wrong with an object raises one of `journal.UNREADABLE`; the caller, who knows the line, explains.
 """
 
 from __future__ import annotations
@@ -30,12 +30,7 @@ class OtherClassesError(ValueError):
 
 
 def outcome_of(entry: Mapping[str, Any], classes: Sequence[tuple[str, str]]) -> Outcome:
-    """The outcome that an object of a list of results or errors, or of a line, stands for.
-
-    Args:
-        entry: As it comes out of JSON.
-        classes: Mid and name of each class.
-    """
+    """The outcome of an object of a list of results or errors, or of a line; `classes` are mid and name."""
     file = file_of(entry)
     if "error" in entry:
         return FileFailure(file, str(entry["error"]), str(entry["message"]))

@@ -50,34 +50,26 @@ class StoredRun(ABC):
         self.classes: Sequence[tuple[str, str]] = ()
         self.has_scores = False
         self.warnings: list[str] = []
-        self.spooled: _Spooled | None = None  # kept as long as this may be read
+        self.spooled: IO[bytes] | None = None  # kept as long as this may be read
 
     @abstractmethod
     def outcomes(self) -> Iterator[Outcome]:
-        """The outcomes in order; may be read any number of times.
-
-        Raises:
-            ResultsError: They are damaged.
-        """
+        """The outcomes in order, any number of times; raises ResultsError where they are damaged."""
 
     def files(self) -> Iterator[str]:
-        """The recordings in order, be it that tagging failed."""
+        """The recordings in order, including those that failed."""
         return (outcome.file for outcome in self.outcomes())
 
 
 def read_results(path: str) -> StoredRun:
-    """Open stored results.
-
-    Args:
-        path: A file of JSON or JSON lines; the journal of a run that was broken off; a pipe; `-` for standard
-            input.
+    """Open stored results: JSON, JSON lines or the journal of a run that broke off; of a pipe, or `-`, too.
 
     Raises:
         ResultsError: There are none, or they are damaged, of another program or of another version.
     """
     try:
         spooled = _spooled(path)
-        place = Path(path) if spooled is None else spooled.path
+        place = Path(path) if spooled is None else Path(spooled.name)
         with place.open("rb") as lines:
             first = lines.readline()
             while first.isspace():
@@ -101,25 +93,23 @@ def read_results(path: str) -> StoredRun:
     return run
 
 
-class _Spooled:
-    """A copy of a stream, since results are read several times; gone with this object."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._file = tempfile.NamedTemporaryFile()  # noqa: SIM115 — closed when nobody needs it any more
-        shutil.copyfileobj(stream, self._file)
-        self._file.flush()
-        self.path = Path(self._file.name)
+def _copy_of(stream: IO[bytes]) -> IO[bytes]:
+    """A copy of a stream in a file with a name, which goes with the object."""
+    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 — closed when nobody needs it any more
+    shutil.copyfileobj(stream, copy)
+    copy.flush()
+    return copy
 
 
-def _spooled(path: str) -> _Spooled | None:
+def _spooled(path: str) -> IO[bytes] | None:
     """A copy of what can be read but once: standard input, or a pipe, as `<(zcat r.jsonl.gz)` is."""
     if path == STDIN:
         if sys.stdin is None or sys.stdin.isatty():
             raise ResultsError("nothing comes through standard input", "`cat r.jsonl | ast-tag export -`")
-        return _Spooled(sys.stdin.buffer)
+        return _copy_of(sys.stdin.buffer)
     if Path(path).is_fifo():
         with Path(path).open("rb") as pipe:
-            return _Spooled(pipe)
+            return _copy_of(pipe)
     return None
 
 

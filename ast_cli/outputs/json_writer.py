@@ -28,7 +28,7 @@ class JsonWriter(Writer):
         self._errors = tempfile.SpooledTemporaryFile(  # noqa: SIM115 — open until the end
             ERRORS_IN_MEMORY, "w+", encoding="utf-8", newline="\n"
         )
-        head = {"schema": SCHEMA, "model": _model(run.models), "settings": run.settings}
+        head = {"schema": SCHEMA, "model": model_document(run.models), "settings": run.settings}
         text = dump(head, indent=2)
         self.stream.write(text.removesuffix("\n}") + ",\n")
         self._begin_list("results")
@@ -123,7 +123,7 @@ def failure_document(failure: FileFailure) -> dict[str, Any]:
 
 
 def _tags(tags: Sequence[Tag]) -> list[dict[str, Any]]:
-    # Spelt out, in a tenth of the time of `asdict`: there are more of them than of anything else.
+    # Spelled out, in a tenth of the time of `asdict`: there are more of them than of anything else.
     return [
         {
             "rank": tag.rank,
@@ -147,21 +147,14 @@ def event_document(event: Event) -> dict[str, Any]:
     return asdict(event) | {name: round(value, digits.get(name, 6)) for name, value in numbers.items()}
 
 
-def _model(models: Sequence[ModelInfo]) -> dict[str, Any] | None:
+def model_document(models: Sequence[ModelInfo]) -> dict[str, Any] | None:
     """One model as it is; several as the ensemble they form, with its members; None if it is not known."""
     if not models:
         return None
     if len(models) == 1:
         return asdict(models[0])
-    first = models[0]
-    return {
-        "id": " + ".join(model.id for model in models),
-        "revision": "",
-        "sha256": "",
-        "scores": first.scores,
-        "labels": first.labels,
-        "members": [asdict(model) for model in models],
-    }
+    ensemble = {"id": " + ".join(model.id for model in models), "revision": "", "sha256": ""}
+    return asdict(models[0]) | ensemble | {"members": [asdict(model) for model in models]}
 
 
 # Made once: `json.dumps` would make another for every document.

@@ -1,4 +1,4 @@
-"""What is heard live, as JSON lines: one when a sound starts, one when it has ended, written at once."""
+"""Live events as JSON lines: one when a sound starts, one when it has ended, written at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class LiveLines:
     """Writes to a stream, and notices when nobody reads it any more.
 
     Args:
-        stream: Flushed after every line, since whoever reads it acts on it.
+        stream: Flushed after every line, since its reader acts on it.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -28,16 +28,16 @@ class LiveLines:
         self._poll.register(descriptor, 0)  # errors are told without being asked for
 
     def started(self, event: Event) -> None:
-        """A sound is heard; its score is that so far."""
+        """A sound has started; its score is that so far."""
         found = event_document(event)
         self._write("start", {"time": found["start"]} | {name: found[name] for name in STARTED})
 
     def ended(self, event: Event) -> None:
-        """It is heard no more."""
+        """It has ended."""
         self._write("end", event_document(event))
 
     def require_reader(self) -> None:
-        """Raise BrokenPipeError if whoever reads has gone: the next line may be hours away."""
+        """Raise BrokenPipeError if the reader has gone: the next line may be hours away."""
         if self._poll is not None and any(what & select.POLLERR for _, what in self._poll.poll(0)):
             raise BrokenPipeError
 

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any, TextIO
 
-from ast_cli.errors import EngineError, UsageError
+from ast_cli.errors import UsageError
+from ast_cli.extras import require_extra
 from ast_cli.outputs.csv_writer import COLUMNS, timed_tags
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import FileResult, RunInfo, display_name
 
 ROWS_IN_GROUP = 2**16  # as many are held in memory: some 20 MB
 TYPES = ("string", "float64", "float64", "int32", "int32", "string", "string", "float64")
-
-
-def require_pyarrow() -> None:
-    """Check that the extra `parquet` is there.
-
-    Raises:
-        EngineError: It is not installed.
-    """
-    if find_spec("pyarrow") is None:
-        raise EngineError("pyarrow is not installed", "pip install 'ast-cli[parquet]'")
 
 
 class ParquetWriter(Writer):
@@ -39,7 +29,7 @@ class ParquetWriter(Writer):
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         super().__init__(stream, run_info)
-        require_pyarrow()
+        require_extra("parquet")
         if stream.isatty():
             raise UsageError("Parquet is nothing a terminal can show", "Name a file with --out")
         if not hasattr(stream, "buffer"):
@@ -80,5 +70,5 @@ class ParquetWriter(Writer):
 
 
 def _utf8(name: str) -> str:
-    """A label or mid without the half surrogate pairs that one out of JSON may hold, as `sink` writes it."""
+    """A label or mid without the half surrogate pairs that one out of JSON may hold, as `files` writes it."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")

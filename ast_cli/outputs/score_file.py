@@ -19,6 +19,7 @@ from ast_cli.errors import ResultsError
 from ast_cli.files import replacing
 from ast_cli.outputs.journal import UNREADABLE, Header
 from ast_cli.results import FileResult, Outcome, WindowScores
+from ast_cli.text import first_line
 
 ARRAYS = ("recording", "start", "end", "scores")
 # What a damaged file may raise.
@@ -31,16 +32,7 @@ def scores_path(results: Path) -> Path:
 
 
 def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], header: Header) -> None:
-    """Write the scores of a run.
-
-    Args:
-        path: The file.
-        outcomes: Gives the outcomes, once for each array.
-        header: What they were made with.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Write the scores of a run; `outcomes` gives its outcomes, once for each array."""
     import numpy as np
     from numpy.lib import format as npy
 
@@ -72,11 +64,7 @@ def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], head
 
 
 def read_score_file(path: Path) -> tuple[Header, Iterator[WindowScores]]:
-    """What a run was made with, and the scores of its recordings in order.
-
-    Raises:
-        ResultsError: It cannot be read; also while the scores are.
-    """
+    """What a run was made with, and its recordings' scores in order; both raise ResultsError if damaged."""
     import numpy as np
 
     with _damage_told(path), path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
@@ -98,7 +86,7 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        cause = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
+        cause = getattr(error, "strerror", None) or first_line(error)
         raise ResultsError(
             f"cannot read the scores in {path}: {cause}",
             "Move it away to use the labels alone, or tag again with --keep-scores",

@@ -15,12 +15,12 @@ from ast_cli.outputs.csv_writer import UnixLines
 from ast_cli.outputs.json_writer import dump
 from ast_cli.text import inert_path, one_line
 
-HitFormat = Literal["table", "json", "csv"]
+SearchFormat = Literal["table", "json", "csv"]
 SCHEMA = "ast-search/1"
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class SearchResult:
     """A recording or window, and the cosine between its vector and that which was asked for."""
 
     rank: int
@@ -44,35 +44,31 @@ class Pair:
     cosine: float
 
 
-def write_hits(
+def write_search_results(
     stream: TextIO,
-    format_: HitFormat,
-    kind: type[Hit | Pair],
-    hits: Sequence[Hit | Pair],
+    format_: SearchFormat,
+    kind: type[SearchResult | Pair],
+    results: Sequence[SearchResult | Pair],
     about: dict[str, Any],
 ) -> None:
-    """Write what was found.
+    """Write what was found, nearest first: all of one kind, of which there may be none.
 
-    Args:
-        stream: A table is drawn if it is a terminal; else its cells are separated by tabs.
-        format_: One of `HitFormat`.
-        kind: Of the hits, of which there may be none.
-        hits: Nearest first.
-        about: What JSON tells beside them: what was searched, for what.
+    A table is drawn if the stream is a terminal; else its cells are separated by tabs. `about` is what JSON
+    tells beside them: what was searched, for what.
     """
     names = [field.name for field in fields(kind)]
     if format_ == "json":
-        found = [{name: _number(getattr(hit, name)) for name in names} for hit in hits]
+        found = [{name: _number(getattr(result, name)) for name in names} for result in results]
         stream.write(dump({"schema": SCHEMA, **about, "results": found}, indent=2) + "\n")
     elif format_ == "csv":
         rows = csv.writer(UnixLines(stream), lineterminator="\r\n")
         rows.writerow(names)
-        rows.writerows([_cell(name, getattr(hit, name)) for name in names] for hit in hits)
+        rows.writerows([_cell(name, getattr(result, name)) for name in names] for result in results)
     elif stream.isatty():
-        _draw(stream, names, hits)
+        _draw(stream, names, results)
     else:
-        for hit in hits:
-            stream.write("\t".join(one_line(_text(name, getattr(hit, name))) for name in names[1:]) + "\n")
+        for result in results:
+            stream.write("\t".join(one_line(_text(name, getattr(result, name))) for name in names[1:]) + "\n")
 
 
 def _number(value: object) -> object:
@@ -90,10 +86,10 @@ def _cell(name: str, value: object) -> str:
     return inert_path(text) if isinstance(value, str) else text
 
 
-def _draw(stream: TextIO, names: Sequence[str], hits: Sequence[Hit | Pair]) -> None:
+def _draw(stream: TextIO, names: Sequence[str], results: Sequence[SearchResult | Pair]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in names:
         table.add_column(name.replace("_", " "), justify="left" if name.endswith("file") else "right")
-    for hit in hits:
-        table.add_row(*(Text(one_line(_text(name, getattr(hit, name)))) for name in names))
+    for result in results:
+        table.add_row(*(Text(one_line(_text(name, getattr(result, name)))) for name in names))
     Console(file=stream, highlight=False).print(table)

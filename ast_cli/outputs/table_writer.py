@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import Event, FileResult, RunInfo, Tag, display_name
-from ast_cli.text import one_line
+from ast_cli.text import clock, one_line
 
 BAR_WIDTH = 20
 LEVELS = " ▁▂▃▄▅▆▇█"
@@ -20,7 +20,7 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 class TableWriter(Writer):
-    """Coloured where the terminal has colours; never wider than it, but for a name, which is never cut."""
+    """Colored where the terminal has colors; never wider than it, but for a name, which is never cut."""
 
     suffix = ".txt"
 
@@ -60,10 +60,7 @@ class TableWriter(Writer):
         if not tags:
             self._print(Text("  nothing scored above the threshold", "dim"))
         for tag in tags:
-            line = Text(f"  {tag.score:6.3f}  ", "dim")
-            line.append(bar(tag.score), "green not dim")
-            line.append(f"  {one_line(tag.label)}", "not dim")
-            self._print(line)
+            self._tag(tag, bar(tag.score))
 
     def _courses(self, result: FileResult) -> None:
         """The recording's labels, each with its course over the windows."""
@@ -73,10 +70,13 @@ class TableWriter(Writer):
             for index, course in scores.items():
                 course.append(found.get(index, 0.0))  # it is not among the window's labels
         for tag in result.tags:
-            line = Text(f"  {tag.score:6.3f}  ", "dim")
-            line.append(sparkline(scores[tag.index]).ljust(BAR_WIDTH), "green not dim")
-            line.append(f"  {one_line(tag.label)}", "not dim")
-            self._print(line)
+            self._tag(tag, sparkline(scores[tag.index]).ljust(BAR_WIDTH))
+
+    def _tag(self, tag: Tag, drawn: str) -> None:
+        line = Text(f"  {tag.score:6.3f}  ", "dim")
+        line.append(drawn, "green not dim")
+        line.append(f"  {one_line(tag.label)}", "not dim")
+        self._print(line)
 
     def _print(self, line: Text) -> None:
         self._console.print(line, no_wrap=True, overflow="ellipsis", crop=True, soft_wrap=False)
@@ -95,13 +95,3 @@ def sparkline(scores: Sequence[float]) -> str:
     bounds = [len(scores) * column // columns for column in range(columns + 1)]
     highest = [max(scores[start:end]) for start, end in pairwise(bounds)]
     return "".join(LEVELS[round(min(max(score, 0.0), 1.0) * (len(LEVELS) - 1))] for score in highest)
-
-
-def clock(seconds: float) -> str:
-    """`9.3 s`, `2:05.0` or `1:02:05.0`."""
-    tenths = round(seconds * 10)
-    minutes, rest = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}:{minutes:02}:{rest / 10:04.1f}"
-    return f"{minutes}:{rest / 10:04.1f}" if minutes else f"{rest / 10:.1f} s"

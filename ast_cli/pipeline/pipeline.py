@@ -22,7 +22,7 @@ from ast_cli.errors import InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.masking import NoiseMasking
 from ast_cli.features.window_stream import Window
-from ast_cli.names import STDIN, shard_and_member
+from ast_cli.names import STDIN, parse_name
 from ast_cli.networks.config import ASTConfig
 from ast_cli.pipeline.batches import Batches, Collector, PendingScores
 from ast_cli.pipeline.counters import Counters, Spent
@@ -200,7 +200,11 @@ def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
 
 def _is_of_this_process(name: str) -> bool:
     """Whether a name is to be opened here: in each process, another file; or of a shard that is open here."""
-    return name == STDIN or name.startswith(("/dev/", "/proc/")) or shard_and_member(name) is not None
+    return (
+        name == STDIN
+        or name.startswith(("/dev/", "/proc/"))
+        or parse_name(name).shard_and_member() is not None
+    )
 
 
 def default_workers() -> int:

@@ -1,4 +1,4 @@
-"""Outcomes -> one page that can be opened anywhere: what was heard, when, with the sound beside it.
+"""Outcomes -> one page that can be opened anywhere: which sounds, when, with the audio beside them.
 
 The page asks no network and needs no other file but the recordings it plays, and with `embed` not even
 those. Recordings are taken one by one, and what is only looked at when a recording is opened is kept on disk
@@ -15,19 +15,20 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, TextIO
 from urllib.parse import quote
 
 from ast_cli.audio.sources import open_file
-from ast_cli.errors import EngineError, InputError, ResultsError
+from ast_cli.errors import InputError, ResultsError
+from ast_cli.extras import require_extra
 from ast_cli.outputs.json_reader import StoredRun
 from ast_cli.report.page_data import Summary, detail_of, row_of, script_json, shown
 from ast_cli.report.spectrogram import Spectrogram, spectrogram
 from ast_cli.results import FileResult, Outcome, RunInfo, display_name
 from ast_cli.scoring.replay import Replay, labels_of
 from ast_cli.settings import LabelSettings
+from ast_cli.text import duration
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_EMBEDDED = 64 << 20  # bytes of a recording: no browser opens a page that is much larger
@@ -53,15 +54,8 @@ class ReportSettings:
 
 
 def require_packages(*, spectrograms: bool) -> None:
-    """Check that what draws the page is installed.
-
-    Raises:
-        EngineError: It is not.
-    """
-    wanted = ("jinja2", "matplotlib") if spectrograms else ("jinja2",)
-    missing = [module for module in wanted if find_spec(module) is None]
-    if missing:
-        raise EngineError(f"{' and '.join(missing)} not installed", "pip install 'ast-cli[report]'")
+    """Raise EngineError unless what draws the page is installed."""
+    require_extra("report", "jinja2", "markupsafe", *(("matplotlib", "PIL") if spectrograms else ()))
 
 
 def stored_outcomes(
@@ -69,11 +63,8 @@ def stored_outcomes(
 ) -> Iterator[Outcome]:
     """The outcomes of a stored run, with windows and events as far as it kept what they are made of.
 
-    Args:
-        stored: The run.
-        settings: Which labels are shown. Events stay those that the run found, if it found any, unless a
-            threshold or classes are asked for.
-        on_missing: Told how many recordings may lack what is asked for, since it was not kept.
+    Events stay those that the run found, if it found any, unless a threshold or classes are asked for.
+    `on_missing` is told how many recordings may lack what is asked for, since it was not kept.
 
     Raises:
         ResultsError: They are damaged, or there are none.
@@ -109,7 +100,7 @@ class _Sound:
     notes: tuple[str, ...] = ()
 
 
-class Report:
+class Page:
     """Gathers recordings and writes the page; a context manager, at whose end what was gathered is gone.
 
     Attributes:
@@ -136,7 +127,7 @@ class Report:
         # As text it has line ends only between the recordings.
         self._details: IO[str] = tempfile.TemporaryFile("w+", encoding="ascii", newline="\n")  # noqa: SIM115
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> Page:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -164,12 +155,7 @@ class Report:
         self._details.write("}\n")
 
     def write(self, stream: TextIO, run: RunInfo | None) -> None:
-        """Write the page.
-
-        Args:
-            stream: Takes the text.
-            run: What the recordings were tagged with, if that is known.
-        """
+        """Write the page; `run` is what the recordings were tagged with, if that is known."""
         import jinja2
         from markupsafe import Markup
 
@@ -180,7 +166,8 @@ class Report:
             lstrip_blocks=True,
             undefined=jinja2.StrictUndefined,
         )
-        environment.filters["clock"] = clock
+        environment.filters["duration"] = duration
+        self._details.seek(0)
         style, script = ((TEMPLATES / f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
         page = environment.get_template("report.html.jinja").generate(
             title=shown(self._settings.title),
@@ -190,19 +177,12 @@ class Report:
             summary=self.summary,
             classes_shown=CLASSES_SHOWN,
             rows=Markup(script_json(self._rows)),  # noqa: S704 — escaped for where it stands
-            details=self._read_details(),
+            details=(Markup(line.rstrip("\n")) for line in self._details),  # noqa: S704 — escaped for where it stands
             models=[shown(model.id) for model in run.models] if run else [],
             scores=run.models[0].scores if run and run.models else "",
             settings=shown(json.dumps(run.settings, default=str)) if run else "",
         )
         stream.writelines(page)
-
-    def _read_details(self) -> Iterator[Any]:
-        from markupsafe import Markup
-
-        self._details.seek(0)
-        for line in self._details:
-            yield Markup(line.rstrip("\n"))  # noqa: S704 — escaped for where it stands
 
     def _sound(self, result: FileResult) -> _Sound:
         path = self._find(result.file)
@@ -243,7 +223,7 @@ class Report:
 
 
 def write_report(
-    outcomes: Iterable[Outcome], report: Report, stream: TextIO, run: Callable[[], RunInfo | None]
+    outcomes: Iterable[Outcome], report: Page, stream: TextIO, run: Callable[[], RunInfo | None]
 ) -> None:
     """Take all outcomes and write the page; `run` is asked when they are there."""
     for outcome in outcomes:
@@ -251,13 +231,6 @@ def write_report(
     if not report.summary.tagged and not report.summary.failures:
         raise ResultsError("there is nothing to report", "Name recordings, or results that hold some")
     report.write(stream, run())
-
-
-def clock(seconds: float) -> str:
-    """A length of time for people: 0:07, 12:30, 5:00:00."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _policy(style: str, script: str) -> str:

@@ -22,7 +22,7 @@ MOST_COLUMNS = 1000  # of a heat map: no screen shows many more
 MOST_LANES = 12  # labels in a heat map
 UNKNOWN = 0  # in a heat map, where the run did not keep the score
 JOINERS = (
-    "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # not printable, and part of how some names are spelt
+    "\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # not printable, and part of how some names are spelled
 )
 # What could end a script element, or begin something else in it.
 IN_SCRIPTS = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
@@ -97,7 +97,7 @@ class Summary:
         return Counter(word for _, word, _ in self.failures).most_common()
 
     def by_frequency(self) -> list[tuple[str, ClassCount]]:
-        """The classes, those that were heard most often first."""
+        """The classes, the most frequent first."""
         return sorted(
             ((shown(label), count) for label, count in self.classes.items()),
             key=lambda one: (-one[1].events, -one[1].first, one[0]),
@@ -105,12 +105,7 @@ class Summary:
 
 
 def row_of(outcome: Outcome, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """What the list of recordings shows of one.
-
-    Args:
-        outcome: Of the recording.
-        notes: What else is to be known, as that its audio is not there any more.
-    """
+    """What the list of recordings shows of one; `notes` as that its audio is not there any more."""
     row: dict[str, Any] = {"name": shown(display_name(outcome.file))}
     if isinstance(outcome, FileFailure):
         return row | {"error": outcome.error, "message": shown(outcome.message)}

@@ -1,6 +1,6 @@
 """A recording -> a small picture of its log-mel spectrogram, as a data URI; a day takes little memory, too.
 
-The frames are those the network hears, averaged over time until they fit the picture.
+The frames are those the network receives, averaged over time until they fit the picture.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from ast_cli.features.window_stream import WindowStream
 
 MOST_COLUMNS = 1200  # even, so that they can be halved
 FRAMES_AT_ONCE = 1000
-QUIETEST, LOUDEST = 5, 99.9  # percentiles that the colours span
+QUIETEST, LOUDEST = 5, 99.9  # percentiles that the colors span
 QUALITY = 60  # of WebP
-COLOURS = "magma"  # as bright in grey as in colour, so that no eye misses anything
+COLOURS = "magma"  # as bright in gray as in color, so that no eye misses anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,7 @@ class Spectrogram:
 
 
 def spectrogram(path: str) -> Spectrogram | None:
-    """Draw a recording; None if it is too short for a single frame.
-
-    Raises:
-        InputError: It cannot be read.
-    """
+    """Draw a recording; None if it is too short for a frame, InputError if it cannot be read."""
     extractor = ASTFeatureExtractor()
     columns = _Columns(extractor.num_mel_bins)
     with open_recording(path) as recording:

@@ -42,13 +42,7 @@ class Timeline:
             self._kept = []
 
     def add(self, start: float, end: float, scores: NDArray[np.float32]) -> None:
-        """Take the next window.
-
-        Args:
-            start: In seconds.
-            end: Likewise.
-            scores: [C]; what is not known is not a number.
-        """
+        """Take the next window, start and end in seconds; a score [C] that is not known is not a number."""
         if self._kept is not None:
             self._kept.append((start, end, scores))
         if self._windows is None and self._finder is None:
@@ -100,13 +94,10 @@ class Aggregate:
         self._timeline = Timeline(selection, settings)
 
     def add(self, start: int, length: int, new: int, scores: NDArray[np.float32]) -> None:
-        """Take one more window, in order of time.
+        """Take one more window, in order of time, with its scores [C].
 
-        Args:
-            start: Its first frame.
-            length: Number of its frames that are the recording's.
-            new: Number of its frames that no earlier window held.
-            scores: [C].
+        It starts at the frame `start`; `length` of its frames are the recording's, `new` of them no earlier
+        window held.
         """
         if self._settings.aggregate == "max":
             self._total = (
@@ -121,11 +112,7 @@ class Aggregate:
         self._last = start, length, scores
 
     def result(self, facts: Facts) -> FileResult:
-        """The whole recording's result, after its last window.
-
-        Raises:
-            InputError: Its samples were so large that a score is not a finite number.
-        """
+        """The result, after the last window; InputError where huge samples made a score not finite."""
         assert self._total is not None
         scores = (self._total / self._weight).astype(np.float32)
         require_finite(scores)
@@ -147,11 +134,7 @@ class Aggregate:
         )
 
     def _pass_on(self, end_of_audio: float | None) -> None:
-        """Hand the last window on, now that its end is known.
-
-        Args:
-            end_of_audio: In seconds, where the window ends with the recording.
-        """
+        """Hand the last window on, now that its end is known: in seconds, if it ends with the recording."""
         if self._last is None:
             return
         first, length, scores = self._last

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.names import without_secrets
+from ast_cli.names import parse_name
 from ast_cli.results import FRAMES_PER_SECOND, Facts
 from ast_cli.scoring.aggregate import require_finite
 from ast_cli.settings import Per
@@ -25,7 +25,7 @@ class Embedding:
         file: The path as it was given; `-` for standard input. An address has lost its secrets.
         duration: Seconds of audio that could be decoded.
         starts: [R], seconds from the start of the recording.
-        ends: [R], likewise.
+        ends: [R], seconds from the start of the recording.
         vectors: [R, D], float32.
         warnings: What was wrong with the recording without preventing the result.
     """
@@ -38,16 +38,13 @@ class Embedding:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "file", without_secrets(self.file))
+        object.__setattr__(self, "file", parse_name(self.file).shown)
 
 
 class Pooling:
-    """The vectors of one recording so far.
+    """The vectors of one recording so far, of length one if they are to be normalized.
 
-    Args:
-        file: What the recording is called.
-        per: `file` for the mean of the windows, each weighed by the seconds it newly covers; or `window`.
-        normalize: Whether the vectors that are handed out have length one.
+    `per` is `file` for the mean of the windows, each weighed by the seconds it newly covers; or `window`.
     """
 
     def __init__(self, file: str, per: Per, *, normalize: bool) -> None:
@@ -70,11 +67,7 @@ class Pooling:
         self._weight += new
 
     def result(self, facts: Facts) -> Embedding:
-        """The whole recording's vectors, after its last window.
-
-        Raises:
-            InputError: Its samples were so large that a number is not finite.
-        """
+        """The vectors, after the last window; InputError where huge samples made one not finite."""
         if self._total is not None:
             starts, ends = np.zeros(1), np.array([facts.duration])
             vectors = (self._total / self._weight)[None].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Windows -> events: what is heard from when to when, one event for one sound.
+"""Windows -> events: which class sounds from when to when, one event for one sound.
 
 An event is a run of windows whose score stays high: it begins with a score at the threshold and lasts while
 the score is at least a part of it (hysteresis). Where windows overlap, all of those around a short sound hold
@@ -23,7 +23,7 @@ from ast_cli.settings import EventSettings
 
 
 @dataclass(slots=True)
-class _Run:
+class _OpenEvent:
     """Windows in a row in which a class scores high."""
 
     first: float  # where its first window starts
@@ -49,16 +49,11 @@ class EventFinder:
         self._on = thresholds
         self._off = lasting_thresholds(thresholds, settings)
         self._labels = labels
-        self._runs: dict[int, _Run] = {}
+        self._runs: dict[int, _OpenEvent] = {}
         self._window: tuple[float, float] | None = None  # the last one, start and end
 
     def push(self, start: float, end: float, scores: NDArray[np.float32]) -> tuple[list[Event], list[Event]]:
-        """Take the next window.
-
-        Args:
-            start: In seconds.
-            end: Likewise.
-            scores: [C].
+        """Take the next window, its start and end in seconds, with its scores [C].
 
         Returns:
             The events that began with it, of which the end and the scores are those so far; and those that
@@ -74,7 +69,7 @@ class EventFinder:
         ended = [self._end(index, start) for index in self._runs.keys() - set(lasting.tolist())]
         begun = []
         for index in lasting.tolist():
-            run = self._runs.setdefault(index, _Run(start, before, hop))
+            run = self._runs.setdefault(index, _OpenEvent(start, before, hop))
             score = float(scores[index])
             run.last = end
             run.highest = max(run.highest, score)
@@ -94,7 +89,7 @@ class EventFinder:
         run = self._runs.pop(index)
         return self._event(index, run, behind) if run.begun else None
 
-    def _event(self, index: int, run: _Run, behind: float | None) -> Event:
+    def _event(self, index: int, run: _OpenEvent, behind: float | None) -> Event:
         """The event of a run; `behind` is where the window behind it starts, if there is one."""
         start = max(run.first, run.before)
         end = run.last if behind is None else min(run.last, behind)
@@ -132,10 +127,7 @@ def _merged(events: Iterator[Event], max_gap: float) -> Iterator[Event]:
         one, other = last.end - last.start, event.end - event.start
         mean = (last.mean_score * one + event.mean_score * other) / (one + other)
         last = replace(
-            last,
-            end=max(last.end, event.end),
-            score=max(last.score, event.score),
-            mean_score=mean,
+            last, end=max(last.end, event.end), score=max(last.score, event.score), mean_score=mean
         )
     yield last
 

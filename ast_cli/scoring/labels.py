@@ -75,9 +75,8 @@ class LabelSet:
     def matching(self, pattern: str) -> list[int]:
         """The indices of the classes that a pattern names.
 
-        Args:
-            pattern: A name, in upper or lower case; a mid; an index; `X/**` for a node of AudioSet's tree and
-                all below it; or a glob over the names, such as `*speech*`.
+        It is a name, in upper or lower case; a mid; an index; `X/**` for a node of AudioSet's tree and all
+        below it; or a glob over the names, such as `*speech*`.
 
         Raises:
             UsageError: It names none.
@@ -119,11 +118,7 @@ class LabelSet:
         return did_you_mean(called, names) or "`ast-tag labels` searches AudioSet's"
 
     def below(self) -> tuple[tuple[int, ...], ...]:
-        """For each class itself and those below it in AudioSet's tree, as indices.
-
-        Raises:
-            UsageError: The classes are not AudioSet's.
-        """
+        """For each class itself and those below it in AudioSet's tree, as indices; UsageError if in none."""
         if not self.are_audioset:
             raise UsageError("the model's classes form no tree", "Leave --rollup out")
         index_of = {mid: index for index, mid in enumerate(self.mids) if mid}

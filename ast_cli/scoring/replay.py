@@ -108,11 +108,7 @@ class Replay:
         self.missing = 0
 
     def outcomes(self) -> Iterator[Outcome]:
-        """The outcomes in order; may be read any number of times.
-
-        Raises:
-            ResultsError: They are damaged, or what is asked for was not kept.
-        """
+        """The outcomes in order, any number of times; ResultsError if damaged, or not kept as asked for."""
         self.missing = 0
         for outcome in self._stored.outcomes():
             if isinstance(outcome, FileFailure):
@@ -187,11 +183,7 @@ class Replay:
         )
 
     def _from_events(self, result: FileResult, asked: EventSettings) -> tuple[tuple[Event, ...], bool] | None:
-        """The events that the run had found, and whether others were asked for; None if windows say more.
-
-        Raises:
-            ResultsError: There is neither.
-        """
+        """The events the run had found, and whether others were asked for; None if windows say more."""
         if result.events is None:
             if result.windows:
                 return None

@@ -44,14 +44,10 @@ def nearest(
     threshold: float | None = None,
     is_unit: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The rows nearest to a vector, nearest first, and their cosines; of equal ones the first.
+    """The rows of [R, D] nearest to a query [D], nearest first, and their cosines; of equal ones the first.
 
-    Args:
-        vectors: [R, D].
-        query: [D].
-        top_k: How many; 0 for all.
-        threshold: Rows with a smaller cosine are left out; None for none.
-        is_unit: Whether all rows have length one.
+    At most `top_k` (0: all), none with a smaller cosine than `threshold`. `is_unit` says that all rows have
+    length one.
 
     Raises:
         ResultsError: A vector holds what is no finite number, or they are of other length than the query.
@@ -79,14 +75,9 @@ def near_duplicates(
     top_k: int = 0,
     is_unit: bool = False,
 ) -> Pairs:
-    """The pairs of rows of different recordings with at least this cosine.
+    """The pairs of rows of [R, D] that have at least this cosine and are of different recordings [R].
 
-    Args:
-        vectors: [R, D].
-        recording: [R], which recording a row is of: the windows of one are no duplicates of each other.
-        threshold: The least cosine.
-        top_k: How many, the nearest; 0 for all.
-        is_unit: Whether all rows have length one.
+    At most `top_k` (0: all), the nearest. `is_unit` says that all rows have length one.
 
     Raises:
         ResultsError: A vector holds what is no finite number.
@@ -123,7 +114,7 @@ def _largest(
     places = np.arange(len(values))
     if 0 < most < len(values):
         least = np.partition(values, -most)[-most]
-        # Of values equal to the least, the first are taken, as many as there is room for.
+        # Of values equal to the least, the first are taken, until there are enough.
         larger, equal = np.flatnonzero(values > least), np.flatnonzero(values == least)
         places = np.concatenate([larger, equal[: most - len(larger)]])
     places = places[np.lexsort((places, -values[places]))]

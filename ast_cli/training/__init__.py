@@ -1,1 +1,1 @@
-"""Learning from labelled recordings, and measuring what was learned."""
+"""Learning from labeled recordings, and measuring what was learned."""

@@ -1,30 +1,26 @@
-"""Chance variations of a clip in training.
+"""Chance variations of the waveform of a clip in training: gain, roll, noise and mixup.
 
-On waveforms mixup, gain, roll, noise and on frames SpecAugment's masks, as the AST paper's recipe has them
-(arXiv 2104.01778, section 3). On frames also tempo, pitch and tone, for voices and microphones that the data
-has not. Everything is drawn from the generator that is handed in, and nothing else.
+As the AST paper's recipe has them (arXiv 2104.01778, section 3). Its masks on frames are in `spec_augment`.
+Everything is drawn from the generator that is handed in, and nothing else.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ast_cli.features.extractor import LOWEST_HZ
-from ast_cli.training.settings import AugmentationSettings
+from ast_cli.training.spec_augment import SpecAugment
 
-TONES = 6  # levels from the lowest mel bin to the highest, between which the tone changes evenly
 MIXUP_BETA = 10.0  # of the distribution of the mixing weight: close to one half
 LEAST_NOISE_DB, MOST_NOISE_DB = 50.0, 15.0  # signal-to-noise ratio
 
 
 @dataclass(frozen=True)
-class Augmentation(AugmentationSettings):
-    """Applies the settings."""
+class Augmentation(SpecAugment):
+    """Varies waveforms and frames as the settings say."""
 
     def vary(self, waveform: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
         """A waveform [S] with another level, shifted in time, with noise."""
@@ -39,53 +35,6 @@ class Augmentation(AugmentationSettings):
             hiss = torch.from_numpy(rng.standard_normal(len(waveform), dtype=np.float32))
             waveform = waveform + level * hiss
         return waveform
-
-    def warp(self, frames: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
-        """Frames [T, M] at another tempo and pitch, with another tone: [T', M]."""
-        count, mel_bins = frames.shape
-        if self.tempo:
-            step = 1 + rng.uniform(-self.tempo, self.tempo)
-            frames = _at(frames, torch.arange(max(1, round(count / step))) * step)
-        if self.pitch:
-            factor = 1 + rng.uniform(-self.pitch, self.pitch)
-            frames = _at(frames.T, _bins_at(factor, mel_bins, sample_rate)).T
-        if self.tone:
-            knots = torch.from_numpy(rng.uniform(-self.tone, self.tone, (TONES, 1)).astype(np.float32))
-            levels = _at(knots, torch.linspace(0, TONES - 1, mel_bins))
-            frames = frames + levels.T * (math.log(10) / 10)
-        return frames
-
-    def mask(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
-        """Frames [T, M] with one run of mel bins and one of frames set to 0, as padding is."""
-        count, mel_bins = frames.shape
-        bins = int(rng.integers(min(self.freq_mask, mel_bins) + 1))
-        span = int(rng.integers(round(self.time_mask * count) + 1))
-        first_bin, first = int(rng.integers(mel_bins - bins + 1)), int(rng.integers(count - span + 1))
-        frames = frames.clone()
-        frames[:, first_bin : first_bin + bins] = 0
-        frames[first : first + span] = 0
-        return frames
-
-
-def _at(rows: Tensor, positions: Tensor) -> Tensor:
-    """Rows [N, D] at positions [K] among them, interpolated: [K, D]; beyond an end, the last one there."""
-    positions = positions.clamp(0, len(rows) - 1)
-    before = positions.long()
-    after = (before + 1).clamp(max=len(rows) - 1)
-    between: Tensor = rows[before].lerp(rows[after], (positions - before).unsqueeze(1))
-    return between
-
-
-def _bins_at(factor: float, mel_bins: int, sample_rate: int) -> Tensor:
-    """Where among the mel bins [M] the centres lie of their frequencies divided by a factor."""
-    from torchaudio.compliance.kaldi import inverse_mel_scale, mel_scale
-
-    lowest, highest = mel_scale(torch.tensor([LOWEST_HZ, sample_rate / 2])).tolist()
-    width = (highest - lowest) / (mel_bins + 1)
-    centres = lowest + width * torch.arange(1, mel_bins + 1)
-    moved = mel_scale(inverse_mel_scale(centres) / factor)
-    bins: Tensor = (moved - lowest) / width - 1
-    return bins
 
 
 def mix(

@@ -81,12 +81,7 @@ class Card:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     """The lines of a Markdown table, and an empty one after it."""
-    return [
-        _row(header),
-        _row(["---"] * len(header)),
-        *(_row(row) for row in rows),
-        "",
-    ]
+    return [_row(header), _row(["---"] * len(header)), *(_row(row) for row in rows), ""]
 
 
 def _row(cells: Sequence[Any]) -> str:

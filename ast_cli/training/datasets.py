@@ -1,6 +1,6 @@
-"""Labelled recordings as training and evaluation take them: files, class numbers, splits and folds.
+"""Labeled recordings as training and evaluation take them: files, class numbers, splits and folds.
 
-Recognises every layout of `sources.py`, and puts its labels in the order of a checkpoint's classes. Opens no
+Recognizes every layout of `sources.py`, and puts its labels in the order of a checkpoint's classes. Opens no
 recording: one that cannot be decoded is found out later.
 """
 
@@ -16,42 +16,19 @@ from pathlib import Path
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import audioset_nodes
 from ast_cli.text import did_you_mean
-from ast_cli.training.sources import Entry, Source, read_source, split_name
-from ast_cli.training.tables import shown
+from ast_cli.training.sources import Entry, Labelled, Source, read_source, split_name
+from ast_cli.training.tables import short
 
 
-@dataclass(frozen=True, slots=True)
-class LabelledClip:
-    """A recording, or a part of one, and what is heard in it.
+class LabelledClip(Labelled[int]):
+    """A recording, or a part of one, and its labels as class indices."""
 
-    Attributes:
-        file: A path that can be opened.
-        labels: Class indices, each once; empty where none of the classes is heard.
-        start: Seconds from the start of the file; None for its start.
-        end: Likewise; None for its end.
-        fold: Of a cross-validation; None where the data has none.
-        split: `train`, `validation`, `test` or a name of the data's own; None where it has none.
-        may_be_cut: Whether the file may be the part itself, cut out before: then a file that is no longer
-            than the part is heard whole.
-    """
-
-    file: str
-    labels: tuple[int, ...]
-    start: float | None = None
-    end: float | None = None
-    fold: str | None = None
-    split: str | None = None
-    may_be_cut: bool = False
-
-    @property
-    def name(self) -> str:
-        """The file, with the part as a media fragment (`a.wav#t=30,40`) where it is not heard whole."""
-        return _name(self)
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Labelled clips and the classes their labels count.
+    """Labeled clips and the classes their labels count.
 
     Attributes:
         clips: In the order of the source.
@@ -77,7 +54,7 @@ class Dataset:
         return tuple(counted[index] for index in range(len(self.labels)))
 
     @property
-    def unheard(self) -> tuple[str, ...]:
+    def without_clips(self) -> tuple[str, ...]:
         """The classes that no clip has."""
         return tuple(name for name, count in zip(self.labels, self.counts, strict=True) if not count)
 
@@ -93,30 +70,18 @@ class Dataset:
         return tuple(sorted(folds, key=lambda fold: (len(fold), fold)))
 
     def of_split(self, split: str) -> Dataset:
-        """The clips of one split; `dev` is `validation`, and so on.
-
-        Raises:
-            UsageError: There is no such split.
-        """
+        """The clips of a split, by any of its names: `dev` is `validation`; UsageError if there is none."""
         split = split_name(split)
         _require_one_of("split", split, self.splits)
         return self._only(clip for clip in self.clips if clip.split == split)
 
     def of_fold(self, fold: str) -> Dataset:
-        """The clips of one fold.
-
-        Raises:
-            UsageError: There is no such fold.
-        """
+        """The clips of one fold; UsageError if there is none."""
         _require_one_of("fold", fold, self.folds)
         return self._only(clip for clip in self.clips if clip.fold == fold)
 
     def without_fold(self, fold: str) -> Dataset:
-        """The clips of all other folds.
-
-        Raises:
-            UsageError: There is no such fold.
-        """
+        """The clips of all other folds; UsageError if there is no such fold."""
         _require_one_of("fold", fold, self.folds)
         return self._only(clip for clip in self.clips if clip.fold != fold)
 
@@ -134,7 +99,7 @@ def read_dataset(
     classes: Path | None = None,
     files_needed: bool = True,
 ) -> Dataset:
-    """Read labelled recordings in any layout that is known.
+    """Read labeled recordings in any layout that is known.
 
     Args:
         source: CSV with the header `file,labels` (labels separated by `;`, optional columns start, end, fold,
@@ -168,7 +133,7 @@ def read_dataset(
         return [one for one in entries if split in (None, one.split) and fold in (None, one.fold)]
 
     entries = wanted(found.entries)
-    missing = tuple(map(_name, wanted(found.missing)))
+    missing = tuple(entry.name for entry in wanted(found.missing))
     if not entries and not missing:
         raise UsageError(f"{source} has no recording in both split {split} and fold {fold}")
     if not entries:
@@ -201,17 +166,13 @@ class _Lookup:
         self.unknown: Counter[str] = Counter()
 
     def __call__(self, label: str, entry: Entry) -> int | None:
-        """The class of an entry's label; None, and counted, if it is none of the checkpoint's but known.
-
-        Raises:
-            UsageError: Nobody knows the label.
-        """
+        """The class of an entry's label; None, and counted, if it is none of the checkpoint's but known."""
         if label not in self._known:
             name = self._aliases.get(label, label)
             index = self._index.get(name)
             if index is None and name not in self._reputable and label not in _audioset_words():
                 raise UsageError(
-                    f"{self._source}: {_name(entry)} is labelled {shown(label)!r}, which is no class",
+                    f"{self._source}: {entry.name} is labelled {short(label)!r}, which is no class",
                     self._remedy(label),
                 )
             self._known[label] = index
@@ -222,13 +183,13 @@ class _Lookup:
 
     def _remedy(self, label: str) -> str:
         hint = "" if label.startswith("/") else did_you_mean(label, self._names)  # no mid is like a name
-        few = shown(", ".join(self._names[:3]))
+        few = short(", ".join(self._names[:3]))
         return hint or f"There are {len(self._names)}: {few} …; --classes says what other mids stand for"
 
 
 def _clip(entry: Entry, lookup: _Lookup, multi_label: bool) -> LabelledClip:
     if not entry.labels and not multi_label:
-        raise UsageError(f"{_name(entry)} has no label", "Each recording needs one where none has several")
+        raise UsageError(f"{entry.name} has no label", "Each recording needs one where none has several")
     found = (lookup(label, entry) for label in entry.labels)
     indices = tuple(dict.fromkeys(index for index in found if index is not None))
     return LabelledClip(
@@ -249,7 +210,7 @@ def _refuse_labels_without_file(found: Source, names: Sequence[str]) -> None:
     if lacking:
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         raise UsageError(
-            f"no file is there for the label {shown(lacking[0])}{more}", "Add one, or remove its rows"
+            f"no file is there for the label {short(lacking[0])}{more}", "Add one, or remove its rows"
         )
 
 
@@ -261,13 +222,6 @@ def _require_one_of(
         where = f" in {source}" if source is not None else ""
         remedy = f"There are {', '.join(names)}" if names else f"The data has no {what}s"
         raise UsageError(f"no {what} {asked}{where}", remedy)
-
-
-def _name(part: LabelledClip | Entry) -> str:
-    if part.start is None and part.end is None:
-        return part.file
-    times = f"{part.start or 0:g}" if part.end is None else f"{part.start or 0:g},{part.end:g}"
-    return f"{part.file}#t={times}"
 
 
 @cache

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -17,30 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ast_cli.errors import CheckpointError, InputError, UsageError
-from ast_cli.outputs.json_writer import failure_document
-from ast_cli.results import FileFailure, FileResult, RunInfo, display_name
+from ast_cli.outputs.json_writer import failure_document, model_document
+from ast_cli.results import FileFailure, FileResult, Outcome, RunInfo, display_name
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.text import inert
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
 from ast_cli.training.labelled_audio import open_clip
-from ast_cli.training.metrics import (
-    LEVEL,
-    ClassMetrics,
-    Metric,
-    Metrics,
-    confusion,
-    measure,
-)
+from ast_cli.training.metrics import LEVEL, ClassMetrics, Metric, Metrics, confusion, measure
 from ast_cli.training.scores import ScoredClips
 
 if TYPE_CHECKING:
     from ast_cli.tagger import Tagger
 
 SCHEMA = "ast-eval/1"
-ALL = "all"
-FOLD = "{fold}"  # in the name of a model: one for each fold  # splits
+ALL = "all"  # splits
+FOLD = "{fold}"  # in the name of a model: one for each fold
 CLASS_COLUMNS = ("index", "mid", "label", "positives", "AP", "AUC")
-Outcome = FileResult | FileFailure
 
 
 @dataclass(frozen=True)
@@ -80,52 +73,28 @@ def read_clips(
     classes: Path | None = None,
     files_needed: bool = True,
 ) -> tuple[Dataset, str | None]:
-    """Read what a model shall be measured on.
+    """Read what a model with these class names shall be measured on; returns the data and the split chosen.
 
-    Args:
-        source: See `read_dataset`, as for the arguments not named here.
-        labels: The model's class names.
-        split: `all`, or one of the data's. None for `test` where there is one, else `validation`, else all.
-        fold: See `read_dataset`.
-        audio: Likewise.
-        classes: Likewise.
-        files_needed: Likewise.
-
-    Returns:
-        The data, and the split that was chosen; None for all.
+    `split` is `all`, or one of the data's; None for `test` where there is one, else `validation`, else all.
+    What is returned for all is None. The other arguments are those of `read_dataset`.
 
     Raises:
         UsageError: The data cannot be read, or has no such split or fold.
     """
-
-    def read(split: str | None) -> Dataset:
-        return read_dataset(
-            source,
-            split=split,
-            fold=fold,
-            labels=labels,
-            audio=audio,
-            classes=classes,
-            files_needed=files_needed,
-        )
-
+    read = partial(read_dataset, source, fold=fold, labels=labels, audio=audio, classes=classes)
+    read = partial(read, files_needed=files_needed)
     if split not in (None, ALL):
-        return read(split), split
-    dataset = read(None)
+        return read(split=split), split
+    dataset = read()
     if split is None:
         split = next((name for name in ("test", "validation") if name in dataset.splits), ALL)
-    return (dataset, None) if split == ALL else (read(split), split)
+    return (dataset, None) if split == ALL else (read(split=split), split)
 
 
 def models_by_fold(models: Sequence[str], folds: Sequence[str]) -> list[tuple[str | None, list[str]]]:
-    """Which models score which fold: where a name holds `{fold}`, each fold has its own.
+    """Each fold with the names of the models that score it: where one holds `{fold}`, each fold has its own.
 
-    Args:
-        models: As `--model` names them.
-        folds: Of the data; none to score all clips by the same models.
-
-    Returns:
-        Pairs of a fold and its models; of None and all models where they are the same for all folds.
+    Without `{fold}`, the one pair is None and all models.
 
     Raises:
         UsageError: The names ask for folds, but there are none.
@@ -146,11 +115,11 @@ def score_clips(
     on_heard: Callable[[float], None] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> ScoredClips:
-    """Score every clip; one that cannot be read is left out and named.
+    """Score every clip of data that was read with this tagger's labels; one that cannot be read is left out.
 
     Args:
         tagger: One model or an ensemble.
-        dataset: Read with `labels` of this tagger.
+        dataset: The clips.
         batch_size: Windows in a forward pass; None for what the engine does best with.
         workers: Decoding threads; None for one a core.
         on_heard: Called with the seconds of audio that were newly scored.
@@ -167,8 +136,8 @@ def score_clips(
     failed: list[FileFailure] = []
 
     def outcomes() -> Iterator[tuple[int, Outcome]]:
-        parts = [place for place, clip in enumerate(dataset.clips) if _is_part(clip)]
-        whole = [place for place, clip in enumerate(dataset.clips) if not _is_part(clip)]
+        parts = [place for place, clip in enumerate(dataset.clips) if clip.is_part]
+        whole = [place for place, clip in enumerate(dataset.clips) if not clip.is_part]
         files = (dataset.clips[place].file for place in whole)
         results = tagger.tag_many(files, top_k=0, batch_size=batch_size, workers=workers, on_heard=on_heard)
         yield from zip(whole, results, strict=True)
@@ -201,20 +170,11 @@ def score_folds(
     on_heard: Callable[[float], None] | None = None,
     on_outcome: Callable[[Outcome], None] | None = None,
 ) -> tuple[ScoredClips, RunInfo]:
-    """Score every clip; where a model's name holds `{fold}`, each fold by its own.
+    """Score every clip as `score_clips` does; where a model's name holds `{fold}`, each fold by its own.
 
-    Args:
-        open_tagger: Opens models by their names.
-        models: As `--model` names them.
-        dataset: Read with the labels of these models.
-        folds: Whether names may choose by the data's folds.
-        batch_size: See `score_clips`, as for the arguments not named here.
-        workers: Likewise.
-        on_heard: Likewise.
-        on_outcome: Likewise.
-
-    Returns:
-        The scores of all folds together, and the run, which names the models of all.
+    `open_tagger` opens models by their names, as `--model` has them, and `dataset` was read with the labels
+    of these. `folds` says whether names may choose by the data's folds. Returned are the scores of all folds
+    together, and the run, which names the models of all.
 
     Raises:
         UsageError: The names ask for folds, but there are none.
@@ -237,10 +197,6 @@ def score_folds(
     return ScoredClips.together(parts), dataclasses.replace(runs[0], models=every_model)
 
 
-def _is_part(clip: LabelledClip) -> bool:
-    return clip.start is not None or clip.end is not None
-
-
 def _tag_part(tagger: Tagger, clip: LabelledClip) -> Outcome:
     try:
         with open_clip(clip) as recording:
@@ -253,13 +209,7 @@ def _tag_part(tagger: Tagger, clip: LabelledClip) -> Outcome:
 
 
 def evaluate(scored: ScoredClips, *, resamples: int = 0, seed: int = 0, by_fold: bool = False) -> Evaluation:
-    """Measure scores.
-
-    Args:
-        scored: The clips.
-        resamples: Of the bootstrap; 0 for no intervals.
-        seed: Of the bootstrap.
-        by_fold: Whether to measure each fold on its own, too.
+    """Measure scores, by a bootstrap of so many resamples, and each fold on its own if asked for.
 
     Raises:
         UsageError: There are no scores, or one is not a finite number.
@@ -285,17 +235,14 @@ def document(
 ) -> dict[str, Any]:
     """The evaluation as JSON holds it; numbers that are not defined, or infinite, are null.
 
-    Args:
-        evaluation: What to tell.
-        run: Which model gave the scores; None for stored ones.
-        dataset: What was measured on; None where scores and targets were stored together.
-        about: What else to tell of the data, such as its source and split.
+    `run` tells which model gave the scores, None for stored ones; `dataset` what was measured on, None where
+    scores and targets were stored together; `about` what else to tell, such as the data's source and split.
     """
     missing = () if dataset is None else dataset.missing
     scored, metrics = evaluation.scored, evaluation.metrics
     result: dict[str, Any] = {
         "schema": SCHEMA,
-        "model": _model(run) if run is not None else None,
+        "model": model_document(run.models) if run is not None else None,
         "settings": run.settings if run is not None else {},
         "data": {
             **(about or {}),
@@ -303,7 +250,10 @@ def document(
             "scored": metrics.clips,
             "multi_label": scored.multi_label,
         },
-        "metrics": {name: _interval(metric) for name, metric in metrics.by_name().items()},
+        "metrics": {
+            name: {end: _number(getattr(metric, end)) for end in ("value", "low", "high")}
+            for name, metric in metrics.by_name().items()
+        },
         "bootstrap": {"resamples": metrics.resamples, "level": LEVEL, "seed": evaluation.seed},
         "classes_without_positives": metrics.without_positives,
         "classes_without_negatives": metrics.without_negatives,
@@ -346,19 +296,6 @@ def _named(evaluation: Evaluation) -> Iterator[tuple[ClassMetrics, tuple[int, st
     labels = LabelSet.from_names(evaluation.scored.labels)
     for one in evaluation.metrics.classes:
         yield one, (one.index, labels.mids[one.index], labels.names[one.index])
-
-
-def _model(run: RunInfo) -> dict[str, Any]:
-    """One model as it is; several as the ensemble they form, with its members."""
-    members = [dataclasses.asdict(model) for model in run.models]
-    if len(members) == 1:
-        return members[0]
-    ensemble = {"id": " + ".join(model.id for model in run.models), "revision": "", "sha256": ""}
-    return members[0] | ensemble | {"members": members}
-
-
-def _interval(metric: Metric) -> dict[str, float | None]:
-    return {name: _number(getattr(metric, name)) for name in ("value", "low", "high")}
 
 
 def _number(value: float) -> float | None:

@@ -28,7 +28,7 @@ class Example:
     """One clip to learn from.
 
     Attributes:
-        frames: [T', M], fbank neither padded nor normalised.
+        frames: [T', M], fbank neither padded nor normalized.
         targets: [C], 0 to 1.
         columns: [time patches, C], 0 to 1: what sounds under each column of patches, where that is known.
         failed: Clips that could not be read, in whose place this one stands: (file, cause).
@@ -45,7 +45,7 @@ class Batch:
     """Examples side by side.
 
     Attributes:
-        input_values: [B, T, M], padded and normalised.
+        input_values: [B, T, M], padded and normalized.
         lengths: [B], frames that are not padding.
         targets: [B, C].
         columns: [B, time patches, C] or None.
@@ -163,7 +163,7 @@ class EpochBatches:
 
 @dataclass(frozen=True)
 class Collate:
-    """Pads and normalises examples as tagging does, and stacks them."""
+    """Pads and normalizes examples as tagging does, and stacks them."""
 
     extractor: ASTFeatureExtractor
 
@@ -197,12 +197,8 @@ def make_loader(
 ) -> DataLoader[Any]:
     """What hands out the batches of an epoch.
 
-    Args:
-        source: Where the examples come from.
-        batches: Which of them make a batch; its seed is that of the examples' chance.
-        extractor: Pads and normalises.
-        workers: Processes that make examples; 0 for none but this one.
-        pinned: Whether batches go to a GPU, which copies faster from pinned memory.
+    `workers` processes make the examples, 0 for none but this one; their chance has the seed of `batches`.
+    Batches are `pinned` where they go to a GPU, which copies faster from pinned memory.
     """
     return DataLoader(
         SeededExamples(source, batches.seed),

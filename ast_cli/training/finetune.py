@@ -1,4 +1,4 @@
-"""Labelled clips and a network to start from -> a folder that is a checkpoint of its own.
+"""Labeled clips and a network to start from -> a folder that is a checkpoint of its own.
 
 OUT/model.safetensors, config.json, preprocessor_config.json   what `--model OUT` and `transformers` load
 OUT/README.md                                                  its model card
@@ -23,13 +23,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ast_cli.checkpoints.checkpoint import Checkpoint, read_json, replacing, write_json
+from ast_cli.checkpoints.checkpoint import Checkpoint, read_json, replacing_weights, write_json
 from ast_cli.checkpoints.locate import CONFIG_FILE, FEATURE_FILE, WEIGHT_FILES
 from ast_cli.errors import CheckpointError, InputError, OutputError, UsageError
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
-from ast_cli.networks.config import FeatureConfig
 from ast_cli.results import display_name
 from ast_cli.text import without_controls
 from ast_cli.training.augment import Augmentation
@@ -37,8 +36,8 @@ from ast_cli.training.card import CARD_FILE, Card
 from ast_cli.training.datasets import Dataset, LabelledClip
 from ast_cli.training.loop import Trainer
 from ast_cli.training.metrics import Metrics, measure
-from ast_cli.training.outcome import Outcome, Watcher
 from ast_cli.training.pictures import draw_learning_curve
+from ast_cli.training.result import TrainingResult, Watcher
 from ast_cli.training.settings import Size, TrainSettings
 from ast_cli.training.splits import balanced_weights
 from ast_cli.training.start import from_scratch, with_classes
@@ -88,9 +87,9 @@ class Start:
             InputError: No clip can be read.
         """
         if self.model is None:
-            features = FeatureConfig()
-            frames = self.frames or fitting_frames(training.clips, features)
-            extractor = ASTFeatureExtractor(max_length=frames)
+            extractor = ASTFeatureExtractor()
+            frames = self.frames or fitting_frames(training.clips, extractor)
+            extractor = dataclasses.replace(extractor, max_length=frames)
             stats = measure_norm(some(training.clips), extractor)
             extractor = dataclasses.replace(extractor, mean=round(stats.mean, 6), std=round(stats.std, 6))
             fresh = from_scratch(
@@ -99,16 +98,13 @@ class Start:
             fresh.attn_implementation = self.attn
             return fresh, extractor, f"from scratch, {self.size}"
         checkpoint = Checkpoint.open(self.model, self.revision, offline=self.offline)
-        features = FeatureConfig.from_pretrained(checkpoint)
-        frames = self.frames or fitting_frames(training.clips, features)
+        extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
+        frames = self.frames or fitting_frames(training.clips, extractor)
         model = ASTForAudioClassification.from_pretrained(
             checkpoint, attn_implementation=self.attn, max_length=frames
         )
-        extractor = ASTFeatureExtractor(
-            **dataclasses.asdict(dataclasses.replace(features, max_length=frames))
-        )
         model = with_classes(model, training.labels, multi_label=training.multi_label)
-        return model, extractor, checkpoint.files.sha256
+        return model, dataclasses.replace(extractor, max_length=frames), checkpoint.files.sha256
 
 
 def some(clips: Sequence[LabelledClip]) -> Sequence[LabelledClip]:
@@ -116,18 +112,17 @@ def some(clips: Sequence[LabelledClip]) -> Sequence[LabelledClip]:
     return clips[:: max(1, len(clips) // PROBED_CLIPS)]
 
 
-def fitting_frames(clips: Sequence[LabelledClip], features: FeatureConfig) -> int:
+def fitting_frames(clips: Sequence[LabelledClip], extractor: ASTFeatureExtractor) -> int:
     """Frames of a window that holds these clips: the longest of some of them, in whole patches."""
-    extractor = ASTFeatureExtractor(**dataclasses.asdict(features))
     longest = 0
     for clip in some(clips):
         try:
             longest = max(longest, extractor.num_frames(len(read_waveform(clip, extractor))))
         except InputError:  # named when it is its turn in training
             continue
-        if longest >= features.max_length:
-            return features.max_length
-    return min(features.max_length, max(PATCH, -(-longest // PATCH) * PATCH))
+        if longest >= extractor.max_length:
+            return extractor.max_length
+    return min(extractor.max_length, max(PATCH, -(-longest // PATCH) * PATCH))
 
 
 def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
@@ -195,7 +190,7 @@ class Finetuning:
         workers: int | None = None,
         watcher: Watcher | None = None,
     ) -> None:
-        require_extra("accelerate", "sklearn", "matplotlib")
+        require_extra("train")
         _refuse_unteachable(training, validation)
         there = start.model is not None and Path(start.model).exists()
         if there and Path(str(start.model)).resolve().is_relative_to(folder.resolve()):
@@ -210,11 +205,7 @@ class Finetuning:
         self._trainer: Trainer | None = None
 
     def is_done(self) -> bool:
-        """Whether the folder holds this very run, gone to its end.
-
-        Raises:
-            CheckpointError: It holds another one.
-        """
+        """Whether the folder holds this very run, gone to its end; CheckpointError if another one."""
         path = self.folder / RUN_FILE
         told = read_json(path) if path.is_file() else {}
         if not told.get("done"):
@@ -251,11 +242,8 @@ class Finetuning:
             raise KeyboardInterrupt
         self._trainer.stop = True
 
-    def run(self, *, resume: bool = False) -> Outcome:
-        """Train, and leave the folder complete.
-
-        Args:
-            resume: Go on from where a run of the same settings was cut off.
+    def run(self, *, resume: bool = False) -> TrainingResult:
+        """Train, and leave the folder complete; `resume` goes on with a run of the same settings.
 
         Raises:
             CheckpointError: The folder holds a run of other settings.
@@ -313,13 +301,13 @@ class Finetuning:
             validation=row,
             metrics=self._measured,
         )
-        with replacing(self.folder / CARD_FILE) as part:
+        with replacing_weights(self.folder / CARD_FILE) as part:
             part.write_text(card.text(), encoding="utf-8")
 
     def _write_validation(self) -> None:
         """The clips that training did not learn from, as a table that `eval` reads."""
         with (
-            replacing(self.folder / VALIDATION_FILE) as part,
+            replacing_weights(self.folder / VALIDATION_FILE) as part,
             part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
         ):
             rows = csv.writer(stream, lineterminator="\n")
@@ -331,7 +319,7 @@ class Finetuning:
                     (without_controls(os.path.realpath(clip.file)), without_controls(labels), *times)
                 )
 
-    def _finish(self, outcome: Outcome) -> None:
+    def _finish(self, outcome: TrainingResult) -> None:
         draw_learning_curve(self.folder / CURVE_FILE, read_log(self.folder))
         write_json(
             self.folder / RUN_FILE,
@@ -355,7 +343,7 @@ class Finetuning:
 
 
 def _refuse_unteachable(training: Dataset, validation: Dataset) -> None:
-    """Refuse data that nothing can be learnt from, or told about."""
+    """Refuse data that nothing can be learned from, or told about."""
     if len(training.labels) < 2 and not training.multi_label:
         raise UsageError(f"all clips have the same label, {training.labels[0]}", "Add clips of another")
     if validation.multi_label and not training.multi_label:

@@ -1,4 +1,4 @@
-"""A labelled clip -> its recording, cut to the part that is labelled while it is read."""
+"""A labeled clip -> its recording, cut to the part that is labeled while it is read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 
-from ast_cli.audio.decode import Block, Recording, open_recording
+from ast_cli.audio.decode import Recording, Samples, open_recording
 from ast_cli.errors import InputError
 from ast_cli.training.datasets import LabelledClip
 
@@ -15,24 +15,24 @@ MOST_LONGER = 0.5  # seconds that a file which was cut out may be longer than it
 
 @contextmanager
 def open_clip(clip: LabelledClip) -> Iterator[Recording]:
-    """Open what is labelled: the whole recording, or a part of it.
+    """Open what is labeled: the whole recording, or a part of it.
 
     Raises:
         InputError: It cannot be opened; while it is read, also that it ends before its part starts.
     """
     with open_recording(clip.file) as recording:
-        if clip.start is None and clip.end is None:
-            yield recording
-        else:
+        if clip.is_part:
             blocks = _part(recording, clip)
             yield Recording(recording.sample_rate, recording.channels, blocks, recording.warnings)
+        else:
+            yield recording
 
 
-def _part(recording: Recording, clip: LabelledClip) -> Iterator[Block]:
+def _part(recording: Recording, clip: LabelledClip) -> Iterator[Samples]:
     """The blocks of a part; the rest of the file is not decoded."""
     rate, start, end = recording.sample_rate, clip.start or 0.0, clip.end
     first, last = round(start * rate), None if end is None else round(end * rate)
-    held: list[Block] = []
+    held: list[Samples] = []
     if clip.may_be_cut and end is not None:
         longest, samples = round((end - start + MOST_LONGER) * rate), 0
         for block in recording.blocks:

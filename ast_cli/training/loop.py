@@ -1,6 +1,6 @@
 """The training loop: examples in, a trained classifier out, the same on one process or many.
 
-`accelerate` knows the devices and processes; torch the optimisers and averages. What is here is the order of
+`accelerate` knows the devices and processes; torch the optimizers and averages. What is here is the order of
 things, and that a run which was killed at any moment ends as if it had not been: all chance is drawn from the
 seed and the number of the step, and the state that is saved holds everything else.
 
@@ -24,16 +24,19 @@ from ast_cli.engines.devices import what_cannot_run
 from ast_cli.errors import AstCliError, CheckpointError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
+from ast_cli.text import first_line
 from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_loader
 from ast_cli.training.network import TrainedNetwork, targets_loss
 from ast_cli.training.optimizers import make_optimizers, running_average
-from ast_cli.training.outcome import Outcome, Watcher
 from ast_cli.training.processes import make_accelerator
+from ast_cli.training.result import TrainingResult, Watcher
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.state import Log, load_state, save_state
 
 LOG_EVERY = 20  # steps
 STATE_VERSION = 1  # of what the state holds
+# Of a trainer; the state holds them under these names.
+PROGRESS = ("step", "epoch", "clips", "seconds", "best", "epochs_without_better", "failed")
 DEFAULT_WORKERS = 4  # processes that make examples beside an accelerator; the CPU has none to spare
 
 Validate = Callable[[Tensor, Tensor], dict[str, float]]
@@ -113,17 +116,14 @@ class Trainer:
         self.steps = self.steps_an_epoch * settings.epochs
         decay = settings.ema_decay(self.steps)
         self.average = running_average(self._classifier(), decay) if decay else None
-        # What `state` holds besides weights and optimisers.
+        # What `state` holds besides weights and optimizers.
         self.step = self.epoch = self.clips = self.epochs_without_better = 0
         self.seconds = 0.0
         self.best: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
 
-    def run(self, *, resume: bool = False) -> Outcome:
-        """Train to the end, or to the end of patience.
-
-        Args:
-            resume: Go on from the state in the folder if there is one.
+    def run(self, *, resume: bool = False) -> TrainingResult:
+        """Train to the end, or to the end of patience; `resume` goes on from the state in the folder.
 
         Raises:
             CheckpointError: The state is of a run with other settings, or cannot be read.
@@ -143,7 +143,7 @@ class Trainer:
             self._validate_epoch()
             self.epoch += 1
             self._save_state()
-        return Outcome(
+        return TrainingResult(
             validation=self.best,
             steps=self.step,
             clips=self.clips,
@@ -322,13 +322,8 @@ class Trainer:
                 "settings": dataclasses.asdict(self.settings),
                 "origin": self.origin,
                 "processes": self.accelerator.num_processes,
-                "step": self.step,
-                "epoch": self.epoch,
-                "clips": self.clips,
+                **{name: getattr(self, name) for name in PROGRESS},
                 "seconds": time.monotonic() - self.began,
-                "best": self.best,
-                "epochs_without_better": self.epochs_without_better,
-                "failed": self.failed,
                 "network": self.accelerator.unwrap_model(self.network).state_dict(),
                 "average": self.average.state_dict() if self.average is not None else {},
                 "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -369,10 +364,10 @@ class Trainer:
                 self.accelerator.scaler.load_state_dict(state["scaler"])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(
-                f"{self.folder} holds a run of another network: {str(error).partition(chr(10))[0]}",
+                f"{self.folder} holds a run of another network: {first_line(error)}",
                 "Go on with the same command, or start anew with --overwrite",
             ) from error
-        for name in ("step", "epoch", "clips", "seconds", "best", "epochs_without_better", "failed"):
+        for name in PROGRESS:
             setattr(self, name, state[name])
 
 

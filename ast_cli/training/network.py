@@ -56,11 +56,9 @@ class TrainedNetwork(nn.Module):
         self.column_head = nn.Linear(config.hidden_size, config.num_labels) if column_weight else None
 
     def forward(self, batch: Batch, whole: bool = True) -> Losses:
-        """The losses of a batch.
+        """The losses of a batch on the network's device.
 
-        Args:
-            batch: On the network's device.
-            whole: Whether every patch takes part; else some are left out by torch's global chance.
+        Unless it is `whole`, some patches are left out by torch's global chance.
         """
         config = self.classifier.config
         backbone = self.classifier.audio_spectrogram_transformer
@@ -84,9 +82,9 @@ class TrainedNetwork(nn.Module):
         if self.column_head is None or batch.columns is None:
             return Losses(loss, loss)
         wanted = batch.columns.gather(1, columns.unsqueeze(-1).expand(-1, -1, config.num_labels))
-        heard = self.column_head(tokens[:, 2:]).float()
+        sounding = self.column_head(tokens[:, 2:]).float()
         real = columns * config.time_stride < batch.lengths.unsqueeze(1)
-        column_loss = F.binary_cross_entropy_with_logits(heard[real], wanted[real].to(heard.dtype))
+        column_loss = F.binary_cross_entropy_with_logits(sounding[real], wanted[real].to(sounding.dtype))
         return Losses(loss + self.column_weight * column_loss, loss)
 
     def _kept(self, columns: Tensor, lengths: Tensor) -> Tensor:

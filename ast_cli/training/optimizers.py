@@ -18,7 +18,7 @@ MUON_RATE = 2.0
 
 
 def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[torch.optim.Optimizer]:
-    """The optimisers of all parameters; each parameter is in one of them.
+    """The optimizers of all parameters; each parameter is in one of them.
 
     Decay is for matrices alone: it has no meaning for biases, norms, tokens and positions. Muon is for the
     matrices of the blocks, with its rates matched to AdamW's; heads, embeddings and vectors stay with AdamW.

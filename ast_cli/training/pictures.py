@@ -1,6 +1,7 @@
-"""Pictures of an evaluation and of a training run, as PNG.
+"""Pictures of an evaluation and of a training run, as PNG; a file that is there is replaced.
 
-Figures are made without matplotlib's global state, so that nothing a program draws itself is disturbed.
+Each raises OutputError if it cannot be written and EngineError if matplotlib is not installed. Figures are
+made without matplotlib's global state, so that nothing a program draws itself is disturbed.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from ast_cli.errors import OutputError
 from ast_cli.extras import require_extra
+from ast_cli.text import shorten
 from ast_cli.training.metrics import ClassMetrics
 
 if TYPE_CHECKING:
@@ -23,30 +25,20 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 100
 LINE_INCHES = 0.18  # of a class in a chart or in a matrix
-MOST_NUMBERED = 40  # classes in a confusion matrix whose cells still have room for their number
-MOST_NAMED = 150  # classes in a confusion matrix that still have room for their names
+MOST_NUMBERED = 40  # classes in a confusion matrix whose cells still fit their number
+MOST_NAMED = 150  # classes in a confusion matrix whose names still fit
 LONGEST_NAME = 40  # characters of a class name
 
 
 def draw_average_precision(path: Path, classes: Sequence[ClassMetrics], labels: Sequence[str]) -> None:
-    """Draw a bar for each class that has positives, the best at the top.
-
-    Args:
-        path: PNG to write; replaced if it is there.
-        classes: One entry a class.
-        labels: Their names.
-
-    Raises:
-        OutputError: It cannot be written.
-        EngineError: matplotlib is not installed.
-    """
+    """Draw a bar for each class that has positives, the best at the top."""
     measured = sorted(
         (one for one in classes if not math.isnan(one.ap)), key=lambda one: (one.ap, -one.index)
     )
     figure = _figure(8, 1.2 + LINE_INCHES * len(measured))
     axes = figure.add_subplot()
     axes.barh(range(len(measured)), [one.ap for one in measured], height=0.8)
-    _name(axes.yaxis, [f"{_short(labels[one.index])} ({one.positives})" for one in measured])
+    _name(axes.yaxis, [f"{shorten(labels[one.index], LONGEST_NAME)} ({one.positives})" for one in measured])
     axes.set(
         xlim=(0, 1), ylim=(-0.5, len(measured) - 0.5), xlabel="average precision (positives behind names)"
     )
@@ -56,17 +48,7 @@ def draw_average_precision(path: Path, classes: Sequence[ClassMetrics], labels: 
 
 
 def draw_confusion(path: Path, matrix: NDArray[np.int64], labels: Sequence[str]) -> None:
-    """Draw a confusion matrix, each row shaded by its shares.
-
-    Args:
-        path: PNG to write; replaced if it is there.
-        matrix: [C, C]; a row is a class, a column what it was taken for.
-        labels: Their names.
-
-    Raises:
-        OutputError: It cannot be written.
-        EngineError: matplotlib is not installed.
-    """
+    """Draw a confusion matrix [C, C], each row, a class, shaded by its shares of what it was taken for."""
     count = len(labels)
     side = 3 + (2 if count <= MOST_NUMBERED else 1) * LINE_INCHES * min(count, MOST_NAMED)
     figure = _figure(side + 1, side)
@@ -77,8 +59,8 @@ def draw_confusion(path: Path, matrix: NDArray[np.int64], labels: Sequence[str])
     figure.colorbar(image, ax=axes, label="share of the class")
     axes.set(xlabel="taken for", ylabel="class")
     if count <= MOST_NAMED:
-        _name(axes.yaxis, [_short(label) for label in labels])
-        _name(axes.xaxis, [_short(label) for label in labels])
+        _name(axes.yaxis, [shorten(label, LONGEST_NAME) for label in labels])
+        _name(axes.xaxis, [shorten(label, LONGEST_NAME) for label in labels])
         axes.tick_params(axis="x", rotation=90)
     if count <= MOST_NUMBERED:
         for row, column in np.argwhere(matrix):
@@ -91,14 +73,8 @@ def draw_confusion(path: Path, matrix: NDArray[np.int64], labels: Sequence[str])
 def draw_learning_curve(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Draw a training log: loss and learning rate over the steps, and each validation's metrics.
 
-    Args:
-        path: PNG to write; replaced if it is there.
-        rows: In order: `{"step", "loss", "lr"}` of a step, `{"step", "validation": {metric: value}}` of a
-            validation, whose own `loss` is drawn beside that of training. More entries are passed over.
-
-    Raises:
-        OutputError: It cannot be written.
-        EngineError: matplotlib is not installed.
+    Rows in order: `{"step", "loss", "lr"}` of a step, `{"step", "validation": {metric: value}}` of a
+    validation, whose own `loss` is drawn beside that of training. More entries are passed over.
     """
     steps: dict[str, list[tuple[float, float]]] = {"loss": [], "lr": []}
     validated: dict[str, list[tuple[float, float]]] = {}
@@ -129,14 +105,10 @@ def draw_learning_curve(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _figure(width: float, height: float) -> Figure:
-    require_extra("matplotlib")
+    require_extra("train", "matplotlib")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-
-
-def _short(label: str) -> str:
-    return label if len(label) <= LONGEST_NAME else f"{label[: LONGEST_NAME - 1]}…"
 
 
 def _name(axis: Any, names: Sequence[str]) -> None:

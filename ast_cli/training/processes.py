@@ -16,11 +16,7 @@ PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 def make_accelerator(settings: TrainSettings, device: str) -> Accelerator:
-    """The accelerator of a run.
-
-    Args:
-        settings: Of the run.
-        device: As `--device`.
+    """The accelerator of a run on a device, as `--device` names it.
 
     Raises:
         UsageError: No such kind of device.

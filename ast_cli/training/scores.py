@@ -1,4 +1,4 @@
-"""The scores of labelled clips: kept in memory, stored in a file, read again and matched with a data set.
+"""The scores of labeled clips: kept in memory, stored in a file, read again and matched with a data set.
 
 Two formats: `.npz` holds files, labels, scores and targets; `.csv` a column `file` and one for each class.
 """
@@ -24,10 +24,10 @@ from ast_cli.results import FileFailure, display_name
 from ast_cli.settings import require_choice
 from ast_cli.text import inert_path, with_controls, without_controls
 from ast_cli.training.datasets import Dataset, LabelledClip
-from ast_cli.training.metrics import Scores, Targets
-from ast_cli.training.tables import open_table, shown
+from ast_cli.training.metrics import ScoreMatrix, TargetMatrix
+from ast_cli.training.tables import open_table, short
 
-FORMATS = ("npz", "csv")
+SCORE_FORMATS = ("npz", "csv")
 FILE_COLUMN = "file"
 
 
@@ -48,8 +48,8 @@ class ScoredClips:
 
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    scores: Scores
-    targets: Targets
+    scores: ScoreMatrix
+    targets: TargetMatrix
     multi_label: bool
     folds: tuple[str | None, ...]
     failed: tuple[FileFailure, ...] = ()
@@ -63,14 +63,7 @@ class ScoredClips:
         failed: Sequence[FileFailure] = (),
         unscored: Sequence[str] = (),
     ) -> ScoredClips:
-        """Put a data set's clips and their scores together.
-
-        Args:
-            dataset: N clips.
-            rows: Scores [C] of each clip; None leaves it out.
-            failed: See `ScoredClips.failed`.
-            unscored: See `ScoredClips.unscored`.
-        """
+        """Put a data set's N clips and their scores together: a row [C] each, None to leave the clip out."""
         scored = [(clip, row) for clip, row in zip(dataset.clips, rows, strict=True) if row is not None]
         scores = np.empty((len(scored), len(dataset.labels)), np.float32)
         for place, (_, row) in enumerate(scored):
@@ -101,7 +94,7 @@ class ScoredClips:
             unscored=tuple(name for part in parts for name in part.unscored),
         )
 
-    def of_fold(self, fold: str) -> tuple[Scores, Targets]:
+    def of_fold(self, fold: str) -> tuple[ScoreMatrix, TargetMatrix]:
         """Scores and targets of the clips of one fold."""
         chosen = np.array([one == fold for one in self.folds])
         return self.scores[chosen], self.targets[chosen]
@@ -122,15 +115,11 @@ class StoredScores:
     path: Path
     names: tuple[str, ...]
     labels: tuple[str, ...]
-    scores: Scores
-    targets: Targets | None
+    scores: ScoreMatrix
+    targets: TargetMatrix | None
 
     def as_they_are(self) -> ScoredClips:
-        """The clips with the targets that were stored beside the scores.
-
-        Raises:
-            UsageError: None were stored.
-        """
+        """The clips with the targets stored beside the scores; UsageError if there are none."""
         if self.targets is None:
             raise UsageError(f"{self.path} does not tell what is right", "Name the data set too")
         multi_label = bool((self.targets.sum(axis=1) != 1).any())
@@ -138,42 +127,39 @@ class StoredScores:
         return ScoredClips(self.names, self.labels, self.scores, self.targets, multi_label, folds)
 
     def of_dataset(self, dataset: Dataset) -> ScoredClips:
-        """The clips of a data set with their stored scores.
+        """The clips of a data set, read with these labels, with their stored scores.
 
         A clip is found by its name, or where one of the two paths ends with the other: stored ones may be
         relative to another folder.
 
-        Args:
-            dataset: Read with `labels` of these scores.
-
         Raises:
             UsageError: No clip has scores, or one row of them would be two clips'.
         """
-        row_of = {_normal(name): row for row, name in enumerate(self.names)}
+        row_of = {os.path.normpath(name): row for row, name in enumerate(self.names)}
         row_of_end = _unique_ends(row_of)
         rows: list[NDArray[np.float32] | None] = []
         clip_of_row: dict[int, str] = {}
         for clip in dataset.clips:
-            name = _normal(display_name(clip.name))
+            name = os.path.normpath(display_name(clip.name))
             row = next((row_of[end] for end in _ends(name) if end in row_of), row_of_end.get(name))
             rows.append(None if row is None else self.scores[row])
             if row is not None and clip_of_row.setdefault(row, name) != name:
                 raise UsageError(
-                    f"{self.path}: the scores of {shown(self.names[row])} fit both {shown(clip_of_row[row])} "
-                    f"and {shown(name)}",
+                    f"{self.path}: the scores of {short(self.names[row])} fit both {short(clip_of_row[row])} "
+                    f"and {short(name)}",
                     "Store scores under paths that tell them apart",
                 )
         names = [display_name(clip.name) for clip in dataset.clips]
         unscored = [name for name, row in zip(names, rows, strict=True) if row is None]
         if len(unscored) == len(names):
             raise UsageError(
-                f"{self.path} has no scores for {shown(names[0])} or any other recording of the data set",
-                f"Its own are called as {shown(self.names[0])}" if self.names else "It is empty",
+                f"{self.path} has no scores for {short(names[0])} or any other recording of the data set",
+                f"Its own are called as {short(self.names[0])}" if self.names else "It is empty",
             )
         return ScoredClips.of(dataset, rows, unscored=unscored)
 
 
-def targets_of(clips: Sequence[LabelledClip], count: int) -> Targets:
+def targets_of(clips: Sequence[LabelledClip], count: int) -> TargetMatrix:
     """[N, C], whether a clip has a class."""
     targets = np.zeros((len(clips), count), np.bool_)
     for row, clip in enumerate(clips):
@@ -182,24 +168,14 @@ def targets_of(clips: Sequence[LabelledClip], count: int) -> Targets:
 
 
 def scores_format(name: str) -> str:
-    """The format that a file's suffix names, one of `FORMATS`.
-
-    Raises:
-        UsageError: It names none.
-    """
+    """The one of `SCORE_FORMATS` that a file's suffix names; UsageError if none."""
     suffix = PurePath(name).suffix.removeprefix(".").lower()
-    require_choice("format of scores", suffix or name, FORMATS)
+    require_choice("format of scores", suffix or name, SCORE_FORMATS)
     return suffix
 
 
 def write_scores(scored: ScoredClips, stream: TextIO, format_: str) -> None:
-    """Store scores.
-
-    Args:
-        scored: What to store.
-        stream: A file, as `outputs.sink.open_sink` opens it.
-        format_: One of `FORMATS`.
-    """
+    """Store scores in one of `SCORE_FORMATS`, in a file as `files.open_sink` opens it."""
     if format_ == "npz":
         np.savez_compressed(
             cast(TextIOWrapper, stream).buffer,
@@ -217,17 +193,13 @@ def write_scores(scored: ScoredClips, stream: TextIO, format_: str) -> None:
 
 
 def read_scores(path: Path) -> StoredScores:
-    """Read what `write_scores` wrote, or another program.
-
-    Raises:
-        UsageError: It cannot be read, or lacks a part.
-    """
+    """Read what `write_scores` or another program wrote; UsageError if it is damaged, or lacks a part."""
     if not path.is_file():
         raise UsageError(f"no such file of scores: {path}", "Check the spelling")
     stored = _read_npz(path) if scores_format(str(path)) == "npz" else _read_csv(path)
     for name, count in Counter(stored.names).most_common(1):
         if count > 1:
-            raise UsageError(f"{path} has scores for {shown(name)} twice", "Each recording has one row")
+            raise UsageError(f"{path} has scores for {short(name)} twice", "Each recording has one row")
     return stored
 
 
@@ -240,7 +212,7 @@ def _read_npz(path: Path) -> StoredScores:
             targets: NDArray[Any] | None = arrays.get("targets")
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UsageError(
-            f"{path} holds no scores: {shown(str(error))}",
+            f"{path} holds no scores: {short(str(error))}",
             "It needs the arrays files [N], labels [C] and scores [N, C], as --save-scores writes them",
         ) from error
     shape = (len(files), len(labels)) if files.ndim == labels.ndim == 1 else None
@@ -280,10 +252,6 @@ def _read_csv(path: Path) -> StoredScores:
     return StoredScores(
         path, tuple(names), tuple(with_controls(header[column]) for column in columns), stacked, None
     )
-
-
-def _normal(name: str) -> str:
-    return os.path.normpath(name)
 
 
 def _ends(name: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The ways labelled recordings are laid out on disk, each read into the same plain entries.
+"""The ways labeled recordings are laid out on disk, each read into the same plain entries.
 
 Reads tables and lists folders; opens no recording, and does not know what a checkpoint's classes are.
 """
@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, TypeVar
 
 from ast_cli.audio.discover import discover
 from ast_cli.audio.suffixes import AUDIO_SUFFIXES
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import audioset_classes, speech_commands_names
 from ast_cli.text import with_controls
-from ast_cli.training.tables import open_table, shown
+from ast_cli.training.tables import open_table, short
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -39,27 +39,50 @@ LAYOUTS = (
     "with meta/esc50.csv; Speech Commands' folder; a folder for each class"
 )
 
+LabelT = TypeVar("LabelT", str, int)
 
-class Entry(NamedTuple):
-    """One labelled recording, or part of one, as its source tells it.
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Generic[LabelT]):
+    """A recording, or a part of one, and its labels.
 
     Attributes:
-        file: Path that can be opened; what the source calls it where there is no such file.
-        labels: Names or mids, each once.
+        file: A path that can be opened; what the source calls it where there is no such file.
+        labels: Each once; empty where it has none of the classes.
         start: Seconds from the start of the file; None for its start.
-        end: Likewise; None for its end.
-        fold: Of a cross-validation; None where there is none.
-        split: `train`, `validation`, `test` or a name of the source's own; None where there is none.
-        may_be_cut: See `LabelledClip.may_be_cut`.
+        end: Seconds from the start of the file; None for its end.
+        fold: Of a cross-validation; None where the data has none.
+        split: `train`, `validation`, `test` or a name of the data's own; None where it has none.
+        may_be_cut: Whether the file may be the part itself, cut out before: then a file that is no longer
+            than the part is used whole.
     """
 
     file: str
-    labels: tuple[str, ...]
+    labels: tuple[LabelT, ...]
     start: float | None = None
     end: float | None = None
     fold: str | None = None
     split: str | None = None
     may_be_cut: bool = False
+
+    @property
+    def name(self) -> str:
+        """The file, with the part as a media fragment (`a.wav#t=30,40`) where it is not used whole."""
+        if not self.is_part:
+            return self.file
+        until = "" if self.end is None else f",{self.end:g}"
+        return f"{self.file}#t={self.start or 0:g}{until}"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is not the whole recording."""
+        return self.start is not None or self.end is not None
+
+
+class Entry(Labelled[str]):
+    """What a source tells: labels are names or mids."""
+
+    __slots__ = ()
 
 
 @dataclass
@@ -88,12 +111,10 @@ class Source:
 
 
 def read_source(path: Path, audio: Path | None = None, classes: Path | None = None) -> Source:
-    """Recognise how the recordings at `path` are laid out, and read it.
+    """Recognize how the recordings at `path`, a table or a folder, are laid out, and read it.
 
-    Args:
-        path: A table, or a folder.
-        audio: The folder the recordings are in; None for beside the table.
-        classes: A class CSV as the original AST has: index, mid, display_name.
+    `audio` is the folder the recordings are in, None for beside the table; `classes` a class CSV as the
+    original AST has: index, mid, display_name.
 
     Raises:
         UsageError: Nothing is there, it is laid out in no known way, or something in it makes no sense.
@@ -119,11 +140,7 @@ def read_source(path: Path, audio: Path | None = None, classes: Path | None = No
 
 
 def read_classes(path: Path) -> dict[str, str]:
-    """Read a class CSV: the name of each mid, in the order of the classes.
-
-    Raises:
-        UsageError: It cannot be read, lacks a column, or does not number the classes from 0.
-    """
+    """The name of each mid in a class CSV, in order; UsageError if it does not number them from 0."""
     indices: list[str] = []
     known: dict[str, str] = {}
     with open_table(path) as table:
@@ -150,8 +167,8 @@ def audioset_aliases() -> Mapping[str, str]:
     return {node.mid: node.name for node in audioset_classes()}
 
 
-def _audioset_names() -> tuple[str, ...]:
-    return tuple(node.name for node in audioset_classes())
+def _of_audioset() -> Source:
+    return Source(True, tuple(node.name for node in audioset_classes()), audioset_aliases())
 
 
 # Tables
@@ -204,7 +221,7 @@ def _audioset_segments(path: Path, folder: Path) -> Source:
     What is handed round under a YTID is either the video's sound or the segment, cut out already: a file no
     longer than the segment is taken as that.
     """
-    source = Source(multi_label=True, names=_audioset_names(), aliases=audioset_aliases())
+    source = _of_audioset()
     by_stem: dict[str, str] = {}
     for found in discover([folder]):
         if isinstance(found, str):
@@ -256,14 +273,14 @@ def _first(known: Mapping[str, str], names: Iterator[str] | Sequence[str]) -> st
 
 def _original_json(path: Path, audio: Path | None) -> Source:
     """The original AST's: {"data": [{"wav": …, "labels": "/m/…,/m/…"}]}."""
-    source = Source(multi_label=True, names=_audioset_names(), aliases=audioset_aliases())
+    source = _of_audioset()
     remedy = 'It should be {"data": [{"wav": "…", "labels": "/m/…,/m/…"}]}'
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON: {shown(str(error))}", remedy) from error
+        raise UsageError(f"{path} is no JSON: {short(str(error))}", remedy) from error
     data = document.get("data") if isinstance(document, dict) else None
     if not isinstance(data, list):
         raise UsageError(f"{path} holds no list called data", remedy)
@@ -288,7 +305,7 @@ def _esc50(path: Path, audio: Path | None) -> Source:
             file, fold, target, category = table.cells(row, places)
             if not target.isdecimal() or names.setdefault(int(target), category) != category:
                 raise UsageError(
-                    f"{table.where}: target {target or '(none)'} does not belong to {shown(category)}",
+                    f"{table.where}: target {target or '(none)'} does not belong to {short(category)}",
                     "Each category has one target, a number from 0",
                 )
             found, is_there = listings.find(file, folder, audio)

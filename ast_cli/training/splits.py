@@ -18,13 +18,7 @@ def split_for_training(
     """What to learn from and what to validate on; never what the data sets apart as its test.
 
     What the data says goes first: the fold that is asked for, its splits `train` and `validation`, its last
-    fold. Where it says nothing, a part of each class is held out.
-
-    Args:
-        data: All of it.
-        fold: To validate on; None to choose.
-        part: Of each class to hold out, if it comes to that.
-        seed: Of the choice.
+    fold. Where it says nothing, `part` of each class is held out, chosen by `seed`.
 
     Raises:
         UsageError: The data has splits but none to train on, has no such fold, or is too small.
@@ -44,13 +38,10 @@ def split_for_training(
 
 
 def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Split the clips so that each class gives the same part of them.
+    """Split the clips so that each class gives the same part: those for training, and those held out.
 
-    All clips of a recording stay on one side, or what is held out would have been heard. A recording of
+    All clips of a recording stay on one side, or validation would see training audio. A recording of
     several labels counts for the rarest of them. A class with a single recording keeps it in training.
-
-    Returns:
-        What is for training, and what is held out; both in the order of `data`.
 
     Raises:
         UsageError: Nothing would be left on one side.
@@ -78,11 +69,7 @@ def hold_out(data: Dataset, part: float, seed: int) -> tuple[Dataset, Dataset]:
 
 
 def refuse_overlap(training: Dataset, validation: Dataset) -> None:
-    """Refuse recordings that are to be learnt from and validated on: the score would be of what was learnt.
-
-    Raises:
-        UsageError: There are some.
-    """
+    """Raise UsageError if recordings are in both: the score would be of what was learned."""
     learnt = {os.path.realpath(clip.file) for clip in training.clips}
     both = [clip.file for clip in validation.clips if os.path.realpath(clip.file) in learnt]
     if both:
@@ -93,7 +80,7 @@ def refuse_overlap(training: Dataset, validation: Dataset) -> None:
 
 
 def balanced_weights(clips: tuple[LabelledClip, ...], classes: int) -> list[float]:
-    """How likely each clip is drawn, so that each class is heard as often.
+    """How likely each clip is drawn, so that each class is drawn as often.
 
     A clip weighs the sum of 1 / count over its classes, as in the original recipe for AudioSet; one without
     a label weighs as the lightest one.

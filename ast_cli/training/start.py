@@ -94,7 +94,7 @@ def with_classes(
 
 
 def _first_logit(classes: int, multi_label: bool) -> float:
-    """Where an untrained class starts: at one of `classes` at a time, which then need not be learnt."""
+    """Where an untrained class starts: at one of `classes` at a time, which then need not be learned."""
     return -math.log(max(1, classes - 1)) if multi_label else 0.0
 
 

@@ -10,29 +10,22 @@ from typing import Any
 
 import torch
 
-from ast_cli.checkpoints.checkpoint import replacing
+from ast_cli.checkpoints.checkpoint import replacing_weights
 from ast_cli.errors import CheckpointError, OutputError
+from ast_cli.text import first_line
 
 STATE_FILE = "resume.pt"
 LOG_FILE = "log.jsonl"
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write the state of a run; the one before stays until this one is complete.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
-    with replacing(folder / STATE_FILE) as part:
+    """Write the state of a run; the one before stays until this one is complete, or OutputError is raised."""
+    with replacing_weights(folder / STATE_FILE) as part:
         torch.save(dict(state), part)
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """The state that was saved last, on the CPU; None if none was.
-
-    Raises:
-        CheckpointError: There is one, but it cannot be read.
-    """
+    """The state that was saved last, on the CPU; None if none was, CheckpointError if it is damaged."""
     path = folder / STATE_FILE
     if not path.exists():
         return None
@@ -40,7 +33,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise CheckpointError(
-            f"cannot read {path}: {str(error).partition(chr(10))[0]}",
+            f"cannot read {path}: {first_line(error)}",
             "Remove it and start anew without --resume",
         ) from error
     return state
@@ -49,10 +42,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 class Log:
     """The run's history, one JSON object a line; a run that goes on drops what came after its state.
 
-    Args:
-        folder: Of the run.
-        upto_step: The state's.
-        upto_epoch: Epochs that were validated before the state was saved.
+    The state's are `upto_step`, and `upto_epoch`, the epochs that were validated before it was saved.
     """
 
     def __init__(self, folder: Path, upto_step: int, upto_epoch: int) -> None:
@@ -62,15 +52,11 @@ class Log:
             for row in read_log(folder)
             if row["step"] <= upto_step and not ("validation" in row and row["epoch"] > upto_epoch)
         ]
-        with replacing(self.path) as part:
+        with replacing_weights(self.path) as part:
             part.write_text("".join(json.dumps(row) + "\n" for row in self.rows), encoding="utf-8")
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Append a row; it is in the file before this returns.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Append a row, which is in the file before this returns; raises OutputError if it cannot be."""
         self.rows.append(dict(row))
         try:
             with self.path.open("a", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The two numbers that features are normalised by: mean and standard deviation of the fbank of some audio.
+"""The two numbers that features are normalized by: mean and standard deviation of the fbank of some audio.
 
 Streamed: no recording is ever held whole. Reads recordings as tagging does.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from ast_cli.training.datasets import LabelledClip
 from ast_cli.training.labelled_audio import open_clip
 
 FITTING_STD = 0.5  # of features after (x − mean) / (2·std)
-# How far mean and standard deviation may be off, after normalising, before another pair is worth its while.
+# How far mean and standard deviation may be off, after normalizing, before another pair is worth its while.
 TOLERANCE = 0.1
 
 
@@ -31,8 +31,8 @@ class Stats:
     """What was measured.
 
     Attributes:
-        mean: Of the fbank, not normalised.
-        std: Likewise.
+        mean: Of the fbank, not normalized.
+        std: Of the fbank, not normalized.
         clips: That were read.
         seconds: Of audio in them.
         failed: What could not be read.
@@ -45,7 +45,7 @@ class Stats:
     failed: tuple[FileFailure, ...] = ()
 
     def normalised(self, features: FeatureConfig) -> tuple[float, float]:
-        """Mean and standard deviation after a checkpoint's own normalisation; 0 and 0.5 fit exactly."""
+        """Mean and standard deviation after a checkpoint's own normalization; 0 and 0.5 fit exactly."""
         return (self.mean - features.mean) / (2 * features.std), self.std / (2 * features.std)
 
     def fits(self, features: FeatureConfig) -> bool:
@@ -58,28 +58,25 @@ class Stats:
 class _Moments:
     """Count, sum and sum of squares in float64: exact enough for years of audio."""
 
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
-    origin: float | None = field(default=None)
+    origin: float | None = None  # what values are counted from: near their mean, squares do not cancel
+    sums: tuple[float, float, float] = (0, 0.0, 0.0)
 
     def add(self, values: Tensor) -> None:
         values = values.double()
         if self.origin is None:
-            self.origin = float(values.mean())  # near the mean, squares do not cancel
+            self.origin = float(values.mean())
         values = values - self.origin
-        self.count += values.numel()
-        self.total += float(values.sum())
-        self.squares += float(values.square().sum())
+        self.add_sums((values.numel(), float(values.sum()), float(values.square().sum())))
 
-    @property
-    def mean(self) -> float:
-        return self.total / self.count + (self.origin or 0.0)
+    def add_sums(self, more: tuple[float, float, float]) -> None:
+        count, total, squares = (one + other for one, other in zip(self.sums, more, strict=True))
+        self.sums = count, total, squares
 
-    @property
-    def std(self) -> float:
-        """The sample standard deviation, as torch's `std`."""
-        return math.sqrt(max(0.0, self.squares - self.total**2 / self.count) / max(1, self.count - 1))
+    def mean_and_std(self) -> tuple[float, float]:
+        """The mean, and the sample standard deviation, as torch's `std`."""
+        count, total, squares = self.sums
+        variance = max(0.0, squares - total**2 / count) / max(1, count - 1)
+        return total / count + (self.origin or 0.0), math.sqrt(variance)
 
 
 def measure_norm(
@@ -93,7 +90,7 @@ def measure_norm(
 
     Args:
         clips: What to read; failures among them are passed on.
-        extractor: Whose fbank it is; its own normalisation is left out.
+        extractor: Whose fbank it is; its own normalization is left out.
         with_padding: Count only each clip's first window and its padding too, as the original recipe does.
         on_clip: Told the seconds of each clip that was read.
 
@@ -111,19 +108,15 @@ def measure_norm(
         except InputError as error:
             failed.append(FileFailure.of(clip.name, error))
             continue
-        moments = replace(
-            own,
-            count=moments.count + own.count,
-            total=moments.total + own.total,
-            squares=moments.squares + own.squares,
-        )
+        own.add_sums(moments.sums)
+        moments = own
         read += 1
         seconds += duration
         on_clip(duration)
-    if not moments.count:
+    if not moments.sums[0]:
         first = f", the first: {failed[0].file}: {failed[0].message}" if failed else ""
         raise InputError("no-audio", f"none of {len(failed)} recordings could be read{first}")
-    return Stats(moments.mean, moments.std, read, seconds, tuple(failed))
+    return Stats(*moments.mean_and_std(), read, seconds, tuple(failed))
 
 
 def _measure_clip(

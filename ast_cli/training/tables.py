@@ -16,11 +16,9 @@ MOST_SHOWN = 60  # characters of somebody else's text in an error
 
 
 class Table:
-    """An open CSV file: its rows that hold anything, to be read once.
+    """An open CSV file: its rows that hold anything, to be read once; errors in it are UsageErrors.
 
-    Args:
-        path: Of the file.
-        reader: Of the `csv` module, which counts the lines.
+    `reader` is one of the `csv` module, which counts the lines of the file at `path`.
     """
 
     def __init__(self, path: Path, reader: Any) -> None:
@@ -36,38 +34,26 @@ class Table:
         return f"{self.path}, line {self._reader.line_num}"
 
     def header(self) -> list[str]:
-        """The names of the columns: the first row, or nothing of an empty file.
-
-        Raises:
-            UsageError: It is no text.
-        """
+        """The names of the columns: the first row, or nothing of an empty file."""
         names = [cell.strip() for cell in next(iter(self), [])]
         if any("\0" in name for name in names):  # what is no text has such in its first bytes
             raise UsageError(f"{self.path} is no text", "Name a CSV file: comma-separated text in UTF-8")
         return names
 
     def places(self, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
-        """Where the columns `wanted` stand in `header`.
-
-        Raises:
-            UsageError: One of them is not there.
-        """
+        """Where the columns `wanted` stand in `header`, which must have them all."""
         lacking = [name for name in wanted if name not in header]
         if lacking:
             hint = next(filter(None, (did_you_mean(name, header) for name in lacking)), "")
             raise UsageError(
                 f"{self.path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}: "
-                f"its first line is {shown(','.join(header)) or 'empty'}",
+                f"its first line is {short(','.join(header)) or 'empty'}",
                 hint or f"The header should be {','.join(wanted)}",
             )
         return [header.index(name) for name in wanted]
 
     def cells(self, row: Sequence[str], places: Sequence[int]) -> list[str]:
-        """The cells of a row at `places`, without blanks around them.
-
-        Raises:
-            UsageError: The row is too short.
-        """
+        """The cells of a row at `places`, without blanks around them."""
         if len(row) <= max(places):
             raise UsageError(
                 f"{self.where}: {len(row)} cells are fewer than the columns", "Quote what holds a comma"
@@ -75,25 +61,17 @@ class Table:
         return [row[place].strip() for place in places]
 
     def number(self, text: str, what: str) -> float:
-        """A finite number.
-
-        Raises:
-            UsageError: The text is none; `what` is its name in the error.
-        """
+        """A finite number; `what` is its name in errors."""
         try:
             number = float(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise UsageError(f"{self.where}: {what} is {shown(text)!r}", "It should be a finite number")
+            raise UsageError(f"{self.where}: {what} is {short(text)!r}", "It should be a finite number")
         return number
 
     def times(self, start: str, end: str) -> tuple[float | None, float | None]:
-        """Start and end of a part of a recording, in seconds; None where the text is empty.
-
-        Raises:
-            UsageError: One is no number of seconds, or the end is not after the start.
-        """
+        """Start and end of a part of a recording, in seconds and in order; None where the text is empty."""
         first = self.number(start, "start") if start else None
         last = self.number(end, "end") if end else None
         if (first or 0) < 0 or (last is not None and last <= (first or 0)):
@@ -107,11 +85,7 @@ class Table:
 
 @contextmanager
 def open_table(path: Path) -> Iterator[Table]:
-    """Open a CSV file.
-
-    Raises:
-        UsageError: It cannot be read, or is no CSV.
-    """
+    """Open a CSV file; raises UsageError if it cannot be read, or is none."""
     try:
         # Names of files are bytes: what is not UTF-8 comes through as it is.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
@@ -124,6 +98,6 @@ def open_table(path: Path) -> Iterator[Table]:
         raise UsageError(f"{path} is no CSV: {error}", "Save it as comma-separated text in UTF-8") from error
 
 
-def shown(text: str) -> str:
+def short(text: str) -> str:
     """Somebody else's text, short enough for an error."""
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}…"

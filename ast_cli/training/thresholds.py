@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.text import did_you_mean, inert
-from ast_cli.training.metrics import Scores, Targets, require_scores
-from ast_cli.training.tables import open_table, shown
+from ast_cli.training.metrics import ScoreMatrix, TargetMatrix, require_scores
+from ast_cli.training.tables import open_table, short
 
 COLUMNS = ("index", "mid", "label", "threshold", "f1", "positives")
 
 
 @dataclass(frozen=True, slots=True)
-class Threshold:
+class ClassThreshold:
     """Where one class is best cut off.
 
     Attributes:
         threshold: A clip has the class if its score is this or more; None for a class without positives.
-        f1: Harmonic mean of precision and recall there; None likewise.
+        f1: Harmonic mean of precision and recall there; None for a class without positives.
         positives: Clips that have the class: with few of them, the threshold says little.
     """
 
@@ -38,33 +38,21 @@ class Threshold:
     positives: int
 
 
-def calibrate(scores: Scores, targets: Targets) -> tuple[Threshold, ...]:
-    """Find the best threshold of every class.
-
-    Args:
-        scores: [N, C].
-        targets: [N, C], whether a clip has a class.
-
-    Raises:
-        UsageError: There is no clip, or a score is not a finite number.
-    """
+def calibrate(scores: ScoreMatrix, targets: TargetMatrix) -> tuple[ClassThreshold, ...]:
+    """The best threshold of every class, from scores and targets [N, C]; see `require_scores`."""
     require_scores(scores, targets)
     return tuple(best_threshold(scores[:, index], targets[:, index]) for index in range(scores.shape[1]))
 
 
-def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> Threshold:
-    """The threshold with the highest F1, the higher one of equals.
+def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> ClassThreshold:
+    """The threshold with the highest F1, the higher one of equals, from scores and targets [N].
 
     Every score is tried. The threshold lies halfway to the next lower score, so that it depends on neither
     alone, and is a float32 as the scores are: no rounding puts it on the wrong side of one.
-
-    Args:
-        scores: [N].
-        targets: [N].
     """
     positives = int(targets.sum())
     if not positives:
-        return Threshold(None, None, 0)
+        return ClassThreshold(None, None, 0)
     order = np.argsort(-scores, kind="stable")
     ordered = scores[order]
     true_positives = np.cumsum(targets[order])
@@ -78,10 +66,10 @@ def best_threshold(scores: NDArray[np.float32], targets: NDArray[np.bool_]) -> T
         lower = ordered[lasts[best + 1]]
         middle = np.float32((float(score) + float(lower)) / 2)
         threshold = middle if lower < middle <= score else score
-    return Threshold(float(threshold), float(f1[best]), positives)
+    return ClassThreshold(float(threshold), float(f1[best]), positives)
 
 
-def write_thresholds(thresholds: Sequence[Threshold], labels: LabelSet, stream: TextIO) -> None:
+def write_thresholds(thresholds: Sequence[ClassThreshold], labels: LabelSet, stream: TextIO) -> None:
     """Write one row a class as CSV; a class without positives has an empty threshold."""
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow(COLUMNS)
@@ -95,14 +83,10 @@ def write_thresholds(thresholds: Sequence[Threshold], labels: LabelSet, stream: 
 
 
 def read_thresholds(path: Path, labels: LabelSet) -> tuple[float | None, ...]:
-    """Read the threshold of every class of a model.
+    """The threshold of every class of a model, from CSV with at least the columns label and threshold.
 
-    Args:
-        path: CSV with the columns label and threshold at least; the rows in any order.
-        labels: The model's classes.
-
-    Returns:
-        One a class; None where the cell is empty, as of a class without positives, or the class has no row.
+    Rows may be in any order. None where the cell is empty, as of a class without positives, or there is no
+    row.
 
     Raises:
         UsageError: It cannot be read, a threshold is no number, or its classes are not the model's.
@@ -116,11 +100,11 @@ def read_thresholds(path: Path, labels: LabelSet) -> tuple[float | None, ...]:
             label, text = table.cells(row, places)
             if label not in index_of:
                 raise UsageError(
-                    f"{table.where}: the model has no class {shown(label)!r}",
+                    f"{table.where}: the model has no class {short(label)!r}",
                     did_you_mean(label, labels.names) or "Calibrate this model: `ast-tag eval --calibrate`",
                 )
             index = index_of[label]
             if index in found:
-                raise UsageError(f"{table.where}: {shown(label)!r} is there twice", "Remove one of the rows")
+                raise UsageError(f"{table.where}: {short(label)!r} is there twice", "Remove one of the rows")
             found[index] = table.number(text, "threshold") if text else None
     return tuple(found.get(index) for index in range(len(labels)))

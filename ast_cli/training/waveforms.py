@@ -1,4 +1,4 @@
-"""Labelled clips -> examples to train on: waveforms read once, varied afresh each epoch."""
+"""Labeled clips -> examples to train on: waveforms read once, varied afresh each epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_FAILED = 20  # clips in a row that cannot be read, before the data as a who
 
 
 class ClipExamples:
-    """Examples of labelled clips.
+    """Examples of labeled clips.
 
     A clip that cannot be read is replaced by the next one that can, and named in `Example.failed`.
 
@@ -49,11 +49,7 @@ class ClipExamples:
         return len(self.clips)
 
     def example(self, index: int, epoch: int, rng: np.random.Generator) -> Example:
-        """Make one; in the epoch `AS_IT_IS` the clip's first window as it is.
-
-        Raises:
-            InputError: Many clips in a row cannot be read.
-        """
+        """Make one, in the epoch `AS_IT_IS` without chance; InputError if many clips cannot be read."""
         failed: list[tuple[str, str]] = []
         augmentation = None if epoch == AS_IT_IS else self.augmentation
         waveform, targets = self._readable(index, epoch, rng, failed)
@@ -89,27 +85,25 @@ class ClipExamples:
 
     def _window(self, waveform: Tensor, epoch: int, rng: np.random.Generator) -> Tensor:
         extractor = self.extractor
-        longest = (extractor.max_length - 1) * extractor.frame_shift + extractor.frame_length
+        longest = extractor.num_samples(extractor.max_length)
         spare = len(waveform) - longest
         start = 0 if spare <= 0 or epoch == AS_IT_IS else int(rng.integers(spare + 1))
         return waveform[start : start + longest]
 
     def _waveform(self, index: int) -> Tensor | InputError:
+        """A clip's waveform [S] at the model's rate, or why there is none."""
         if index not in self._cache:
-            found = self._read(self.clips[index])
+            found: Tensor | InputError
+            try:
+                found = read_waveform(self.clips[index], self.extractor)
+            except InputError as error:
+                found = error
             size = found.nbytes if isinstance(found, Tensor) else 0
             if self._cached_bytes + size > CACHE_BYTES:
                 return found
             self._cached_bytes += size
             self._cache[index] = found
         return self._cache[index]
-
-    def _read(self, clip: LabelledClip) -> Tensor | InputError:
-        """A clip's waveform [S] at the model's rate, or why there is none."""
-        try:
-            return read_waveform(clip, self.extractor)
-        except InputError as error:
-            return error
 
 
 def read_waveform(clip: LabelledClip, extractor: ASTFeatureExtractor) -> Tensor:

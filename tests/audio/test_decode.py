@@ -733,7 +733,7 @@ def test_without_pyav_what_libsndfile_reads_is_read(tmp_path: Path, monkeypatch:
         assert len(mono(path)) == 4000
 
 
-# What the fuzzing in `tests/fuzz` found
+# What the fuzzing in `tools/fuzz` found
 
 
 def test_nothing_but_results_reaches_standard_output(

@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from webdataset import ShardWriter, TarWriter
 
 from ast_cli.audio import parquet_shard, shards
 from ast_cli.audio.decode import open_recording
@@ -25,10 +22,15 @@ from ast_cli.audio.discover import discover
 from ast_cli.audio.shards import members
 from ast_cli.audio.sources import open_file
 from ast_cli.errors import EngineError, InputError
-from ast_cli.names import shard_and_member
+from ast_cli.names import parse_name
 from ast_cli.results import FileFailure, Stamp
 from ast_cli.tagger import Tagger
-from tests.stores import HUB_AUDIO, S3Server, WebServer, clip, save, save_parquet, tar_of
+from tests.extras import Extra
+from tests.stores import S3Server, WebServer, clip, hub_audio, save, save_parquet, tar_of
+
+pa = Extra("pyarrow")
+pq = Extra("pyarrow.parquet")
+webdataset = Extra("webdataset")
 
 SOUND = b"some bytes that stand for a sound"
 
@@ -58,7 +60,7 @@ def test_the_shards_of_webdataset_are_heard_as_the_files_in_them(tagger: Tagger,
     files = {f"{number:03}.wav": clip(number) for number in range(20)}
     files |= {"020.wav": clip(0)[:5000], "021.flac": clip(21, form="FLAC"), "022.wav": b"no audio"}
     (tmp_path / "files").mkdir()
-    with ShardWriter(str(tmp_path / "shard-%03d.tar"), maxcount=10, verbose=0) as writer:
+    with webdataset.ShardWriter(str(tmp_path / "shard-%03d.tar"), maxcount=10, verbose=0) as writer:
         for name, data in files.items():
             key, suffix = name.split(".")
             writer.write({"__key__": key, suffix: data, "json": {"label": key}, "cls": 3})
@@ -146,7 +148,7 @@ def test_members_are_found_whatever_they_are_called(
     for name in reversed(found):  # in any order, and each its own
         number, _, own = content(name).decode().partition(" ")
         assert names[int(number)] == own
-        assert shard_and_member(name) is not None
+        assert parse_name(name).shard_and_member() is not None
     shards.forget()
 
 
@@ -265,7 +267,7 @@ def test_a_tar_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
 
 
 def open_now() -> int:
-    return len(shards._keeper._kept)
+    return len(shards._cache._by_key)
 
 
 def test_a_shard_is_closed_with_its_last_recording(tmp_path: Path) -> None:
@@ -300,7 +302,7 @@ def test_copies_are_bounded_by_their_bytes(
 
 
 def test_a_shard_at_an_address_is_fetched_once(web: WebServer, tagger: Tagger, tmp_path: Path) -> None:
-    with TarWriter(str(tmp_path / "web" / "x.tar")) as writer:
+    with webdataset.TarWriter(str(tmp_path / "web" / "x.tar")) as writer:
         for number in range(12):
             writer.write({"__key__": f"{number:02}", "wav": clip(number)})
     given = f"{web.url}/x.tar?X-Amz-Signature=hidden"
@@ -367,7 +369,7 @@ def test_a_row_without_audio_names_the_file_beside_the_shard(web: WebServer, tmp
 
 
 def test_which_column_is_the_audio(tmp_path: Path) -> None:
-    rows = pa.array([{"bytes": SOUND, "path": "a.wav"}], HUB_AUDIO)
+    rows = pa.array([{"bytes": SOUND, "path": "a.wav"}], hub_audio())
     path = tmp_path / "x.parquet"
     for columns, found in (
         ({"speech.en": rows}, "0/a.wav"),

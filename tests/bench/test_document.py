@@ -81,6 +81,6 @@ def test_a_picture_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_its_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ast_cli.bench.picture.find_spec", lambda _: None)
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda _: None)
     with pytest.raises(EngineError, match=r"pip install 'ast-cli\[plot\]'"):
         draw(tmp_path / "speed.png", DOCUMENT)

@@ -26,6 +26,8 @@ from ast_cli.scoring.labels import LabelSet, audioset_classes
 from ast_cli.scoring.selection import Selection
 from ast_cli.settings import LabelSettings, ModelSettings, TagSettings
 
+pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
+
 SECONDS = 10.24
 LABELS = LabelSet.from_names(node.name for node in audioset_classes())
 SCORES = np.random.default_rng(0).random(len(LABELS), np.float32)

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
+from ast_cli.engines.torch_engine import TorchEngine
 from tests.cli.known import save_known_checkpoint
 from tests.cli.runner import TERMINALS
 
@@ -24,6 +26,37 @@ def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def known(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A checkpoint that gives `known.TAGS` to all that it hears."""
     return str(save_known_checkpoint(tmp_path_factory.mktemp("known") / "model"))
+
+
+Answers = dict[tuple[object, ...], torch.Tensor]
+
+
+@pytest.fixture(scope="session")
+def answers() -> Answers:
+    return {}
+
+
+@pytest.fixture
+def remembered(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a network on the CPU says of a batch is computed once, for tests that tag the same many times.
+
+    Only for modules whose runs all have the same model, engine and number format.
+    """
+    compute = TorchEngine.logits
+
+    def logits(
+        engine: TorchEngine, windows: torch.Tensor, lengths: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        key = (
+            windows.shape,
+            windows.numpy().tobytes(),
+            None if lengths is None else (*lengths.tolist(),),
+        )
+        if key not in answers:
+            answers[key] = compute(engine, windows, lengths)
+        return answers[key].clone()
+
+    monkeypatch.setattr(TorchEngine, "logits", logits)
 
 
 @pytest.fixture

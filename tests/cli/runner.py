@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import typer.testing
 from typer.testing import CliRunner
 
 from ast_cli.cli.app import app
@@ -25,6 +27,8 @@ TERMINALS = (
     "NO_COLOR",
     "COLUMNS",
 )
+# Typer builds the command with all below it for each run, which takes longer than many a test.
+typer.testing._get_command = cache(typer.testing._get_command)
 MAIN = "from ast_cli.cli.app import main; main()"
 
 

@@ -103,14 +103,14 @@ def test_what_cannot_be_is_one_line(
 def test_without_transformers_its_name_is_told(
     folder: tuple[str, ...], checkpoint: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.bench.peer.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda name: None)
     done = bench(checkpoint, *folder, "--peer", "transformers")
     assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
     assert done.one_line() == "ast-tag: transformers is not installed. pip install 'ast-cli[verify]'"
 
 
 def test_without_matplotlib_nothing_is_timed(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ast_cli.bench.picture.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda name: None)
     done = bench(checkpoint, "--plot", "speed.png")
     assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
     assert done.one_line() == "ast-tag: matplotlib is not installed. pip install 'ast-cli[plot]'"

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from pyarrow import parquet
 
 from ast_cli import Tagger
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.embedding_file import read_embeddings
 from tests.cli.runner import Done, ast_tag
+from tests.extras import Extra
+
+parquet = Extra("pyarrow.parquet")
 
 WIDTH = 64  # of the nano checkpoint
 

@@ -264,4 +264,4 @@ def test_what_is_not_installed_is_named_with_its_remedy(
     monkeypatch.setitem(sys.modules, module, None)
     done = ast_tag("eval", data, "-m", known, *more)
     assert done.code == ExitCode.CANNOT_RUN
-    assert done.one_line() == f"ast-tag: {package} not installed. pip install 'ast-cli[train]'"
+    assert done.one_line() == f"ast-tag: {package} is not installed. pip install 'ast-cli[train]'"

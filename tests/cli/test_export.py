@@ -96,7 +96,7 @@ def which(format_: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def there(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def there(stored: Path, remembered: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(stored)
 
 

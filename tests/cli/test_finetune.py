@@ -616,7 +616,7 @@ def test_without_the_extra(tones: Path, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("ast_cli.extras.find_spec", lambda name: None)
     told = finetune(tones, "--out", tmp_path / "out", code=3)
     assert told.one_line() == (
-        "ast-tag: accelerate and scikit-learn and matplotlib not installed. pip install 'ast-cli[train]'"
+        "ast-tag: accelerate and scikit-learn and matplotlib are not installed. pip install 'ast-cli[train]'"
     )
 
 

@@ -238,10 +238,10 @@ def test_a_page_that_is_there_stays() -> None:
 def test_a_missing_package_is_named_with_its_remedy(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     save(Path("r.jsonl"), simple())
     found = importlib.util.find_spec
-    monkeypatch.setattr("ast_cli.report.page.find_spec", lambda name: None if name == module else found(name))
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda name: None if name == module else found(name))
     done = ast_tag("report", "r.jsonl", "--out", "report.html")
     assert done.code == ExitCode.CANNOT_RUN
-    assert done.one_line() == f"ast-tag: {module} not installed. pip install 'ast-cli[report]'"
+    assert done.one_line() == f"ast-tag: {module} is not installed. pip install 'ast-cli[report]'"
     if module == "matplotlib":
         assert ast_tag("report", "r.jsonl", "--no-spectrograms", "--out", "report.html").code == ExitCode.OK
 

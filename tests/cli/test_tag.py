@@ -18,7 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas
 import pytest
 import torch
 from rich.console import Console
@@ -31,7 +30,10 @@ from ast_cli.outputs.journal import read_journal
 from ast_cli.results import display_name
 from tests.cli.known import TAGS, plain, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag, in_a_process, start
+from tests.extras import Extra
 from tests.random_checkpoint import random_config, save_random_checkpoint
+
+pandas = Extra("pandas")
 
 HEADER = "file,start,end,rank,index,mid,label,score\n"
 CLIP_ROWS = """\
@@ -448,7 +450,7 @@ def test_on_a_full_disk_what_was_written_is_kept(here: Path, known: str) -> None
     assert kept == "1 tagged, 0 failed before the end; kept in out.jsonl.journal: --resume goes on from there"
     assert error.startswith("ast-tag: cannot write out.jsonl.journal: ")
     assert not Path("out.jsonl").exists()
-    done = in_a_process(*arguments, "--resume")
+    done = ast_tag(*arguments, "--resume")
     assert done.code == ExitCode.OK
     assert "1 tagged, 0 failed, 1 skipped" in done.one_line()
     assert [len(json.loads(line)["tags"]) for line in Path("out.jsonl").read_text().splitlines()] == [527] * 2
@@ -462,7 +464,7 @@ def test_a_disk_too_full_for_the_results_costs_nothing_that_was_done(here: Path,
     assert done.errors[-1].startswith("ast-tag: cannot write out.jsonl: ")
     assert not Path("out.jsonl").exists()
     assert not Path("out.jsonl.part").exists()
-    done = in_a_process(*arguments, "--resume")
+    done = ast_tag(*arguments, "--resume")
     assert "0 tagged, 0 failed, 1 skipped" in done.closing + done.err
     assert len(json.loads(Path("out.jsonl").read_text())["tags"]) == 527
 

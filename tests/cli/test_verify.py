@@ -208,7 +208,7 @@ def test_a_file_that_cannot_be_heard_is_named(name: str, here: Path, checkpoint:
 def test_without_transformers_its_name_is_told(
     here: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.checks.verify.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda name: None)
     done = against_transformers(checkpoint)
     assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
     assert done.one_line() == "ast-tag: transformers is not installed. pip install 'ast-cli[verify]'"

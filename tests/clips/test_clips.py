@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import ast_cli.clips.files
 from ast_cli.audio.decode import open_recording
-from ast_cli.clips.cutter import Clip, ClipSettings, Cutter, Manifest
+from ast_cli.clips.cutter import Clip, ClipSettings, ClipTable, Cutter
 from ast_cli.clips.places import LONGEST_FOLDER, MANIFEST, class_folders, find_recording
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.outputs.destination import folder_of_all
@@ -486,7 +486,7 @@ def test_a_place_that_is_taken_by_a_file_is_an_error_of_ours() -> None:
 
 def rows(clips: Sequence[Clip]) -> Iterator[dict[str, str]]:
     with Path("table.csv").open("w", encoding="utf-8", newline="\n") as stream:
-        table = Manifest(stream)
+        table = ClipTable(stream)
         for clip in clips:
             table.add(clip)
     with Path("table.csv").open(encoding="utf-8", newline="") as stream:

@@ -1,8 +1,0 @@
-"""examples/cluster: its scripts are no package, and import each other by name."""
-
-import sys
-from pathlib import Path
-
-CLUSTER = Path(__file__).parents[2] / "examples" / "cluster"
-if str(CLUSTER) not in sys.path:
-    sys.path.append(str(CLUSTER))

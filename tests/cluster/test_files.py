@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 
 from ast_cli.cli.app import app
 from tests.cli.runner import ROOT
-from tests.cluster import CLUSTER
+from tests.extras import Extra
 
+yaml = Extra("yaml")
+
+CLUSTER = ROOT / "examples" / "cluster"
 README = (CLUSTER / "README.md").read_text(encoding="utf-8")
 DOCKERFILE = (CLUSTER / "Dockerfile").read_text(encoding="utf-8")
 JOB = CLUSTER / "job.sh"
@@ -165,7 +167,7 @@ def test_all_nodes_share_environment_credentials_and_image() -> None:
 
 
 def test_keys_stand_in_no_file() -> None:
-    for path in CLUSTER.iterdir():
+    for path in (*CLUSTER.iterdir(), *(ROOT / "tools" / "cluster").iterdir()):
         if path.is_file() and path.suffix in {".yaml", ".sh", ".md", ""}:
             text = path.read_text(encoding="utf-8")
             assert not re.search(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import soundfile
 from hypothesis import given
@@ -28,6 +27,9 @@ from ast_cli.errors import CheckpointError, ExitCode, OutputError, UsageError
 from ast_cli.results import FileFailure, Outcome
 from ast_cli.settings import TagSettings
 from tests.cli.runner import ast_tag, environment
+from tests.extras import Extra
+
+pq = Extra("pyarrow.parquet")
 
 NOTHING_ASKED: dict[str, object] = {}
 names = st.text(min_size=1) | st.binary(min_size=1).map(os.fsdecode)

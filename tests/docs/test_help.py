@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import version
@@ -12,7 +15,7 @@ import pytest
 from typer.main import get_command
 
 from ast_cli.cli.app import app
-from tests.cli.runner import in_a_process
+from tests.cli.runner import environment
 from tests.golden.compare import FOLDER, assert_golden, updating
 
 # What lays the texts out. Another version may lay them out otherwise, and then only their words are compared.
@@ -27,14 +30,38 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 
 COMMANDS = dict(commands(get_command(app)))
+SHORT = [(), ("tag",), ("models", "pull")]
 every_command = pytest.mark.parametrize("path", COMMANDS, ids=lambda path: " ".join(("ast-tag", *path)))
 
 
+# Each text as the command prints it; all in one process, which the first of them wants.
+ALL_HELP = """
+import json, sys
+from typer.testing import CliRunner
+from ast_cli.cli.app import app
+for arguments in json.load(sys.stdin):
+    done = CliRunner().invoke(app, arguments)
+    print(json.dumps((done.exit_code, done.stdout, done.stderr)))
+"""
+
+
 @cache
+def printed() -> dict[tuple[str, ...], str]:
+    """What each command prints of its help, and some of them when asked by the short option."""
+    asked = [*((*path, "--help") for path in COMMANDS), *((*path, "-h") for path in SHORT)]
+    command = [sys.executable, "-c", ALL_HELP]
+    env = environment(COLUMNS="100")
+    ran = subprocess.run(
+        command, input=json.dumps(asked), env=env, capture_output=True, text=True, check=True
+    )
+    answers = [json.loads(line) for line in ran.stdout.splitlines()]
+    assert [(code, err) for code, _, err in answers] == [(0, "")] * len(asked)
+    return {arguments: out for arguments, (_, out, _) in zip(asked, answers, strict=True)}
+
+
 def help_text(path: tuple[str, ...]) -> str:
-    done = in_a_process(*path, "--help", env={"COLUMNS": "100"})
-    assert (done.code, done.err) == (0, "")
-    return "".join(f"{line.rstrip()}\n" for line in done.out.splitlines()).strip("\n") + "\n"
+    out = printed()[(*path, "--help")]
+    return "".join(f"{line.rstrip()}\n" for line in out.splitlines()).strip("\n") + "\n"
 
 
 def words(text: str) -> str:
@@ -79,10 +106,9 @@ def test_help_begins_with_what_the_command_does(path: tuple[str, ...]) -> None:
     assert words(summary) in words(help_text(path))
 
 
-@pytest.mark.parametrize("path", [(), ("tag",), ("models", "pull")])
+@pytest.mark.parametrize("path", SHORT)
 def test_the_short_option_shows_the_same(path: tuple[str, ...]) -> None:
-    short = in_a_process(*path, "-h", env={"COLUMNS": "100"})
-    assert words(short.out) == words(help_text(path))
+    assert words(printed()[(*path, "-h")]) == words(help_text(path))
 
 
 @pytest.mark.parametrize("command", ["listen", "clips"])

@@ -72,7 +72,7 @@ def test_heat_lies_on_a_sound_planted_in_silence(method: str, tiny: Tagger, tmp_
     found = explained(tiny, window, labels=[index], method=method)
 
     [one] = found.labels
-    columns = strongest(torch.from_numpy(one.heat), found.grid.heard).nonzero()[:, 1].tolist()
+    columns = strongest(torch.from_numpy(one.heat), found.grid.with_audio).nonzero()[:, 1].tolist()
     times = [found.grid.seconds(column) for column in columns]
     on_it = [start < 6 and end > 3 for start, end in times]
     assert sum(on_it) >= 0.8 * len(on_it)
@@ -124,7 +124,7 @@ def test_padding_has_no_heat(method: str, nano: Tagger) -> None:
     frames, length = waves(nano, 0.5)
     assert length == 48
     found = explain(nano, frames, length, top_k=2, method=method)
-    assert found.grid.heard == 5  # the last one begins at frame 40
+    assert found.grid.with_audio == 5  # the last one begins at frame 40
     for one in found.labels:
         assert not one.heat[:, 5:].any()
         assert one.heat[:, :5].any()
@@ -219,8 +219,8 @@ def test_axes_by_hand() -> None:
     # Time patch 3 holds frames 48 to 63, the last of which begins at 0.63 s and takes 25 ms.
     assert sixteen.seconds(3) == pytest.approx((20.48, 20.655))
     assert grid().seconds(100) == pytest.approx((10.0, 10.175))
-    assert grid(length=1000).heard == 100  # patch 100 begins at frame 1000, which is padding
-    assert grid(length=1001).heard == 101
+    assert grid(length=1000).with_audio == 100  # patch 100 begins at frame 1000, which is padding
+    assert grid(length=1001).with_audio == 101
     # Kaldi's mel: 1127 ln(1 + f / 700); 129 steps from 20 Hz to 8 kHz, bin m from half a step before its
     # centre at step m + 1 to half a step behind.
     lowest, highest = 1127 * math.log(1 + 20 / 700), 1127 * math.log(1 + 8000 / 700)

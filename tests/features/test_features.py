@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
-import transformers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -16,6 +15,9 @@ from torch import Tensor
 from ast_cli.errors import UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.window_stream import Window, WindowStream
+from tests.extras import Extra
+
+transformers = Extra("transformers")
 
 FRAME, SHIFT = 400, 160  # samples at 16 kHz
 MOST = 20  # frames in a window, small enough for many windows in little audio

@@ -13,15 +13,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import NoReturn
 
-import crowsetta
-import pandas
 import pytest
-import srt
-import webvtt
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from psds_eval import PSDSEval
-from pyannote.database.util import load_rttm
 
 from ast_cli.outputs import FORMATS, choose_format, make_writer
 from ast_cli.outputs.table_writer import TableWriter
@@ -36,7 +30,15 @@ from ast_cli.results import (
     display_name,
 )
 from ast_cli.text import FORMULA_STARTS, cell, cell_path, inert, one_line
+from tests.extras import Extra
 from tests.golden.compare import assert_golden
+
+crowsetta = Extra("crowsetta")
+pandas = Extra("pandas")
+srt = Extra("srt")
+webvtt = Extra("webvtt")
+psds_eval = Extra("psds_eval")
+pyannote_util = Extra("pyannote.database.util")
 
 EVENT_FORMATS = [format_ for format_, writer in FORMATS.items() if writer.of_events]
 BABY = "Baby cry, infant cry"
@@ -286,7 +288,7 @@ def test_no_selection_is_higher_than_what_was_heard(sample_rate: int, highest: f
 def test_a_dcase_table_is_read_as_its_scoring_does(events: tuple[Event, ...], name: str) -> None:
     text = written("dcase", of_events(*events, file=name))
     rows = pandas.read_csv(io.StringIO(text), sep="\t", keep_default_na=False, dtype={"filename": str})
-    assert [*rows.columns] == PSDSEval.detection_cols
+    assert [*rows.columns] == psds_eval.PSDSEval.detection_cols
     assert [*zip(rows.onset, rows.offset, strict=True)] == times_of(events)
     assert [*rows.event_label] == [cell(event.label) for event in events]
     assert {*rows.filename} == {cell_path(display_name(name))}
@@ -299,7 +301,7 @@ def test_a_dcase_table_is_scored() -> None:
     detections = pandas.read_csv(io.StringIO(written("dcase", found)), sep="\t")
     truth = detections.iloc[:2]  # so that of the speech one half is heard where there is none
     lengths = pandas.DataFrame({"filename": ["clip.wav"], "duration": [100.0]})
-    evaluation = PSDSEval(ground_truth=truth, metadata=lengths)
+    evaluation = psds_eval.PSDSEval(ground_truth=truth, metadata=lengths)
     mean, by_class = evaluation.compute_macro_f_score(detections)
     assert {label: by_class[label] for label in ("Speech", BABY)} == pytest.approx({"Speech": 2 / 3, BABY: 1})
     assert mean == pytest.approx(5 / 6)
@@ -309,7 +311,7 @@ def test_a_dcase_table_is_scored() -> None:
 @strangers
 def test_rttm_is_read_by_pyannote(folder: Path, events: tuple[Event, ...], name: str) -> None:
     path = file_of(folder, "rttm", of_events(*events, file=f"a/{name}"))
-    [(uri, annotation)] = load_rttm(path).items()
+    [(uri, annotation)] = pyannote_util.load_rttm(path).items()
     turns = sorted(annotation.itertracks(yield_label=True), key=lambda turn: turn[1])
     assert [(round(turn.start, 3), round(turn.end, 3)) for turn, _, _ in turns] == times_of(events)
     assert uri == unblanked(f"a/{display_name(name)}")

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
-import pyarrow
 import pytest
 from hypothesis import given
-from pyarrow import parquet
 
 from ast_cli.errors import EngineError, OutputError, UsageError
 from ast_cli.files import open_sink
 from ast_cli.outputs import choose_format, make_writer
 from ast_cli.outputs import parquet_writer as our_parquet
 from ast_cli.results import Event, FileResult, Outcome, Tag, WindowResult, display_name
+from tests.extras import Extra
 from tests.outputs.test_event_formats import (
     BABY,
     CLIP,
@@ -29,6 +29,10 @@ from tests.outputs.test_event_formats import (
     utf8,
     written,
 )
+
+pyarrow = Extra("pyarrow")
+parquet = Extra("pyarrow.parquet")
+pytestmark = pytest.mark.skipif(find_spec("pyarrow") is None, reason="pyarrow is not installed")
 
 
 def table_of(*outcomes: Outcome) -> pyarrow.Table:
@@ -149,7 +153,7 @@ def test_parquet_is_refused_where_it_cannot_go() -> None:
 
 
 def test_parquet_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(our_parquet, "find_spec", lambda _: None)
+    monkeypatch.setattr("ast_cli.extras.find_spec", lambda _: None)
     with pytest.raises(EngineError, match=r"pip install 'ast-cli\[parquet\]'"):
         make_writer("parquet", io.TextIOWrapper(io.BytesIO()), not_told)
     with pytest.raises(EngineError, match="pyarrow is not installed"):

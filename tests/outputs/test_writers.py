@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
-import pandas
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +21,7 @@ from ast_cli.errors import OutputError, UsageError
 from ast_cli.files import open_sink
 from ast_cli.outputs import choose_format, make_writer
 from ast_cli.outputs.csv_writer import PlainWriter
-from ast_cli.outputs.table_writer import BAR_WIDTH, TableWriter, bar, clock, sparkline
+from ast_cli.outputs.table_writer import BAR_WIDTH, TableWriter, bar, sparkline
 from ast_cli.results import (
     FileFailure,
     FileResult,
@@ -33,8 +32,11 @@ from ast_cli.results import (
     Windows,
     display_name,
 )
-from ast_cli.text import FORMULA_STARTS, inert, inert_path, one_line, with_controls, without_controls
+from ast_cli.text import FORMULA_STARTS, clock, inert, inert_path, one_line, with_controls, without_controls
+from tests.extras import Extra
 from tests.golden.compare import assert_golden
+
+pandas = Extra("pandas")
 
 TAGS = (
     Tag(1, 0, "/m/09x0r", "Speech", 0.8765432),

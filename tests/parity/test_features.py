@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torchaudio
-import transformers
 
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
+from tests.extras import Extra
 from tests.random_checkpoint import save_random_checkpoint
+
+transformers = Extra("transformers")
 
 RATE = 16000
 WINDOW = 164_080  # samples that fill 1024 frames: 400 + 1023 * 160

@@ -56,7 +56,14 @@ def descriptors() -> set[str]:
     return {path.name for path in Path("/proc/self/fd").iterdir()}
 
 
-@pytest.mark.parametrize("options", [{}, {"short": "crop", "hop": 0.3, "channel": 2}, {"short": "repeat"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"short": "crop", "hop": 0.3, "channel": 2},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"short": "repeat"}, marks=pytest.mark.slow),
+    ],
+)
 def test_child_processes_give_the_same_results_in_the_same_order(
     tagger: Tagger, recordings: list[str], monkeypatch: pytest.MonkeyPatch, options: dict[str, object]
 ) -> None:

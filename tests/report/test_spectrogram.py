@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from PIL import Image
 
 from ast_cli.errors import InputError
 from ast_cli.report.spectrogram import MOST_COLUMNS, _Columns, spectrogram
+from tests.extras import Extra
 from tests.report.stored import RATE, save_sound
+
+Image = Extra("PIL.Image")
 
 
 def picture(uri: str) -> Image.Image:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import transformers
 from numpy.typing import NDArray
 
 from ast_cli import FileFailure, Tagger
@@ -18,6 +17,9 @@ from ast_cli.features.window_stream import Window
 from ast_cli.pipeline.windows import fitting
 from ast_cli.results import Facts
 from ast_cli.scoring.embedding import Embedding, Pooling, unit_length
+from tests.extras import Extra
+
+transformers = Extra("transformers")
 
 TOLERANCE = 1e-4
 

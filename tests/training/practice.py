@@ -16,7 +16,7 @@ from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.examples import AS_IT_IS, Batch, Collate, Example
 from ast_cli.training.loop import Trainer
-from ast_cli.training.outcome import Outcome
+from ast_cli.training.result import TrainingResult
 from ast_cli.training.settings import TrainSettings
 from tests.random_checkpoint import random_config, random_model
 
@@ -117,7 +117,9 @@ def trainer(
     )
 
 
-def train(folder: Path, settings: TrainSettings, *args: Any, resume: bool = False, **more: Any) -> Outcome:
+def train(
+    folder: Path, settings: TrainSettings, *args: Any, resume: bool = False, **more: Any
+) -> TrainingResult:
     return trainer(folder, settings, *args, **more).run(resume=resume)
 
 

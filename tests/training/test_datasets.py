@@ -159,7 +159,7 @@ def test_labels_are_put_in_the_order_of_a_checkpoint_by_name_or_mid(tmp_path: Pa
     dataset = read_dataset(table, labels=("Music", "Dog", "Speech"))
     assert dataset.labels == ("Music", "Dog", "Speech")
     assert [clip.labels for clip in dataset.clips] == [(1,), (0, 2)]
-    assert dataset.unheard == ()
+    assert dataset.without_clips == ()
 
 
 def test_mids_without_a_checkpoint_get_their_names(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_audiosets_own_table(tmp_path: Path) -> None:
     assert dataset.multi_label
     assert [clip.labels for clip in dataset.clips] == [(0, 74), (137,)]
     assert dataset.missing == ("ccccccccccc#t=5,8.5",)
-    assert len(dataset.unheard) == 524
+    assert len(dataset.without_clips) == 524
     bare = read_dataset(write(tmp_path / "bare.csv", rows))
     assert bare == dataset
 

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, average_precision_score, confusion_matrix, roc_auc_score
 
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.training import metrics
 from ast_cli.training.metrics import confusion, d_prime, measure, weighted_ap_and_auc
+from tests.extras import Extra
+
+sklearn_metrics = Extra("sklearn.metrics")
 
 # Four clips in the order of their scores for Speech, Dog and Music.
 SCORES = np.array([[0.9, 0.5, 0.8], [0.7, 0.9, 0.7], [0.8, 0.1, 0.6], [0.1, 0.6, 0.5]], np.float32)
@@ -47,9 +49,11 @@ def test_metrics_are_scikit_learns(seed: int) -> None:
     scores, targets = chance(seed)
     found = measure(scores, targets)
     assert found.map.value == pytest.approx(
-        average_precision_score(targets, scores, average="macro"), rel=1e-12
+        sklearn_metrics.average_precision_score(targets, scores, average="macro"), rel=1e-12
     )
-    assert found.mauc.value == pytest.approx(roc_auc_score(targets, scores, average="macro"), rel=1e-12)
+    assert found.mauc.value == pytest.approx(
+        sklearn_metrics.roc_auc_score(targets, scores, average="macro"), rel=1e-12
+    )
 
 
 def test_single_label_metrics_are_scikit_learns() -> None:
@@ -58,8 +62,10 @@ def test_single_label_metrics_are_scikit_learns() -> None:
     targets = np.eye(5, dtype=bool)[classes]
     scores = generator.random((80, 5)).astype(np.float32) + targets.astype(np.float32) / 2
     taken_for = scores.argmax(axis=1)
-    assert measure(scores, targets).accuracy.value == accuracy_score(classes, taken_for)
-    assert confusion(scores, targets).tolist() == confusion_matrix(classes, taken_for).tolist()
+    assert measure(scores, targets).accuracy.value == sklearn_metrics.accuracy_score(classes, taken_for)
+    assert (
+        confusion(scores, targets).tolist() == sklearn_metrics.confusion_matrix(classes, taken_for).tolist()
+    )
 
 
 def test_confusion_keeps_classes_that_nobody_has() -> None:
@@ -101,9 +107,13 @@ def test_classes_without_positives_or_negatives_are_left_out_and_counted() -> No
     assert [math.isnan(one.auc) for one in found.classes] == [False, True, True, False]
     assert found.classes[2].ap == pytest.approx(1)
     there = [0, 2, 3]
-    assert found.map.value == pytest.approx(average_precision_score(targets[:, there], scores[:, there]))
+    assert found.map.value == pytest.approx(
+        sklearn_metrics.average_precision_score(targets[:, there], scores[:, there])
+    )
     there = [0, 3]
-    assert found.mauc.value == pytest.approx(roc_auc_score(targets[:, there], scores[:, there]))
+    assert found.mauc.value == pytest.approx(
+        sklearn_metrics.roc_auc_score(targets[:, there], scores[:, there])
+    )
 
 
 def test_clips_without_a_label_do_not_count_in_accuracy() -> None:
@@ -138,8 +148,10 @@ def test_weights_mean_the_same_as_to_scikit_learn(seed: int) -> None:
     weights = generator.integers(0, 3, (30, 6)).astype(np.float32)
     aps, aucs = weighted_ap_and_auc(scores, targets, weights)
     for weight, ap, auc in zip(weights.T, aps, aucs, strict=True):
-        assert ap == pytest.approx(average_precision_score(targets, scores, sample_weight=weight))
-        assert auc == pytest.approx(roc_auc_score(targets, scores, sample_weight=weight))
+        assert ap == pytest.approx(
+            sklearn_metrics.average_precision_score(targets, scores, sample_weight=weight)
+        )
+        assert auc == pytest.approx(sklearn_metrics.roc_auc_score(targets, scores, sample_weight=weight))
 
 
 def test_weights_that_leave_no_positive_or_no_negative() -> None:

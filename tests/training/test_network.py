@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +16,10 @@ from torch.nn import functional as F
 from ast_cli.training.examples import AS_IT_IS, Batch
 from ast_cli.training.network import TrainedNetwork
 from ast_cli.training.settings import TrainSettings
+from tests.extras import Extra
 from tests.training.practice import MULTI, SINGLE, Drawn, Looking, batch_of, nano, train
+
+transformers = Extra("transformers")
 
 LR, HEAD_LR, DECAY = 1e-3, 5e-3, 0.1
 PLAIN = TrainSettings(

@@ -11,17 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.training.thresholds import (
-    Threshold,
+    ClassThreshold,
     best_threshold,
     calibrate,
     read_thresholds,
     write_thresholds,
 )
+from tests.extras import Extra
+
+sklearn_metrics = Extra("sklearn.metrics")
 
 LABELS = LabelSet.from_names(("Speech", "Baby cry, infant cry", "Silence"))
 clips = st.integers(1, 30)
@@ -44,11 +46,11 @@ def test_no_other_threshold_is_better(data: st.DataObject) -> None:
     best = best_threshold(scores, targets)
     assert best.positives == targets.sum()
     if not best.positives:
-        assert best == Threshold(None, None, 0)
+        assert best == ClassThreshold(None, None, 0)
         return
     assert best.threshold is not None
     assert f1_at(best.threshold, scores, targets) == best.f1
-    assert best.f1 == pytest.approx(f1_score(targets, scores >= np.float32(best.threshold)))
+    assert best.f1 == pytest.approx(sklearn_metrics.f1_score(targets, scores >= np.float32(best.threshold)))
     for other in scores:
         assert f1_at(other, scores, targets) <= best.f1
         # Of equals the higher one: no score above it does as well.
@@ -116,7 +118,7 @@ def test_what_is_written_is_read_again_to_the_last_digit(tmp_path: Path) -> None
 def test_the_same_is_written_whatever_a_class_is_called(tmp_path: Path) -> None:
     labels = LabelSet.from_names(("=1+1", "-"))
     stream = io.StringIO()
-    write_thresholds([Threshold(0.5, 1.0, 1), Threshold(0.25, 1.0, 1)], labels, stream)
+    write_thresholds([ClassThreshold(0.5, 1.0, 1), ClassThreshold(0.25, 1.0, 1)], labels, stream)
     assert "'=1+1" in stream.getvalue()
     assert read_thresholds(written(tmp_path, stream.getvalue()), labels) == (0.5, 0.25)
 

@@ -1,0 +1,1 @@
+"""What makes, measures and checks this repository; see README.md."""

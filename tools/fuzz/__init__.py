@@ -1,0 +1,1 @@
+"""Tags damaged recordings and holds the tool to its promises."""
