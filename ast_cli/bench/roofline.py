@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ast_cli.bench.timing import Stopwatch
-from ast_cli.engines.cpu_threads import Streams
+from ast_cli.engines.cpu_threads import WindowThreads
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.errors import TooLittleMemoryError
 from ast_cli.networks.config import ASTConfig
@@ -111,7 +111,7 @@ def _ways(rows: Tensor, inputs: int, outputs: int) -> Iterator[tuple[str, Callab
             continue
         yield f"{name}, all threads", partial(multiply, rows)
         if len(rows) > 1:
-            yield f"{name}, side by side", partial(Streams().map, multiply, rows)
+            yield f"{name}, side by side", partial(WindowThreads().map, multiply, rows)
 
 
 def _multiply(layer: nn.Linear, rows: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ def resolve_dtype(name: str = "auto", device: torch.device = CPU) -> torch.dtype
     return DTYPES[name]
 
 
-def resolve_attention(name: str, device: torch.device) -> str:
+def resolve_attention(name: Attention, device: torch.device) -> Attention:
     """The way of attention that a name stands for; `auto` is the fastest that was measured on the device."""
     require_choice("attention", name, get_args(Attention))
     if name != "auto":

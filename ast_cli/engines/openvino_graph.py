@@ -47,7 +47,7 @@ def load_graph(
             return core.read_model(folder / GRAPH)
     except RuntimeError:  # damaged: made anew
         shutil.rmtree(folder, ignore_errors=True)
-    except OSError:  # somebody else's, who lets nobody in
+    except OSError:  # another user's, without permission to read it
         pass
     notice(f"{checkpoint.files.id} is converted for OpenVINO, once")
     network = ASTForAudioClassification.from_pretrained(checkpoint)
@@ -123,7 +123,7 @@ def _round_weights(graph: Any) -> None:
 
 
 def _keep(graph: Any, folder: Path, of: str) -> None:
-    """Write the graph as a whole or not at all, whoever else does the same now.
+    """Write the graph as a whole or not at all, though other processes may do the same now.
 
     Those of the same weights as they were before, or of another version of us, are removed.
     """

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli.engines.batch_size import knee
-from ast_cli.engines.cpu_threads import Streams
+from ast_cli.engines.batch_size import smallest_fast_batch
+from ast_cli.engines.cpu_threads import WindowThreads
 from ast_cli.engines.cuda_graphs import Graphs
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine, Pending, lengths_of
@@ -74,14 +74,14 @@ class TorchEngine(Engine):
         side_by_side = (
             device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
         )
-        self._streams = Streams() if side_by_side else None
+        self._threads = WindowThreads() if side_by_side else None
         self.takes_waveforms = device.type == "cuda"
         self._copies: torch.cuda.Stream | None = None
         self.ahead = BATCHES_AHEAD if device.type == "cuda" else 0
         self._graphs = Graphs(self._rows) if device.type == "cuda" else None
 
     def pooled(self) -> TorchEngine:
-        """See `Engine.pooled`: weights, streams and device are shared."""
+        """See `Engine.pooled`: weights, threads and device are shared."""
         other = copy(self)
         other._network = self.model.audio_spectrogram_transformer
         other._output = "pooler_output"
@@ -129,7 +129,7 @@ class TorchEngine(Engine):
         """See `Engine.find_batch_size`: on CUDA, it is measured."""
         if self._place.type != "cuda" or self._largest_batch is not None:
             return self.batch_size
-        size = knee(self._seconds)
+        size = smallest_fast_batch(self._seconds)
         self._release_memory()
         return size
 
@@ -165,8 +165,8 @@ class TorchEngine(Engine):
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), self._exact():
-            if self._streams is not None and lengths is None:
-                return self._streams.map(self._forward, windows)
+            if self._threads is not None and lengths is None:
+                return self._threads.map(self._forward, windows)
             return self._forward(windows, lengths).cpu()
 
     def _forward(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -16,9 +16,10 @@ from ast_cli.bench.peer import TransformersEngine
 from ast_cli.bench.request import Request
 from ast_cli.bench.stages import STAGES
 from ast_cli.checkpoints.checkpoint import Checkpoint
-from ast_cli.engines.factory import Way, open_engine
+from ast_cli.engines.factory import open_engine
 from ast_cli.engines.torch_engine import TorchEngine
 from ast_cli.errors import CheckpointError, EngineError, TooLittleMemoryError
+from ast_cli.settings import ModelSettings
 
 CPU = torch.device("cpu")
 
@@ -115,7 +116,7 @@ def test_steps_are_told_as_they_come(checkpoint: Path) -> None:
 
 def test_the_peer_gives_the_same_logits(checkpoint: Path) -> None:
     opened = Checkpoint.open(checkpoint)
-    ours, _ = open_engine(opened, Way(device="cpu", attn="eager"))
+    ours, _ = open_engine(opened, ModelSettings(device="cpu", attn="eager"))
     windows = torch.randn(2, 128, 128, generator=torch.Generator().manual_seed(0))
     theirs = TransformersEngine(opened, CPU, torch.float32)
     torch.testing.assert_close(theirs.logits(windows), ours.logits(windows), rtol=0, atol=1e-4)
