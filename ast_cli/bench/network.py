@@ -154,20 +154,19 @@ def bench_network(
     assert able[0].engine is not None
     dtype = DTYPES.get(able[0].engine.dtype)
     gemm = None if dtype is None else fastest_product(config, request.batch_sizes, device, dtype)
-    flops = window_flops(config)
     return Document(
         command=request.command,
         model=checkpoint.files.id,
         machine=machine,
         runs=[
-            _run(contender, size, around, gemm, flops, extractor)
+            _run(contender, size, around, gemm, extractor)
             for contender in able
             for size in sorted(contender.seconds)
         ],
         repeats=request.repeats,
         failures=failures,
         gemm=gemm,
-        flops_per_window=flops,
+        flops_per_window=window_flops(config),
     )
 
 
@@ -240,7 +239,6 @@ def _run(
     size: int,
     around: dict[str, Spread],
     gemm: Product | None,
-    flops: int,
     extractor: ASTFeatureExtractor,
 ) -> Measurement:
     engine = contender.engine
@@ -250,6 +248,8 @@ def _run(
     a_second = 1e3 / taken.median
     roofline = None
     if gemm is not None:
+        whole = engine.attn == "eager" or isinstance(engine, TransformersEngine)
+        flops = window_flops(engine.config, whole=whole)
         roofline = Roofline(flops * a_second, gemm.flops, flops * a_second / gemm.flops)
     return Measurement(
         attn=engine.attn,

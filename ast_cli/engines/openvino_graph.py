@@ -26,6 +26,7 @@ GRAPH = "graph.xml"
 OF = "of.txt"  # which weights, in which format
 HALF_PRECISION = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 INT8_LARGEST = 127
+FORM = 2  # of the graphs: those of another are made anew. Since 2, the last block computes two tokens
 
 
 def load_graph(
@@ -70,7 +71,7 @@ def _key(checkpoint: Checkpoint, dtype: str) -> str:
 
     files = [file.resolve() for file in (checkpoint.files.weights, checkpoint.files.config) if file]
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    text = json.dumps([__version__, openvino.__version__, torch.__version__, stamps, dtype])
+    text = json.dumps([FORM, __version__, openvino.__version__, torch.__version__, stamps, dtype])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

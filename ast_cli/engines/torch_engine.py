@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from ast_cli.engines.engine import Engine, Pending, lengths_of
 from ast_cli.errors import EngineError, TooLittleMemoryError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.window_stream import Window
-from ast_cli.networks.ast import SDPA_BACKENDS, ASTForAudioClassification, ASTPreTrainedModel
+from ast_cli.networks.ast import SDPA_BACKENDS, ASTForAudioClassification
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
 COMPILED_BATCH_SIZE = 32  # other sizes would be compiled anew, and none is known to be better
@@ -68,8 +69,7 @@ class TorchEngine(Engine):
         if compiled:
             for layer in self.model.audio_spectrogram_transformer.layers:
                 layer.compile(dynamic=False)  # once for all, as they are alike
-        self._network: ASTPreTrainedModel = self.model
-        self._output = "logits"
+        self._network: Callable[[Tensor], Tensor] = self._logits
         # Which backend SDPA may use is one setting for all threads; compiling is for one thread.
         side_by_side = (
             device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
@@ -83,8 +83,7 @@ class TorchEngine(Engine):
     def pooled(self) -> TorchEngine:
         """See `Engine.pooled`: weights, threads and device are shared."""
         other = copy(self)
-        other._network = self.model.audio_spectrogram_transformer
-        other._output = "pooler_output"
+        other._network = partial(self.model.audio_spectrogram_transformer.pooled, cropped=True)
         if other._graphs is not None:
             other._graphs = Graphs(other._rows)
         return other
@@ -186,8 +185,11 @@ class TorchEngine(Engine):
 
     def _rows(self, windows: Tensor) -> Tensor:
         """[B, T, M] -> [B, C] or [B, D], float32."""
-        rows: Tensor = getattr(self._network(windows, return_dict=True, cropped=True), self._output)
-        return rows.float()
+        return self._network(windows).float()
+
+    def _logits(self, windows: Tensor) -> Tensor:
+        logits: Tensor = self.model(windows, return_dict=True, cropped=True).logits
+        return logits
 
     def _release_memory(self) -> None:
         if self._largest_batch is not None:

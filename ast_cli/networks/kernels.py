@@ -60,12 +60,12 @@ def _product(rows: Tensor, columns: Tensor) -> Tensor:
 
 def _convolution_is_faster(rows: Tensor) -> bool:
     return (
-        products_want_onednn()
+        not torch.compiler.is_compiling()
+        and products_want_onednn()
         and rows.device.type == "cpu"
         and rows.dtype == torch.float32
         and rows.numel() >= FEWEST_ROWS * rows.shape[-1]
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)

@@ -7,8 +7,9 @@ Measured with the full-size network in float32, milliseconds of one core a windo
 | Intel Xeon, AVX-512 | 2,345 | 2,892 | 2,309 | 2,987 |
 | the same, held to AVX2 | 3,920 | 4,398 | 4,121 | 4,686 |
 
-On AMD EPYC with AVX-512, MKL has half of oneDNN's rate, and heads take half the time of sdpa. On AMD EPYC with AVX2,
-sdpa is a tenth faster than heads. ARM and Apple processors were not measured: they get what torch does by itself.
+On AMD EPYC with AVX-512, MKL has half of oneDNN's rate, and heads take half the time of sdpa. On AMD EPYC
+with AVX2, sdpa is a tenth faster than heads. ARM and Apple processors were not measured: they get what torch
+does by itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
+
+from ast_cli.settings import Attention
 
 AMD = "AuthenticAMD"
 
@@ -41,6 +44,6 @@ def products_want_onednn() -> bool:
     return is_amd()
 
 
-def fastest_attention() -> str:
+def fastest_attention() -> Attention:
     """Which of `settings.Attention` is the fastest on this processor."""
     return "heads" if is_amd() and has_avx512() else "sdpa"

@@ -131,6 +131,8 @@ def test_each_format_is_a_graph_of_its_own_in_which_the_blocks_weights_are_small
     if CAPABILITIES[dtype] not in FORMATS:
         pytest.skip(f"this processor does not compute in {dtype}")
     weights = 2 * (3 * 64 * 64 + 64 * 64 + 2 * 64 * 128)  # of two blocks
+    if dtype == "int8":
+        weights -= 3 * 64 * 64  # queries, keys and values of the last block, which computes two tokens
     engine(checkpoint)
     [whole] = graphs.glob("*")
     engine(checkpoint, dtype)

@@ -184,9 +184,9 @@ def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_o
     sizes: list[int] = []  # of each of its two blocks
 
     def compile_(block: Callable[..., object], **_: object) -> Callable[..., object]:
-        def run(tokens: Tensor, *arguments: object) -> object:
+        def run(tokens: Tensor, *arguments: object, **more: object) -> object:
             sizes.append(len(tokens))
-            return block(tokens, *arguments)
+            return block(tokens, *arguments, **more)
 
         return run
 
@@ -206,11 +206,11 @@ def test_a_compiled_network_too_runs_in_smaller_batches(monkeypatch: pytest.Monk
     sizes: list[int] = []
 
     def compile_(block: Callable[..., object], **_: object) -> Callable[..., object]:
-        def run(tokens: Tensor, *arguments: object) -> object:
+        def run(tokens: Tensor, *arguments: object, **more: object) -> object:
             sizes.append(len(tokens))
             if len(tokens) > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-            return block(tokens, *arguments)
+            return block(tokens, *arguments, **more)
 
         return run
 
