@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ast_cli.audio.discover import discover
+from ast_cli.audio.sinc_filter import resample
 from ast_cli.bench.document import Document, Flow, Run
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
@@ -105,7 +106,7 @@ class OurFlow(Flowing):
 
 
 class PlainPipeline(Flowing):
-    """soundfile, torchaudio's resampling and the pipeline of `transformers`, as its documentation shows them.
+    """soundfile, torchaudio's resampling (ours equals it) and the pipeline of `transformers`, as documented.
 
     The pipeline hears but the first window of what it is given: here it is given every window.
     """
@@ -150,8 +151,6 @@ class PlainPipeline(Flowing):
         return results
 
     def _windows(self, paths: Sequence[str], counted: dict[str, int]) -> Iterator[NDArray[np.float32]]:
-        from torchaudio.functional import resample
-
         for path in paths:
             try:
                 samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
