@@ -15,7 +15,6 @@ import soundfile
 import torch
 import transformers
 from numpy.typing import NDArray
-from torchaudio.functional import resample
 
 import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
@@ -26,6 +25,7 @@ from ast_cli.results import Tag
 from ast_cli.scoring.selection import Selection
 from ast_cli.settings import TagSettings
 from tests.random_checkpoint import random_config, save_random_checkpoint
+from tests.reference import resample
 
 RATE = 16_000
 T, FRAME, SHIFT = 128, 400, 160  # frames in a window of the checkpoint; samples in a frame and between two

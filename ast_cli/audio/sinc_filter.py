@@ -1,8 +1,8 @@
 """The windowed-sinc filter between two sampling rates: bandlimited interpolation.
 
-An output sample is the sum of the input samples around it, each weighted by sinc(x)·cos²(πx / 12): x is the time
-between the two, counted in zero crossings of the sinc, of which there are six on either side, and the cosine
-is a Hann window over them (J. O. Smith, Digital Audio Resampling, ccrma.stanford.edu/~jos/resample).
+An output sample is the sum of the input samples around it, each weighted by sinc(x)·cos²(πx / 12). Here x is
+the time between the two, counted in zero crossings of the sinc, of which there are six on either side, and
+the cosine is a Hann window over them (J. O. Smith, Digital Audio Resampling, ccrma.stanford.edu/~jos/resample).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ def resample(samples: Tensor, orig: int, new: int) -> Tensor:
 def sinc_filter(orig: int, new: int) -> Tensor:
     """The taps of every phase [new, orig + 2·reach], for rates without a common divisor.
 
-    In float32, and in this order of operations, equal to those of `torchaudio.functional.resample` to the last
-    bit: float64 would move samples of unit noise at 11,025 Hz by 9e-5.
+    Equal to those of `torchaudio.functional.resample` to the last bit: in float32, which moves unit noise at
+    11,025 Hz by up to 9e-5, and in this order of operations.
     """
     # Made outside inference mode, so that training may use them after tagging did.
     with torch.inference_mode(False):

@@ -22,7 +22,7 @@ from ast_cli.bench.document import Document, Flow, Run
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
 from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
-from ast_cli.bench.peer import load_extractor, load_network, require_transformers
+from ast_cli.bench.peer import load_extractor, load_network
 from ast_cli.bench.request import TRANSFORMERS, Request
 from ast_cli.bench.stages import window_seconds
 from ast_cli.bench.timing import Spread, Stopwatch
@@ -30,6 +30,7 @@ from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.factory import Way, open_engine
 from ast_cli.errors import UsageError
 from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
+from ast_cli.reference import require_transformers
 from ast_cli.results import FileResult
 from ast_cli.tagger import Tagger
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ast_cli.bench.document import Document, Failure, Roofline, Run, as_stages
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
-from ast_cli.bench.peer import TransformersEngine, require_transformers
+from ast_cli.bench.peer import TransformersEngine
 from ast_cli.bench.request import Request
 from ast_cli.bench.roofline import Product, fastest_product, window_flops
 from ast_cli.bench.stages import STAGES, sample_windows, time_stages, window_seconds
@@ -23,6 +23,7 @@ from ast_cli.engines.engine import Engine
 from ast_cli.engines.factory import Way, open_engine
 from ast_cli.errors import EngineError
 from ast_cli.features.extractor import ASTFeatureExtractor
+from ast_cli.reference import require_transformers
 from ast_cli.scoring.aggregate import to_scores
 
 REFERENCE = Way(dtype="float32", attn="eager")  # whose scores are the measure of the others

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -14,9 +13,10 @@ from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.checkpoints.locate import WEIGHT_FILES
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine
-from ast_cli.errors import CheckpointError, EngineError
+from ast_cli.errors import CheckpointError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.config import ASTConfig
+from ast_cli.reference import load_transformers
 
 
 class TransformersEngine(Engine):
@@ -66,12 +66,6 @@ class TransformersEngine(Engine):
             torch.cuda.empty_cache()
 
 
-def require_transformers() -> None:
-    """Raise EngineError unless `transformers` is installed."""
-    if find_spec(TRANSFORMERS) is None:
-        raise EngineError("transformers is not installed", "pip install 'ast-cli[verify]'")
-
-
 def load_network(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
     """Their network, ready to run; for the errors see `TransformersEngine`."""
     return _load("ASTForAudioClassification", checkpoint, dtype=dtype).eval().to(device)
@@ -83,11 +77,7 @@ def load_extractor(checkpoint: Checkpoint) -> Any:
 
 
 def _load(kind: str, checkpoint: Checkpoint, **how: Any) -> Any:
-    require_transformers()
-    import transformers
-
-    transformers.logging.set_verbosity_error()  # what fails, our errors say
-    transformers.logging.disable_progress_bar()
+    transformers = load_transformers()
     weights = checkpoint.files.weights
     if weights.name not in WEIGHT_FILES:  # it would take the folder's other weights instead
         raise CheckpointError(

@@ -102,7 +102,7 @@ def test_what_cannot_be_is_one_line(
 def test_without_transformers_its_name_is_told(
     folder: tuple[str, ...], checkpoint: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ast_cli.bench.peer.find_spec", lambda name: None)
+    monkeypatch.setattr("ast_cli.reference.find_spec", lambda name: None)
     done = bench(checkpoint, *folder, "--peer", "transformers")
     assert (done.code, done.out) == (ExitCode.CANNOT_RUN, "")
     assert done.one_line() == "ast-tag: transformers is not installed. pip install 'ast-cli[verify]'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -121,5 +121,19 @@ def test_the_module_is_the_command() -> None:
         text=True,
         check=True,
     )
-    torch, torchaudio = version("torch"), version("torchaudio")
-    assert done.stdout == f"ast-tag {ast_cli.__version__} (torch {torch}, torchaudio {torchaudio})\n"
+    try:
+        torchaudio = version("torchaudio")
+    except PackageNotFoundError:
+        torchaudio = "not installed"
+    assert (
+        done.stdout == f"ast-tag {ast_cli.__version__} (torch {version('torch')}, torchaudio {torchaudio})\n"
+    )
+
+
+def test_the_version_says_that_a_package_is_not_installed() -> None:
+    done = python(
+        "import importlib.metadata as metadata\n"
+        "def version(package): raise metadata.PackageNotFoundError(package)\n"
+        f"metadata.version = version\n{command('--version')}"
+    )
+    assert done.stdout == f"ast-tag {ast_cli.__version__} (torch not installed, torchaudio not installed)\n"
