@@ -23,8 +23,8 @@ else:
 
 needs_torchaudio = pytest.mark.skipif(torchaudio is None, reason=why)
 
-# transformers takes its features from torchaudio, and makes them with numpy in float64 where there is none: then
-# there is less noise of rounding beside a loud tone.
+# transformers takes its features from torchaudio, and makes them with numpy in float64 where there is none:
+# then there is less noise of rounding beside a loud tone.
 TRANSFORMERS_TOLERANCE = 1e-5 if torchaudio else 2e-3
 
 
@@ -39,7 +39,7 @@ def fbank(waveform: Tensor, rate: int = 16_000, mel_bins: int = 128) -> Tensor:
 
 
 def resample(waveform: Tensor, orig: int, new: int) -> Tensor:
-    """By torchaudio where there is one; otherwise by our filter, which `test_sinc_filter.py` holds to its goldens."""
+    """By torchaudio where there is one; else by our filter, which test_sinc_filter.py holds to goldens."""
     by = torchaudio.functional if torchaudio else sinc_filter
     found: Tensor = by.resample(waveform, orig, new)
     return found

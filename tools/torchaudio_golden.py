@@ -27,6 +27,7 @@ PLACES = 24
 
 
 def noise(samples: int) -> NDArray[np.float32]:
+    """As the tests make it too."""
     return np.random.default_rng(0).standard_normal(samples, dtype=np.float32)
 
 
@@ -38,6 +39,7 @@ def some(table: torch.Tensor) -> NDArray[np.float32]:
 
 
 def main() -> None:
+    """Compute and write everything."""
     found = {"noise": noise(400)}
     for rate in RATES:
         for orig, new in ((rate, NEW), (NEW, rate)):

@@ -2,7 +2,8 @@
 
 An output sample is the sum of the input samples around it, each weighted by sinc(x)·cos²(πx / 12). Here x is
 the time between the two, counted in zero crossings of the sinc, of which there are six on either side, and
-the cosine is a Hann window over them (J. O. Smith, Digital Audio Resampling, ccrma.stanford.edu/~jos/resample).
+the cosine is a Hann window over them (J. O. Smith: Digital Audio Resampling,
+https://ccrma.stanford.edu/~jos/resample).
 """
 
 from __future__ import annotations

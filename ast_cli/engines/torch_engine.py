@@ -202,10 +202,13 @@ class TorchEngine(Engine):
         if self._place.type != "cuda":
             yield
             return
-        convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-        before = convolution.fp32_precision
-        convolution.fp32_precision = "ieee"
+        if hasattr(torch.backends.cudnn, "conv"):
+            switch, name, exact = torch.backends.cudnn.conv, "fp32_precision", "ieee"
+        else:  # torch before 2.9
+            switch, name, exact = torch.backends.cudnn, "allow_tf32", False
+        before = getattr(switch, name)
+        setattr(switch, name, exact)
         try:
             yield
         finally:
-            convolution.fp32_precision = before
+            setattr(switch, name, before)

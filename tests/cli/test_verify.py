@@ -22,7 +22,7 @@ from tests.reference import torchaudio, why
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PUBLISHED = {0: -0.8760, 1: -7.0042, 2: -8.6602}  # the model card's, for the default model
-NUMPY = "ast-tag: {}: features are compared with those that transformers makes with numpy\n"
+NUMPY = "ast-tag: {}: features are compared with those of transformers by numpy\n"
 CLIP = "datasets--nielsr--audio-spectogram-transformer-checkpoint"
 
 
