@@ -2,6 +2,7 @@
 # make install   that environment: .venv, with the tested set of packages
 # make test      the default tests: a few minutes on two cores, no network
 # make test-all  the full-size network too
+# make test-oldest   at the oldest torch that is allowed, with the torchaudio of its day, in .venv-oldest
 # make lint      style, formatting, types
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ BIN = $(VENV)/bin
 # One process for each core, and one thread for each process.
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
-.PHONY: demo install test test-all lint format clean
+.PHONY: demo install test test-all test-oldest lint format clean
 
 demo: install
 	$(BIN)/ast-tag examples/clips --model tiny
@@ -27,6 +28,21 @@ test: install
 test-all: install
 	$(TEST) -m ""
 
+OLDEST = $(VENV)-oldest
+# The lower bound in pyproject.toml: 2.6 means any 2.6.
+FLOOR = $(shell sed -n 's/^ *"torch>=\([0-9.]*\)",$$/\1/p' pyproject.toml).*
+
+test-oldest: $(OLDEST)/installed
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses auto --dist loadfile \
+		tests/networks tests/features tests/audio tests/engines tests/cli tests/training
+
+$(OLDEST)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OLDEST)
+	grep -vE '^(torch|torchaudio|setuptools)==' constraints.txt > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
+		'torch==$(FLOOR)' 'torchaudio==$(FLOOR)' --editable '.[test]'
+	touch $@
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,4 +53,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis
