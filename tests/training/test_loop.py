@@ -112,7 +112,7 @@ def test_a_torch_without_muon_trains_with_adamw_unless_muon_is_asked_for(
 ) -> None:
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
     assert TrainSettings().fitted(192).optimizer == "adamw"
-    with pytest.raises(UsageError, match="muon needs torch 2.9 or newer"):
+    with pytest.raises(UsageError, match=r"muon needs torch 2\.9 or newer"):
         TrainSettings(optimizer="muon").fitted(192)
 
 
