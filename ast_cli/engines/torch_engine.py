@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -202,12 +203,13 @@ class TorchEngine(Engine):
         if self._place.type != "cuda":
             yield
             return
-        if hasattr(torch.backends.cudnn, "conv"):
-            switch, name, exact = torch.backends.cudnn.conv, "fp32_precision", "ieee"
-        else:  # torch before 2.9
-            switch, name, exact = torch.backends.cudnn, "allow_tf32", False
+        cudnn: Any = torch.backends.cudnn
+        if hasattr(cudnn, "conv"):
+            switch, name = cudnn.conv, "fp32_precision"
+        else:  # before torch 2.9
+            switch, name = cudnn, "allow_tf32"
         before = getattr(switch, name)
-        setattr(switch, name, exact)
+        setattr(switch, name, "ieee" if name == "fp32_precision" else False)
         try:
             yield
         finally:
