@@ -163,7 +163,10 @@ def test_both_read_the_same_from_the_same_files(
 ) -> None:
     tamper(copy / file, **values)
     done = against_transformers(copy)
-    assert (done.code, verdicts(done)) == (0, ["equal"] * 3)
+    compared = (
+        3 if torchaudio or "sampling_rate" not in values else 2
+    )  # without it, transformers has none at 8 kHz
+    assert (done.code, verdicts(done)) == (0, ["equal"] * compared)
 
 
 def test_a_network_that_computes_something_else_is_found_out(
