@@ -29,7 +29,7 @@ test-all: install
 	$(TEST) -m ""
 
 OLDEST = $(VENV)-oldest
-# The lower bound in pyproject.toml: 2.6 means any 2.6.
+# The lower bound in pyproject.toml: 2.9 means any 2.9.
 FLOOR = $(shell sed -n 's/^ *"torch>=\([0-9.]*\)",$$/\1/p' pyproject.toml).*
 
 test-oldest: $(OLDEST)/installed

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -203,14 +202,10 @@ class TorchEngine(Engine):
         if self._place.type != "cuda":
             yield
             return
-        cudnn: Any = torch.backends.cudnn
-        if hasattr(cudnn, "conv"):
-            switch, name = cudnn.conv, "fp32_precision"
-        else:  # before torch 2.9
-            switch, name = cudnn, "allow_tf32"
-        before = getattr(switch, name)
-        setattr(switch, name, "ieee" if name == "fp32_precision" else False)
+        convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+        before = convolution.fp32_precision
+        convolution.fp32_precision = "ieee"
         try:
             yield
         finally:
-            setattr(switch, name, before)
+            convolution.fp32_precision = before

@@ -35,8 +35,7 @@ class TrainSettings:
         schedule: How the rates fall to 0 after that, or that they stay.
         weight_decay: Decoupled, on matrices only.
         optimizer: `adamw`, or `muon` for the matrices of the blocks and AdamW for the rest, which learns
-            faster from few clips and in small networks; `auto` goes by the width, and is `adamw` before torch
-            2.9, which has no Muon.
+            faster from few clips and in small networks; `auto` goes by the width.
         clip_norm: Gradients are scaled down to this norm; 0 leaves them alone.
         ema: Decay a step of the running average of the weights that is validated and kept; 0 keeps the
             weights themselves, None goes by the number of steps.
@@ -100,12 +99,7 @@ class TrainSettings:
         Args:
             hidden_size: The network's width.
             fresh: Whether it starts from scratch; then the backbone has as much to learn as the classifier.
-
-        Raises:
-            UsageError: Muon is asked for, which this torch does not have.
         """
-        from torch import optim
-
         lr = self.lr
         if lr is None:
             unsettled = fresh or hidden_size <= WIDEST_FOR_MUON
@@ -114,12 +108,9 @@ class TrainSettings:
         if head_lr is None:
             head_lr = lr if fresh else lr * HEAD_FACTOR
         optimizer = self.optimizer
-        has_muon = hasattr(optim, "Muon")  # from torch 2.9 on
         if optimizer == "auto":
-            fits = has_muon and hidden_size <= WIDEST_FOR_MUON and self.dtype != "float16"
+            fits = hidden_size <= WIDEST_FOR_MUON and self.dtype != "float16"
             optimizer = "muon" if fits else "adamw"
-        elif optimizer == "muon" and not has_muon:
-            raise UsageError("muon needs torch 2.9 or newer", "Use --optimizer adamw")
         return replace(self, lr=lr, head_lr=head_lr, optimizer=optimizer)
 
     @property

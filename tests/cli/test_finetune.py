@@ -28,7 +28,7 @@ from ast_cli.training.loop import Trainer
 from ast_cli.training.state import load_state, read_log
 from tests.cli.runner import ROOT, Done, ast_tag, environment, start
 from tests.random_checkpoint import random_config, save_random_checkpoint
-from tests.training.practice import HAS_MUON, save_tones
+from tests.training.practice import save_tones
 
 QUICK = ("--epochs", "2", "--batch-size", "5", "--lr", "1e-3", "--device", "cpu")
 LONGER = ("--epochs", "12", "--no-augment")
@@ -233,8 +233,7 @@ def test_from_scratch(tones: Path, tmp_path: Path) -> None:
 
 def test_options_reach_the_run(tones: Path, nano: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    wanted = {"accumulate": 2, "warmup": 0.2, "schedule": "linear", "ema": 0}
-    wanted["optimizer"] = "muon" if HAS_MUON else "adamw"
+    wanted = {"accumulate": 2, "warmup": 0.2, "schedule": "linear", "optimizer": "muon", "ema": 0}
     wanted |= {"weight_decay": 0.2, "patchout": 0.25, "seed": 3, "dtype": "bfloat16", "patience": 7}
     options = [part for name, value in wanted.items() for part in (f"--{name}", str(value))]
     finetune(tones, "-m", nano, "--out", out, *QUICK, *options, "--balance", "--no-augment")

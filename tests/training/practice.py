@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import soundfile
 import torch
 from torch import Tensor
@@ -21,8 +20,6 @@ from ast_cli.training.result import TrainingResult
 from ast_cli.training.settings import TrainSettings
 from tests.random_checkpoint import random_config, random_model
 
-HAS_MUON = hasattr(torch.optim, "Muon")
-needs_muon = pytest.mark.skipif(not HAS_MUON, reason="torch has no Muon before 2.9")
 FRAMES, CLASSES = 64, 5  # 8 × 4 patches at stride 16
 EXTRACTOR = ASTFeatureExtractor(max_length=FRAMES)
 SINGLE, MULTI = "single_label_classification", "multi_label_classification"

@@ -17,7 +17,7 @@ from ast_cli.training.examples import AS_IT_IS, Example
 from ast_cli.training.loop import Trainer
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.state import load_state, read_log
-from tests.training.practice import EXTRACTOR, MULTI, Drawn, Looking, nano, needs_muon, train, trainer
+from tests.training.practice import EXTRACTOR, MULTI, Drawn, Looking, nano, train, trainer
 
 QUICK = TrainSettings(epochs=2, batch_size=4, lr=1e-3, ema=0, dtype="float32")
 
@@ -99,21 +99,11 @@ def test_highest_rates_suit_the_width() -> None:
     assert TrainSettings(lr=1e-4, head_lr=5e-5).fitted(768).highest_rates == (1e-4, 5e-5)
 
 
-@needs_muon
 def test_narrow_networks_are_for_muon_unless_another_optimiser_is_asked_for() -> None:
     assert TrainSettings().fitted(192).optimizer == "muon"
     assert TrainSettings().fitted(768).optimizer == "adamw"
     assert TrainSettings(dtype="float16").fitted(192).optimizer == "adamw"
     assert TrainSettings(optimizer="adamw").fitted(192).optimizer == "adamw"
-
-
-def test_a_torch_without_muon_trains_with_adamw_unless_muon_is_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delattr(torch.optim, "Muon", raising=False)
-    assert TrainSettings().fitted(192).optimizer == "adamw"
-    with pytest.raises(UsageError, match=r"muon needs torch 2\.9 or newer"):
-        TrainSettings(optimizer="muon").fitted(192)
 
 
 def test_the_average_forgets_over_a_twentieth_of_the_steps() -> None:

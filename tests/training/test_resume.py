@@ -18,18 +18,11 @@ from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.loop import Trainer
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.state import Log, load_state, read_log, save_state
-from tests.training.practice import HAS_MUON, Drawn, Looking, accuracy, nano, train, trainer
+from tests.training.practice import Drawn, Looking, accuracy, nano, train, trainer
 
 # 3 epochs of 4 steps of 2 passes; dropout, patchout, the average and both optimisers have something to lose.
 SETTINGS = TrainSettings(
-    epochs=3,
-    batch_size=2,
-    accumulate=2,
-    lr=1e-3,
-    patchout=0.3,
-    ema=0.9,
-    save_minutes=0,
-    optimizer="muon" if HAS_MUON else "adamw",
+    epochs=3, batch_size=2, accumulate=2, lr=1e-3, patchout=0.3, ema=0.9, optimizer="muon", save_minutes=0
 )
 STEPS = 12
 TOLERANCE = 1e-6

@@ -13,7 +13,7 @@ from ast_cli.training.optimizers import BETAS, make_optimizers
 from ast_cli.training.settings import TrainSettings
 from ast_cli.training.start import SIZES, from_scratch, grid_positions, with_classes
 from tests.random_checkpoint import random_config, random_model
-from tests.training.practice import MULTI, nano, needs_muon
+from tests.training.practice import MULTI, nano
 
 # Another head
 
@@ -110,7 +110,7 @@ def test_the_seed_makes_the_network() -> None:
 
 
 @pytest.mark.parametrize("column_weight", [0.0, 0.5])
-@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("muon", marks=needs_muon)])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_every_parameter_is_in_one_group(optimizer: str, column_weight: float) -> None:
     network = TrainedNetwork(nano(), column_weight=column_weight)
     settings = TrainSettings(optimizer=optimizer, weight_decay=0.1, lr=1e-3)  # type: ignore[arg-type]
