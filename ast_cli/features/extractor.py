@@ -95,7 +95,7 @@ class ASTFeatureExtractor(FeatureConfig):
         elif sampling_rate != self.sampling_rate:
             raise UsageError(
                 f"the waveform has {sampling_rate} Hz, the model wants {self.sampling_rate} Hz",
-                "Resample it first (`torchaudio.functional.resample`)",
+                "Resample it first (`ast_cli.audio.sinc_filter.resample`)",
             )
         require_choice("return_tensors", str(return_tensors), ("None", "pt", "np"))
         # What lies beyond the window is cut away before it costs anything.
