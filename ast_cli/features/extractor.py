@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -24,9 +25,6 @@ from ast_cli.results import FRAME_SECONDS as FRAME_SECONDS  # what a frame is, i
 from ast_cli.results import FRAME_SHIFT_SECONDS as FRAME_SHIFT_SECONDS
 from ast_cli.results import FRAMES_PER_SECOND as FRAMES_PER_SECOND
 from ast_cli.settings import require_choice
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 PREEMPHASIS = 0.97
 ENERGY_FLOOR = torch.finfo(torch.float32).eps  # 1.1920929e-07, before the logarithm
