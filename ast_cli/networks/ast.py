@@ -119,7 +119,7 @@ class ASTPreTrainedModel(nn.Module):
 
     def _init_weights(self) -> None:
         if next(self.parameters()).is_meta:
-            return  # there is nothing to draw, for which torch would import its compiler
+            return  # there is nothing to draw, and torch would import its compiler for it
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 nn.init.normal_(module.weight, std=self.config.initializer_range)
@@ -468,8 +468,8 @@ def _mean_of_two(tokens: Tensor) -> Tensor:
     return (tokens[:, 0] + tokens[:, 1]) / 2
 
 
-def _either(asked: bool | None, default: bool) -> bool:
-    return default if asked is None else asked
+def _either(given: bool | None, default: bool) -> bool:
+    return default if given is None else given
 
 
 def _backend(attn: str) -> AbstractContextManager[None]:
