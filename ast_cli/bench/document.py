@@ -1,35 +1,28 @@
-"""The figures of a run, as plain records that become one JSON document, `ast-bench/1`."""
+"""The figures of a run: plain records, the JSON document `ast-bench/1` of them, and their picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ast_cli.bench.machine import Machine
+from ast_cli.bench.machine import Machine, Spread
 from ast_cli.bench.request import TRANSFORMERS
 from ast_cli.bench.roofline import Product
-from ast_cli.bench.timing import Spread
+from ast_cli.errors import OutputError
+from ast_cli.extras import require_extra
 
 SCHEMA = "ast-bench/1"
 BASELINE = "eager"  # whose time is the measure of the other ways
+DOTS_PER_INCH = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What one stage takes for a window.
+class Stage(Spread):
+    """What one stage takes for a window, in milliseconds."""
 
-    Attributes:
-        median: Milliseconds, as the other two.
-        q1: See `Spread`.
-        q3: See `Spread`.
-        share: Part of all stages together, by medians.
-    """
-
-    median: float
-    q1: float
-    q3: float
-    share: float
+    share: float  # part of all stages together, by medians
 
 
 def as_stages(spreads: dict[str, Spread]) -> dict[str, Stage]:
@@ -43,78 +36,45 @@ def as_stages(spreads: dict[str, Spread]) -> dict[str, Stage]:
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """What a run makes of the machine.
+    """What a run makes of the machine."""
 
-    Attributes:
-        flops: Operations of matrix products a second.
-        gemm_flops: Those of the fastest product alone.
-        ratio: The one over the other.
-    """
-
-    flops: float
-    gemm_flops: float
-    ratio: float
+    flops: float  # operations of matrix products a second
+    gemm_flops: float  # those of the fastest product alone
+    ratio: float  # the one over the other
 
 
 @dataclass(frozen=True, slots=True)
 class FolderFigures:
-    """The whole flow over a folder.
+    """The whole flow over a folder."""
 
-    Attributes:
-        files: Recordings that came through.
-        failed: Recordings that could not be read.
-        seconds: Of audio that was processed.
-        windows: Of all recordings.
-        load_seconds: Until the network had run once.
-        wall_seconds: From the first recording's opening to the last one's result.
-        files_per_s: By the median of them.
-        counters: Where the last pass spent its time, see `pipeline.counters`; None for `transformers`.
-    """
-
-    files: int
-    failed: int
-    seconds: float
-    windows: int
-    load_seconds: float
-    wall_seconds: Spread
-    files_per_s: float
-    counters: dict[str, Any] | None = None
+    files: int  # recordings that came through
+    failed: int  # recordings that could not be read
+    seconds: float  # of audio that was processed
+    windows: int  # of all recordings
+    load_seconds: float  # until the network had run once
+    wall_seconds: Spread  # from the first recording's opening to the last one's result
+    files_per_s: float  # by the median of them
+    counters: dict[str, Any] | None  # where the last pass spent its time (`pipeline.counters`), if it tells
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One way of running, with one size of batch.
+    """One way of running, with one size of batch: the network alone, or the whole flow over a folder."""
 
-    Attributes:
-        attn: Its attention, as the engine calls it.
-        engine: One of `settings.EngineName`, or `transformers`.
-        dtype: Its number format.
-        device: Where it ran.
-        compile: Whether torch had compiled the network.
-        batch_size: Windows in a forward pass.
-        ms_per_window: Of the network alone; of the whole flow where there is a `flow`.
-        windows_per_s: By the median of it.
-        x_realtime: Seconds of audio a second, by the median too.
-        peak_memory_mb: See `bench.memory`.
-        stages: What each stage takes; empty where there is a `flow`.
-        roofline: None where there is a `flow`.
-        deviation: The farthest that a score is from that of torch in float32 with eager attention; None
-            where there is a `flow` or scores are not finite.
-        flow: See `FolderFigures`.
-    """
-
-    attn: str
-    engine: str
+    attn: str  # as the engine calls it
+    engine: str  # one of `settings.EngineName`, or `transformers`
     dtype: str
     device: str
-    compile: bool
-    batch_size: int
-    ms_per_window: Spread
-    windows_per_s: float
-    x_realtime: float
-    peak_memory_mb: float | None
-    stages: dict[str, Stage] = field(default_factory=dict)
-    roofline: Roofline | None = None
+    compile: bool  # whether torch had compiled the network
+    batch_size: int  # windows in a forward pass
+    ms_per_window: Spread  # of the network alone; of the whole flow where there is a `flow`
+    windows_per_s: float  # by the median of it
+    x_realtime: float  # seconds of audio a second, by the median too
+    peak_memory_mb: float | None  # see `Memory`
+    stages: dict[str, Stage] = field(default_factory=dict)  # empty where there is a `flow`
+    roofline: Roofline | None = None  # None where there is a `flow`
+    # The farthest that a score is from that of torch in float32 with eager attention; None where there is a
+    # `flow` or scores are not finite.
     deviation: float | None = None
     flow: FolderFigures | None = None
 
@@ -131,63 +91,37 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A way that cannot run here.
+    """A way that cannot run here."""
 
-    Attributes:
-        name: See `Measurement.name`.
-        batch_size: Windows in the forward pass that failed.
-        error: Why.
-    """
-
-    name: str
-    batch_size: int
+    name: str  # see `Measurement.name`
+    batch_size: int  # windows in the forward pass that failed
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Speedup:
-    """How many times as fast one run is as another with the same size of batch.
+    """How many times as fast one run is as another with the same size of batch."""
 
-    Attributes:
-        name: The faster one, or so one hopes; see `Measurement.name`.
-        against: The other one.
-        batch_size: Windows in a forward pass.
-        ms_per_batch: Median of the one.
-        against_ms_per_batch: Of the other.
-        speedup: The latter over the former.
-    """
-
-    name: str
-    against: str
-    batch_size: int
-    ms_per_batch: float
-    against_ms_per_batch: float
-    speedup: float
+    name: str  # the faster one, or so one hopes; see `Measurement.name`
+    against: str  # the other one
+    batch_size: int  # windows in a forward pass
+    ms_per_batch: float  # median of the one
+    against_ms_per_batch: float  # of the other
+    speedup: float  # the latter over the former
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All figures of one call.
+    """All figures of one call."""
 
-    Attributes:
-        command: What measured them.
-        model: The checkpoint's name.
-        machine: On which.
-        runs: By way, then by size of batch.
-        failures: Ways that could not run.
-        gemm: The fastest product; None for a folder.
-        flops_per_window: See `roofline.window_flops`; None for a folder.
-        repeats: How often each was timed.
-    """
-
-    command: list[str]
-    model: str
-    machine: Machine
-    runs: list[Measurement]
-    repeats: int
+    command: list[str]  # what measured them
+    model: str  # the checkpoint's name
+    machine: Machine  # on which
+    runs: list[Measurement]  # by way, then by size of batch
+    repeats: int  # how often each was timed
     failures: list[Failure] = field(default_factory=list)
-    gemm: Product | None = None
-    flops_per_window: int | None = None
+    gemm: Product | None = None  # the fastest product; None for a folder
+    flops_per_window: int | None = None  # see `roofline.window_flops`; None for a folder
 
     @property
     def speedup(self) -> list[Speedup]:
@@ -222,3 +156,63 @@ def speedups(runs: Sequence[Measurement], against: str) -> list[Speedup]:
         for run in runs
         if run.name != against and (other := others.get(run.batch_size)) is not None
     ]
+
+
+def draw(path: Path, document: Document) -> None:
+    """Draw the network's runs as PNG: windows a second by size of batch, and where a window's time goes.
+
+    Args:
+        path: PNG to write; replaced if it is there.
+        document: With stages.
+
+    Raises:
+        EngineError: matplotlib is not installed.
+        OutputError: It cannot be written.
+    """
+    require_extra("plot")
+    from matplotlib.figure import Figure  # without the global state that a program may draw with itself
+
+    figure = Figure(figsize=(10, 4.5), dpi=DOTS_PER_INCH, layout="constrained")
+    speed, stages = figure.subplots(1, 2, width_ratios=(3, 2))
+    _draw_speed(speed, document.runs)
+    _draw_stages(stages, document.fastest)
+    machine = document.machine
+    title = f"{document.model} on {machine.gpu or machine.cpu}, {document.fastest.dtype}"
+    figure.suptitle(title, fontsize="medium", parse_math=False)
+    try:
+        figure.savefig(path, format="png")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}", "Free some space, or choose another place"
+        ) from error
+
+
+def _draw_speed(axes: Any, runs: Sequence[Measurement]) -> None:
+    for name in dict.fromkeys(run.name for run in runs):
+        own = [run for run in runs if run.name == name]
+        # The slower quartile of the time is the lower one of the speed.
+        below = [run.windows_per_s - 1e3 / run.ms_per_window.q3 for run in own]
+        above = [1e3 / run.ms_per_window.q1 - run.windows_per_s for run in own]
+        axes.errorbar(
+            [run.batch_size for run in own],
+            [run.windows_per_s for run in own],
+            yerr=(below, above),
+            marker="o",
+            capsize=3,
+            label=name,
+        )
+    sizes = sorted({run.batch_size for run in runs})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_ylim(bottom=0)
+    axes.set(xlabel="windows at once", ylabel="windows a second, the network alone")
+    axes.grid(alpha=0.4)
+    axes.legend()
+
+
+def _draw_stages(axes: Any, run: Measurement) -> None:
+    bars = axes.barh([*run.stages], [stage.median for stage in run.stages.values()])
+    axes.bar_label(bars, [f"{stage.share:.1%}" for stage in run.stages.values()], padding=3)
+    axes.margins(x=0.2)
+    axes.invert_yaxis()
+    axes.set(xlabel=f"ms a window, {run.name}, {run.batch_size} at once")

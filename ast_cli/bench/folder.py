@@ -19,16 +19,13 @@ from numpy.typing import NDArray
 from ast_cli.audio.discover import discover
 from ast_cli.audio.sinc_filter import resample
 from ast_cli.bench.document import Document, FolderFigures, Measurement
-from ast_cli.bench.machine import Machine
-from ast_cli.bench.memory import Memory
-from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
+from ast_cli.bench.machine import Machine, Memory, Spread, Stopwatch
+from ast_cli.bench.network import attentions, nothing, peer_dtype, require_engines
 from ast_cli.bench.peer import load_extractor, load_network
 from ast_cli.bench.request import TRANSFORMERS, Request
-from ast_cli.bench.timing import Spread, Stopwatch
 from ast_cli.checkpoints.checkpoint import Checkpoint
-from ast_cli.engines.factory import check_engine, open_engine
+from ast_cli.engines.factory import open_engine
 from ast_cli.errors import UsageError
-from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
 from ast_cli.results import FileResult
 from ast_cli.settings import Attention
@@ -37,54 +34,59 @@ from ast_cli.tagger import Tagger
 
 @dataclass(frozen=True, slots=True)
 class Processed:
-    """What a pass over the folder processed.
-
-    Attributes:
-        files: Recordings that came through.
-        failed: Recordings that could not be read.
-        seconds: Of audio.
-        windows: That the network took.
-    """
+    """What a pass over the folder processed; see `FolderFigures`."""
 
     files: int
     failed: int
     seconds: float
     windows: int
+    counters: dict[str, Any] | None = None
 
 
 class FolderTagger(ABC):
-    """One way of tagging a folder, and what was measured of it.
-
-    Attributes:
-        batch_size: Windows in a forward pass.
-        processed: What its last pass processed.
-        counters: Where that spent its time, if it tells.
-        load_seconds: Until the network had run once.
-        own_mb: What it takes at rest.
-        peak_mb: The most that it took.
-        seconds: Of each pass.
-    """
+    """One way of tagging a folder, which has run a whole batch already; and what was measured of it."""
 
     engine: str
     attn: str
     device: str
     dtype: str
     compile: bool = False
+    load_seconds = own_mb = peak_mb = 0.0  # see `FolderFigures`; what it takes at rest, and at most
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.processed = Processed(0, 0, 0.0, 0)
-        self.counters: dict[str, Any] | None = None
-        self.load_seconds = self.own_mb = self.peak_mb = 0.0
-        self.seconds: list[float] = []
+        self.seconds: list[float] = []  # of each pass
+        self.processed = Processed(0, 0, 0.0, 0)  # by the last of them
 
     @abstractmethod
-    def load(self) -> None:
-        """Load the network, and run a whole batch of it."""
+    def _tag(self, paths: Sequence[str]) -> Processed:
+        """Tag recordings."""
 
-    @abstractmethod
     def tag(self, paths: Sequence[str]) -> None:
         """Tag recordings and leave in `processed` what they were."""
+        self.processed = self._tag(paths)
+
+    def measurement(self) -> Measurement:
+        """The figures of all passes."""
+        done, wall = self.processed, Spread.of(self.seconds)
+        return Measurement(
+            attn=self.attn,
+            engine=self.engine,
+            dtype=self.dtype,
+            device=self.device,
+            compile=self.compile,
+            batch_size=self.batch_size,
+            ms_per_window=wall.times(1e3 / done.windows),
+            windows_per_s=done.windows / wall.median,
+            x_realtime=done.seconds / wall.median,
+            peak_memory_mb=self.peak_mb,
+            flow=FolderFigures(
+                **asdict(done),
+                load_seconds=self.load_seconds,
+                wall_seconds=wall,
+                files_per_s=done.files / wall.median,
+            ),
+        )
 
 
 class OurTagger(FolderTagger):
@@ -92,30 +94,19 @@ class OurTagger(FolderTagger):
 
     def __init__(self, checkpoint: Checkpoint, request: Request, attn: Attention, batch_size: int) -> None:
         super().__init__(batch_size)
-        self.compile = request.compile
-        self._open = partial(open_engine, checkpoint, request.settings(attn))
-        self._checkpoint = checkpoint
-
-    def load(self) -> None:
-        """See `FolderTagger.load`."""
-        engine, extractor = self._open()
-        self.engine, self.attn, self.device, self.dtype = (
-            engine.name,
-            engine.attn,
-            engine.device,
-            engine.dtype,
-        )
+        engine, extractor = open_engine(checkpoint, request.settings(attn))
+        self.engine, self.attn, self.compile = engine.name, engine.attn, request.compile
+        self.device, self.dtype = engine.device, engine.dtype
         labels, scores = engine.config.labels, engine.config.scores
-        self._tagger = Tagger([engine], extractor, labels, scores, [self._checkpoint])
-        engine.logits(torch.zeros(self.batch_size, extractor.max_length, extractor.num_mel_bins))
+        self._tagger = Tagger([engine], extractor, labels, scores, [checkpoint])
+        engine.logits(torch.zeros(batch_size, extractor.max_length, extractor.num_mel_bins))
 
-    def tag(self, paths: Sequence[str]) -> None:
-        """See `FolderTagger.tag`."""
+    def _tag(self, paths: Sequence[str]) -> Processed:
         outcomes = [*self._tagger.tag_many(paths, batch_size=self.batch_size)]
-        self.counters = self._tagger.counters.to_dict()
         seconds = [one.seconds_heard for one in outcomes if isinstance(one, FileResult)]
         windows = sum(num_windows(one, self._tagger.extractor) for one in seconds)
-        self.processed = Processed(len(seconds), len(outcomes) - len(seconds), math.fsum(seconds), windows)
+        counters = self._tagger.counters.to_dict()
+        return Processed(len(seconds), len(outcomes) - len(seconds), math.fsum(seconds), windows, counters)
 
 
 class TransformersPipeline(FolderTagger):
@@ -129,43 +120,32 @@ class TransformersPipeline(FolderTagger):
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, batch_size: int
     ) -> None:
-        super().__init__(batch_size)
-        self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
-
-    def load(self) -> None:
-        """See `FolderTagger.load`."""
         from transformers import pipeline
 
-        device, dtype = self._device, self._dtype
-        network = load_network(self._checkpoint, device, dtype)
-        extractor = load_extractor(self._checkpoint)
-        self._pipeline: Callable[..., Any] = pipeline(
+        super().__init__(batch_size)
+        network, extractor = load_network(checkpoint, device, dtype), load_extractor(checkpoint)
+        self.device, self.dtype = str(device), str(dtype).removeprefix("torch.")
+        self.attn = str(network.config._attn_implementation)
+        self._pipeline: Callable[..., Iterator[Any]] = pipeline(
             "audio-classification", model=network, feature_extractor=extractor, device=device, dtype=dtype
         )
         self._rate: int = extractor.sampling_rate
         self._samples = round(extractor.max_length / FRAMES_PER_SECOND * self._rate)  # in a window
         self._labels: int = network.config.num_labels
-        self.device, self.dtype = str(device), str(dtype).removeprefix("torch.")
-        self.attn = str(network.config._attn_implementation)
         silence = np.zeros(self._samples, np.float32)
-        for _ in self._results(silence for _ in range(self.batch_size)):
-            pass
+        self._run(silence for _ in range(batch_size))
 
-    def tag(self, paths: Sequence[str]) -> None:
-        """See `FolderTagger.tag`."""
+    def _tag(self, paths: Sequence[str]) -> Processed:
         counted = {"files": 0, "failed": 0, "samples": 0}
-        windows = sum(1 for _ in self._results(self._windows(paths, counted)))
-        self.processed = Processed(
-            counted["files"], counted["failed"], counted["samples"] / self._rate, windows
-        )
+        windows = self._run(self._windows(paths, counted))
+        return Processed(counted["files"], counted["failed"], counted["samples"] / self._rate, windows)
 
-    def _results(self, windows: Iterator[NDArray[np.float32]]) -> Iterator[Any]:
+    def _run(self, windows: Iterator[NDArray[np.float32]]) -> int:
+        """Tag windows; returns how many there were."""
         inputs = ({"raw": window, "sampling_rate": self._rate} for window in windows)
         top_k = min(5, self._labels)
-        results: Iterator[Any] = self._pipeline(
-            inputs, function_to_apply="sigmoid", top_k=top_k, batch_size=self.batch_size
-        )
-        return results
+        results = self._pipeline(inputs, function_to_apply="sigmoid", top_k=top_k, batch_size=self.batch_size)
+        return sum(1 for _ in results)
 
     def _windows(self, paths: Sequence[str], counted: dict[str, int]) -> Iterator[NDArray[np.float32]]:
         for path in paths:
@@ -207,11 +187,8 @@ def bench_folder(
         UsageError: A name stands for nothing, or none of the recordings can be tagged.
     """
     assert request.folder is not None
-    if request.peer:
-        require_extra("verify", "transformers")
-    check_engine(request.settings())
+    device = require_engines(request)
     paths = _recordings(request.folder)
-    device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)
     machine = Machine.describe(device)
     asked = attentions(request, device) if request.attn else ("auto",)
@@ -220,12 +197,29 @@ def bench_folder(
     ]
     if request.peer:
         ways.append(partial(TransformersPipeline, checkpoint, device, peer_dtype(request, device, on_notice)))
-    taggers = [way(size) for size in request.batch_sizes for way in ways]
-    _measure(taggers, paths, request.repeats, device, on_step)
-    runs = [_run(tagger) for tagger in taggers]
-    failed = runs[0].flow.failed if runs[0].flow else 0
-    if failed:
+
+    memory, stopwatch, taggers = Memory(device), Stopwatch(device), []
+    for way, size in ((way, size) for size in request.batch_sizes for way in ways):
+        on_step("loading")
+        before = memory.mark()
+        start = time.perf_counter()
+        tagger = way(size)
+        tagger.load_seconds = time.perf_counter() - start
+        tagger.own_mb = memory.own(before, memory.mark())
+        taggers.append(tagger)
+    for repeat in range(request.repeats):  # in turns, as in `take_turns`
+        for tagger in taggers:
+            at_once = f"{len(paths)} recordings, {tagger.batch_size} at once ({repeat + 1}/{request.repeats})"
+            on_step(f"{tagger.engine}: {at_once}")
+            at_rest = memory.mark() if repeat == 0 else 0.0
+            tagger.seconds.append(stopwatch.seconds(partial(tagger.tag, paths)))
+            if repeat == 0:
+                tagger.peak_mb = tagger.own_mb + memory.peak() - at_rest
+            if not tagger.processed.files:
+                raise UsageError("none of the recordings could be tagged", "`ast-tag` on the folder says why")
+    if failed := taggers[0].processed.failed:
         on_notice(f"{failed} of {len(paths)} recordings could not be read; `ast-tag` on the folder says why")
+    runs = [tagger.measurement() for tagger in taggers]
     return Document(request.command, checkpoint.files.id, machine, runs, request.repeats)
 
 
@@ -236,53 +230,3 @@ def _recordings(folder: str) -> list[str]:
     if not paths:
         raise UsageError(f"{folder} holds no recordings", "Name a folder that does, or leave it out")
     return paths
-
-
-def _measure(
-    taggers: list[FolderTagger],
-    paths: list[str],
-    repeats: int,
-    device: torch.device,
-    on_step: Callable[[str], None],
-) -> None:
-    memory, stopwatch = Memory(device), Stopwatch(device)
-    for tagger in taggers:
-        on_step("loading")
-        before = memory.mark()
-        start = time.perf_counter()
-        tagger.load()
-        tagger.load_seconds = time.perf_counter() - start
-        tagger.own_mb = memory.own(before, memory.mark())
-    for repeat in range(repeats):  # in turns, as in `timing.take_turns`
-        for tagger in taggers:
-            at_once = f"{len(paths)} recordings, {tagger.batch_size} at once ({repeat + 1}/{repeats})"
-            on_step(f"{tagger.engine}: {at_once}")
-            at_rest = memory.mark() if repeat == 0 else 0.0
-            tagger.seconds.append(stopwatch.seconds(partial(tagger.tag, paths)))
-            if repeat == 0:
-                tagger.peak_mb = tagger.own_mb + memory.peak() - at_rest
-            if not tagger.processed.files:
-                raise UsageError("none of the recordings could be tagged", "`ast-tag` on the folder says why")
-
-
-def _run(tagger: FolderTagger) -> Measurement:
-    done, wall = tagger.processed, Spread.of(tagger.seconds)
-    return Measurement(
-        attn=tagger.attn,
-        engine=tagger.engine,
-        dtype=tagger.dtype,
-        device=tagger.device,
-        compile=tagger.compile,
-        batch_size=tagger.batch_size,
-        ms_per_window=wall.times(1e3 / done.windows),
-        windows_per_s=done.windows / wall.median,
-        x_realtime=done.seconds / wall.median,
-        peak_memory_mb=tagger.peak_mb,
-        flow=FolderFigures(
-            **asdict(done),
-            load_seconds=tagger.load_seconds,
-            wall_seconds=wall,
-            files_per_s=done.files / wall.median,
-            counters=tagger.counters,
-        ),
-    )

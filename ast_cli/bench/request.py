@@ -17,36 +17,20 @@ TRANSFORMERS = "transformers"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be timed.
+    """What is to be timed."""
 
-    Attributes:
-        model: What `--model` takes.
-        revision: Hub branch, tag or commit; the default branch if None.
-        offline: Whether the network may not be touched.
-        attn: Names of `settings.Attention`; the ways that matter on the device if empty.
-        batch_sizes: Windows in a forward pass, one run each; if empty, `BATCH_SIZES`, or `DEFAULT_BATCH_SIZE`
-            on a folder.
-        dtype: One of `settings.Dtype`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        engine: One of `settings.EngineName`.
-        compile: Whether torch compiles the network.
-        peer: `transformers` to time that too.
-        repeats: How often everything is timed.
-        folder: The recordings on which the whole flow is timed; None to time the network and the stages.
-    """
-
-    model: str = DEFAULT_MODEL
-    revision: str | None = None
-    offline: bool = False
-    attn: tuple[str, ...] = ()
-    batch_sizes: tuple[int, ...] = ()
+    model: str = DEFAULT_MODEL  # what `--model` takes
+    revision: str | None = None  # Hub branch, tag or commit; the default branch if None
+    offline: bool = False  # whether the network may not be touched
+    attn: tuple[str, ...] = ()  # of `settings.Attention`; the ways that matter on the device if empty
+    batch_sizes: tuple[int, ...] = ()  # one run each; if empty, `BATCH_SIZES`, or the default on a folder
     dtype: Dtype = "auto"
-    device: str = "auto"
+    device: str = "auto"  # `auto`, `cpu`, `cuda`, `cuda:N` or `mps`
     engine: EngineName = "torch"
-    compile: bool = False
-    peer: str | None = None
-    repeats: int = REPEATS
-    folder: str | None = None
+    compile: bool = False  # whether torch compiles the network
+    peer: str | None = None  # `transformers` to time that too
+    repeats: int = REPEATS  # how often everything is timed
+    folder: str | None = None  # whose recordings the whole flow is timed on; if None, network and stages
 
     def __post_init__(self) -> None:
         if not self.batch_sizes:
@@ -59,15 +43,8 @@ class Request:
 
     def settings(self, attn: Attention = "auto") -> ModelSettings:
         """How networks are opened, with one attention."""
-        return ModelSettings(
-            self.revision,
-            self.device,
-            self.dtype,
-            attn,
-            self.engine,
-            self.compile,
-            offline=self.offline,
-        )
+        how = (self.revision, self.device, self.dtype, attn, self.engine, self.compile)
+        return ModelSettings(*how, offline=self.offline)
 
     @property
     def command(self) -> list[str]:

@@ -16,7 +16,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ast_cli.bench.timing import Stopwatch
+from ast_cli.bench.machine import Stopwatch
 from ast_cli.engines.cpu_threads import WindowThreads
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.errors import TooLittleMemoryError
@@ -29,21 +29,13 @@ IN_A_ROW = 20  # on a device that works on one while the next is handed to it
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A product [rows, I] × [I, O] and how fast it was.
+    """A product [rows, I] × [I, O] and how fast it was."""
 
-    Attributes:
-        rows: Tokens of all windows of a batch.
-        inputs: I.
-        outputs: O.
-        way: How it was computed.
-        flops: Operations a second.
-    """
-
-    rows: int
+    rows: int  # tokens of all windows of a batch
     inputs: int
     outputs: int
-    way: str
-    flops: float
+    way: str  # how it was computed
+    flops: float  # operations a second
 
 
 def num_tokens(config: ASTConfig) -> int:
@@ -69,55 +61,43 @@ def window_flops(config: ASTConfig, *, whole: bool = False) -> int:
 
 
 def fastest_product(
-    config: ASTConfig,
-    batch_sizes: Sequence[int],
-    device: torch.device,
-    dtype: torch.dtype,
-    stopwatch: Stopwatch | None = None,
+    config: ASTConfig, batch_sizes: Sequence[int], device: torch.device, dtype: torch.dtype
 ) -> Product | None:
     """The product of the network that runs at most operations a second, each as large as in some batch.
 
     None where there is room for none of them.
     """
-    stopwatch = stopwatch or Stopwatch(device)
+    stopwatch = Stopwatch(device)
     times = 1 if device.type == "cpu" else IN_A_ROW
-    best: Product | None = None
+    width, inner = config.hidden_size, config.intermediate_size
+    # Of a projection, of all three at once, and of either layer of the MLP.
+    shapes = dict.fromkeys([(width, width), (width, 3 * width), (width, inner), (inner, width)])
+    found = []
     for batch_size in batch_sizes:
-        for inputs, outputs in _shapes(config):
+        for inputs, outputs in shapes:
             # A network may run in smaller batches where a whole one has no room, a product may not.
             with suppress(TooLittleMemoryError), what_cannot_run(device, "", str(dtype), batch_size):
                 rows = torch.randn(batch_size, num_tokens(config), inputs).to(device, dtype)
                 operations = 2 * rows.numel() * outputs
                 for way, run in _ways(rows, inputs, outputs):
                     seconds = min(stopwatch.seconds(run, times) for _ in range(TRIES))
-                    flops = operations / seconds
-                    if best is None or flops > best.flops:
-                        best = Product(batch_size * num_tokens(config), inputs, outputs, way, flops)
-    return best
-
-
-def _shapes(config: ASTConfig) -> list[tuple[int, int]]:
-    """Inputs and outputs: of a projection, of all three at once, and of either layer of the MLP."""
-    width, inner = config.hidden_size, config.intermediate_size
-    return [*dict.fromkeys([(width, width), (width, 3 * width), (width, inner), (inner, width)])]
+                    tokens = batch_size * num_tokens(config)
+                    found.append(Product(tokens, inputs, outputs, way, operations / seconds))
+    return max(found, key=lambda product: product.flops, default=None)
 
 
 def _ways(rows: Tensor, inputs: int, outputs: int) -> Iterator[tuple[str, Callable[[], object]]]:
     """How rows [B, N, I] can be multiplied: the names, and what does it."""
-    for name, kind in (("torch", nn.Linear), ("kernels", Linear)):
-        if kind is Linear and rows.device.type != "cpu":
-            return  # it is torch's there
+
+    def multiply(layer: nn.Linear, rows: Tensor) -> Tensor:
+        with torch.inference_mode():  # of the thread that runs it
+            product: Tensor = layer(rows)
+            return product
+
+    on_cpu = rows.device.type == "cpu"
+    kinds = {"torch": nn.Linear} | ({"kernels": Linear} if on_cpu else {})  # elsewhere it is torch's
+    for name, kind in kinds.items():
         layer = kind(inputs, outputs, bias=False, device=rows.device, dtype=rows.dtype)
-        multiply = partial(_multiply, layer)
-        if rows.device.type != "cpu":
-            yield name, partial(multiply, rows)
-            continue
-        yield f"{name}, all threads", partial(multiply, rows)
-        if len(rows) > 1:
-            yield f"{name}, side by side", partial(WindowThreads().map, multiply, rows)
-
-
-def _multiply(layer: nn.Linear, rows: Tensor) -> Tensor:
-    with torch.inference_mode():  # of the thread that runs it
-        product: Tensor = layer(rows)
-        return product
+        yield (f"{name}, all threads" if on_cpu else name), partial(multiply, layer, rows)
+        if on_cpu and len(rows) > 1:
+            yield f"{name}, side by side", partial(WindowThreads().map, partial(multiply, layer), rows)

@@ -95,6 +95,6 @@ def bench(
         else:
             show(console, document)
     if plot is not None:
-        from ast_cli.bench.picture import draw
+        from ast_cli.bench.document import draw
 
         draw(plot, document)

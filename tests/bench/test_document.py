@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ast_cli.bench.document import Document, Measurement, Stage, as_stages
-from ast_cli.bench.machine import Machine
-from ast_cli.bench.picture import draw
-from ast_cli.bench.timing import Spread
+from ast_cli.bench.document import Document, Measurement, Stage, as_stages, draw
+from ast_cli.bench.machine import Machine, Spread
 from ast_cli.errors import EngineError, OutputError
 
 

@@ -7,8 +7,7 @@ import platform
 import pytest
 import torch
 
-from ast_cli.bench.machine import Machine
-from ast_cli.bench.memory import STATUS, Memory
+from ast_cli.bench.machine import STATUS, Machine, Memory
 
 CPU = torch.device("cpu")
 

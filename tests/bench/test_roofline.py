@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from ast_cli.bench.machine import Stopwatch
 from ast_cli.bench.roofline import fastest_product, num_tokens, window_flops
-from ast_cli.bench.timing import Stopwatch
 from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.networks.config import ASTConfig
 from tests.random_checkpoint import random_config

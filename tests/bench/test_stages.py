@@ -8,8 +8,14 @@ import numpy as np
 import soundfile
 import torch
 
-from ast_cli.bench.signals import RATE, make_clip, write_clip
-from ast_cli.bench.stages import sample_windows, time_stages, window_seconds
+from ast_cli.bench.stages import (
+    RATE,
+    make_clip,
+    sample_windows,
+    time_stages,
+    window_seconds,
+    write_clip,
+)
 from ast_cli.features.extractor import ASTFeatureExtractor
 from tests.random_checkpoint import random_config
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from ast_cli.bench.timing import Spread, Stopwatch, take_turns
+from ast_cli.bench.machine import Spread, Stopwatch, take_turns
 
 CPU = torch.device("cpu")
 

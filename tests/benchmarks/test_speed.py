@@ -15,7 +15,7 @@ import torch
 
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
-from ast_cli.bench.signals import RATE, make_clip, write_clip
+from ast_cli.bench.stages import RATE, make_clip, write_clip
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.factory import open_engine
 from ast_cli.features.extractor import ASTFeatureExtractor

@@ -18,7 +18,7 @@ import torch
 from side_by_side import SECONDS, run
 
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.signals import write_clip
+from ast_cli.bench.stages import write_clip
 
 DISTINCT = 10  # clips; the others are further names of these
 

@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.signals import write_clip
+from ast_cli.bench.stages import write_clip
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -26,7 +26,7 @@ from ast_cli import Tagger
 from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.signals import RATE, write_clip
+from ast_cli.bench.stages import RATE, write_clip
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 10.0

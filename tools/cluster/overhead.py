@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.signals import write_clip
+from ast_cli.bench.stages import write_clip
 
 SECONDS = 10.0
 

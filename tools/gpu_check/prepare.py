@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ast_cli.bench.signals import RATE, make_clip
+from ast_cli.bench.stages import RATE, make_clip
 from tools.gpu_check.common import CHECKPOINT, FEW, MIXED, WAV, Step, cores
 
 COUNT, FEW_COUNT, DRY_COUNT, SECONDS, BASES = 2000, 300, 24, 10.0, 8
