@@ -15,7 +15,8 @@ from rich.text import Text
 from ast_cli.text import one_line
 
 if TYPE_CHECKING:
-    from ast_cli.bench.document import Document, Measurement
+    from ast_cli.bench.document import Document, Failure, Measurement
+    from ast_cli.bench.machine import Spread
 
 NONE = "—"
 GAP = 2  # between columns
@@ -23,19 +24,22 @@ GAP = 2  # between columns
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A table.
+    """A table."""
 
-    Attributes:
-        title: Above it, on a terminal.
-        columns: Their names.
-        rows: Their cells.
-        keys: So many columns at the left tell the rows apart.
-    """
-
-    title: str
-    columns: Sequence[str]
+    title: str  # above it, on a terminal
+    columns: Sequence[str]  # their names
     rows: Sequence[Sequence[str]]
-    keys: int = 1
+    keys: int = 1  # so many columns at the left tell the rows apart
+
+    @classmethod
+    def of(cls, title: str, rows: Sequence[dict[str, str]], keys: int = 1) -> Block:
+        """Of rows that name their cells, all alike."""
+        return cls(title, [*rows[0]], [[*row.values()] for row in rows], keys)
+
+    def only(self, columns: Sequence[int]) -> Block:
+        """Without the other columns."""
+        names = [self.columns[one] for one in columns]
+        return Block(self.title, names, [[row[one] for one in columns] for row in self.rows], self.keys)
 
 
 @contextmanager
@@ -67,7 +71,17 @@ def blocks(document: Document) -> list[Block]:
     """The tables of a document."""
     if any(run.flow for run in document.runs):
         return [_machine(document), *_flows(document)]
-    return [_machine(document), _reference(document), _stages(document.fastest), _runs(document)]
+    fastest = document.fastest
+    stages = [
+        {"stage": name, "ms a window": f"{one.median:.3f}", **_quartiles(one, 3), "share": f"{one.share:.1%}"}
+        for name, one in fastest.stages.items()
+    ]
+    return [
+        _machine(document),
+        _reference(document),
+        Block.of(f"Stages of a window, with {fastest.name} and {fastest.batch_size} at once", stages),
+        Block.of("The network alone", [_network(run) for run in document.runs], keys=2),
+    ]
 
 
 def fitting(block: Block, width: int) -> Iterator[Block]:
@@ -83,196 +97,139 @@ def fitting(block: Block, width: int) -> Iterator[Block]:
     taken: list[int] = []
     for column in range(block.keys, len(widths)):
         if taken and sum(widths[one] for one in (*keys, *taken, column)) - GAP > width:
-            yield _only(block, keys + taken)
+            yield block.only(keys + taken)
             taken = []
         taken.append(column)
-    yield _only(block, keys + taken)
-
-
-def _only(block: Block, columns: list[int]) -> Block:
-    return Block(
-        block.title,
-        [block.columns[one] for one in columns],
-        [[row[one] for one in columns] for row in block.rows],
-        block.keys,
-    )
+    yield block.only(keys + taken)
 
 
 def _table(block: Block) -> Table:
     table = Table(
         box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim", show_header=bool(block.columns)
     )
-    for number in range(len(block.columns or block.rows[0])):
-        name = block.columns[number] if block.columns else ""
-        table.add_column(name, justify="left" if number == 0 or not block.columns else "right")
+    for number, name in enumerate(block.columns or [""] * len(block.rows[0])):
+        table.add_column(name, justify="right" if number and block.columns else "left")
     for row in block.rows:
         table.add_row(*map(Text, row))
     return table
 
 
 def _machine(document: Document) -> Block:
-    machine = document.machine
-    rows = [
-        ("model", document.model),
-        ("machine", f"{machine.system}, {machine.cpu}, {machine.instructions}"),
-        ("cores", f"{machine.cores}, {machine.threads} threads"),
-    ]
+    machine, first, gemm = document.machine, document.runs[0], document.gemm
+    rows = {
+        "model": document.model,
+        "machine": f"{machine.system}, {machine.cpu}, {machine.instructions}",
+        "cores": f"{machine.cores}, {machine.threads} threads",
+    }
     if machine.memory_mb is not None:
-        rows.append(("memory", f"{machine.memory_mb:,} MB"))
+        rows["memory"] = f"{machine.memory_mb:,} MB"
     if machine.gpu is not None:
         memory = "" if machine.gpu_memory_mb is None else f", {machine.gpu_memory_mb:,} MB"
-        rows.append(("GPU", machine.gpu + memory))
+        rows["GPU"] = machine.gpu + memory
     if machine.load is not None:
         busy = ": others are at work, and every figure is the worse for it"
-        rows.append(("load before", f"{machine.load:.2f}{busy if machine.load > machine.cores / 2 else ''}"))
-    rows.append(("versions", ", ".join(f"{name} {number}" for name, number in machine.versions.items())))
-    first = document.runs[0]
+        rows["load before"] = f"{machine.load:.2f}{busy if machine.load > machine.cores / 2 else ''}"
+    rows["versions"] = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
     compiled = ", compiled" if first.compile else ""
-    rows.append(("ran", f"{first.dtype} on {first.device}{compiled}, medians of {document.repeats}"))
-    if document.gemm is not None:
-        gemm = document.gemm
-        rows.append(
-            (
-                "GEMM",
-                f"{gemm.flops / 1e9:,.1f} GFLOP/s ({gemm.rows} × {gemm.inputs} × {gemm.outputs}, {gemm.way})",
-            )
-        )
-    return Block("What it ran on", (), [[name, one_line(value)] for name, value in rows])
+    rows["ran"] = f"{first.dtype} on {first.device}{compiled}, medians of {document.repeats}"
+    if gemm is not None:
+        shape = f"{gemm.rows} × {gemm.inputs} × {gemm.outputs}"
+        rows["GEMM"] = f"{gemm.flops / 1e9:,.1f} GFLOP/s ({shape}, {gemm.way})"
+    return Block("What it ran on", (), [[name, one_line(value)] for name, value in rows.items()])
 
 
 def _reference(document: Document) -> Block:
     """Milliseconds of a batch and speed-ups, a line for each size of batch."""
-    names = dict.fromkeys(
-        (*(run.name for run in document.runs), *(failure.name for failure in document.failures))
-    )
+    tried: list[Measurement | Failure] = [*document.runs, *document.failures]
+    names = dict.fromkeys(one.name for one in tried)
     times = {(run.name, run.batch_size): f"{run.ms_per_batch:.1f}" for run in document.runs}
     ratios = {(one.name, one.against, one.batch_size): f"× {one.speedup:.2f}" for one in document.speedup}
     compared = dict.fromkeys(key[:2] for key in ratios)
-    measured = {run.batch_size for run in document.runs}
-    sizes = sorted(measured | {failure.batch_size for failure in document.failures})
-    return Block(
-        "Milliseconds a batch, and how many times as fast",
-        ["batch", *(f"{name} ms" for name in names), *(f"{name} vs {against}" for name, against in compared)],
-        [
-            [
-                str(size),
-                *(times.get((name, size), NONE) for name in names),
-                *(ratios.get((*pair, size), NONE) for pair in compared),
-            ]
-            for size in sizes
-        ],
-    )
-
-
-def _stages(run: Measurement) -> Block:
-    return Block(
-        f"Stages of a window, with {run.name} and {run.batch_size} at once",
-        ["stage", "ms a window", "q1", "q3", "share"],
-        [
-            [name, f"{one.median:.3f}", f"{one.q1:.3f}", f"{one.q3:.3f}", f"{one.share:.1%}"]
-            for name, one in run.stages.items()
-        ],
-    )
-
-
-def _runs(document: Document) -> Block:
-    return Block(
-        "The network alone",
-        [
-            *("way", "batch", "ms a window", "q1", "q3", "windows/s", "× realtime", "peak MB", "GFLOP/s"),
-            *("of GEMM", "deviation"),
-        ],
-        [_run_row(run) for run in document.runs],
-        keys=2,
-    )
-
-
-def _run_row(run: Measurement) -> list[str]:
-    taken, roofline = run.ms_per_window, run.roofline
-    return [
-        run.name,
-        str(run.batch_size),
-        *(f"{value:.2f}" for value in (taken.median, taken.q1, taken.q3)),
-        f"{run.windows_per_s:,.1f}",
-        f"{run.x_realtime:,.1f}",
-        NONE if run.peak_memory_mb is None else f"{run.peak_memory_mb:,.0f}",
-        NONE if roofline is None else f"{roofline.flops / 1e9:,.1f}",
-        NONE if roofline is None else f"{roofline.ratio:.0%}",
-        NONE if run.deviation is None else f"{run.deviation:.1e}",
+    rows = [
+        {
+            "batch": str(size),
+            **{f"{name} ms": times.get((name, size), NONE) for name in names},
+            **{f"{one} vs {other}": ratios.get((one, other, size), NONE) for one, other in compared},
+        }
+        for size in sorted({one.batch_size for one in tried})
     ]
+    return Block.of("Milliseconds a batch, and how many times as fast", rows)
+
+
+def _way(run: Measurement) -> dict[str, str]:
+    return {"way": run.name, "batch": str(run.batch_size)}
+
+
+def _quartiles(spread: Spread, digits: int) -> dict[str, str]:
+    return {"q1": f"{spread.q1:.{digits}f}", "q3": f"{spread.q3:.{digits}f}"}
+
+
+def _speed(run: Measurement) -> dict[str, str]:
+    return {"windows/s": f"{run.windows_per_s:,.1f}", "× realtime": f"{run.x_realtime:,.1f}"}
+
+
+def _peak(run: Measurement) -> dict[str, str]:
+    return {"peak MB": NONE if run.peak_memory_mb is None else f"{run.peak_memory_mb:,.0f}"}
+
+
+def _network(run: Measurement) -> dict[str, str]:
+    roofline = run.roofline
+    return {
+        **_way(run),
+        "ms a window": f"{run.ms_per_window.median:.2f}",
+        **_quartiles(run.ms_per_window, 2),
+        **_speed(run),
+        **_peak(run),
+        "GFLOP/s": NONE if roofline is None else f"{roofline.flops / 1e9:,.1f}",
+        "of GEMM": NONE if roofline is None else f"{roofline.ratio:.0%}",
+        "deviation": NONE if run.deviation is None else f"{run.deviation:.1e}",
+    }
 
 
 def _flows(document: Document) -> Iterator[Block]:
-    rows = []
-    for run in document.runs:
-        flow = run.flow
-        assert flow is not None
-        wall = flow.wall_seconds
-        rows.append(
-            [
-                *(run.name, str(run.batch_size), str(flow.files), str(flow.failed), f"{flow.seconds:,.1f}"),
-                *(f"{value:.2f}" for value in (wall.median, wall.q1, wall.q3)),
-                f"{flow.files_per_s:,.2f}",
-                f"{run.windows_per_s:,.1f}",
-                f"{run.x_realtime:,.1f}",
-                f"{flow.load_seconds:.2f}",
-                NONE if run.peak_memory_mb is None else f"{run.peak_memory_mb:,.0f}",
-            ]
-        )
-    yield Block(
-        "The whole flow, from files to labels",
-        [
-            *("way", "batch", "files", "failed", "seconds of audio", "wall s", "q1", "q3"),
-            *("files/s", "windows/s", "× realtime", "load s", "peak MB"),
-        ],
-        rows,
-        keys=2,
-    )
+    flows = [(run, run.flow) for run in document.runs if run.flow is not None]
+    rows = [
+        {
+            **_way(run),
+            "files": str(flow.files),
+            "failed": str(flow.failed),
+            "seconds of audio": f"{flow.seconds:,.1f}",
+            "wall s": f"{flow.wall_seconds.median:.2f}",
+            **_quartiles(flow.wall_seconds, 2),
+            "files/s": f"{flow.files_per_s:,.2f}",
+            **_speed(run),
+            "load s": f"{flow.load_seconds:.2f}",
+            **_peak(run),
+        }
+        for run, flow in flows
+    ]
+    yield Block.of("The whole flow, from files to labels", rows, keys=2)
     if document.speedup:
-        yield Block(
-            "How many times as fast",
-            ["way", "against", "batch", "ratio"],
-            [
-                [one.name, one.against, str(one.batch_size), f"× {one.speedup:.2f}"]
-                for one in document.speedup
-            ],
-        )
-    counted = [run for run in document.runs if run.flow and run.flow.counters]
+        ratios = [
+            {
+                "way": one.name,
+                "against": one.against,
+                "batch": str(one.batch_size),
+                "ratio": f"× {one.speedup:.2f}",
+            }
+            for one in document.speedup
+        ]
+        yield Block.of("How many times as fast", ratios)
+    waits = {
+        "waited_for_recordings": "network waited s",
+        "decoders_waited": "decoders waited s",
+        "starting": "starting s",
+        "waited_for_scores": "scores s",
+    }
+    counted = [
+        {
+            **_way(run),
+            "decoded by": flow.counters["decoded_by"],
+            **{title: f"{flow.counters[name]:.2f}" for name, title in waits.items()},
+            **{f"{stage} ms": f"{ms:.3f}" for stage, ms in flow.counters["core_ms_per_recording"].items()},
+        }
+        for run, flow in flows
+        if flow.counters is not None
+    ]
     if counted:
-        yield _counters(counted)
-
-
-def _counters(runs: Sequence[Measurement]) -> Block:
-    """Who waited for whom, and milliseconds of a core for each stage of a recording."""
-    rows: list[list[str]] = []
-    stages: list[str] = []
-    for run in runs:
-        assert run.flow is not None
-        assert run.flow.counters is not None
-        counters = run.flow.counters
-        names = ("waited_for_recordings", "decoders_waited", "starting", "waited_for_scores")
-        rows.append(
-            [
-                *(run.name, str(run.batch_size), counters["decoded_by"]),
-                *(f"{counters[name]:.2f}" for name in names),
-                *(f"{taken:.3f}" for taken in counters["core_ms_per_recording"].values()),
-            ]
-        )
-        stages = [f"{stage} ms" for stage in counters["core_ms_per_recording"]]
-    return Block(
-        "Who waited for whom, and milliseconds of a core for a recording",
-        [
-            *(
-                "way",
-                "batch",
-                "decoded by",
-                "network waited s",
-                "decoders waited s",
-                "starting s",
-                "scores s",
-            ),
-            *stages,
-        ],
-        rows,
-        keys=2,
-    )
+        yield Block.of("Who waited for whom, and milliseconds of a core for a recording", counted, keys=2)
