@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli.engines.batch_size import smallest_fast_batch
 from ast_cli.engines.cpu_threads import WindowThreads
 from ast_cli.engines.cuda_graphs import Graphs
 from ast_cli.engines.devices import what_cannot_run
@@ -23,6 +22,8 @@ from ast_cli.networks.ast import SDPA_BACKENDS, ASTForAudioClassification
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
 COMPILED_BATCH_SIZE = 32  # other sizes would be compiled again, and none is known to be better
+SIZES = (8, 16, 32, 64, 128, 256)  # of batches, that are timed on CUDA
+NEARLY_ALL = 0.95  # of the best rate; the rest is not worth the memory
 TIMED_BATCHES = 2
 BATCHES_AHEAD = 2  # on CUDA: one that runs, and one that waits for it to end
 
@@ -71,14 +72,12 @@ class TorchEngine(Engine):
                 layer.compile(dynamic=False)  # once for all, as they are alike
         self._network: Callable[[Tensor], Tensor] = self._logits
         # Which backend SDPA may use is one setting for all threads; compiling is for one thread.
-        side_by_side = (
-            device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
-        )
-        self._threads = WindowThreads() if side_by_side else None
-        self.takes_waveforms = device.type == "cuda"
+        one_setting = compiled or model.attn_implementation in SDPA_BACKENDS
+        self._threads = WindowThreads() if device.type == "cpu" and not one_setting else None
         self._copies: torch.cuda.Stream | None = None
-        self.ahead = BATCHES_AHEAD if device.type == "cuda" else 0
-        self._graphs = Graphs(self._rows) if device.type == "cuda" else None
+        self._graphs: Graphs | None = None
+        if device.type == "cuda":
+            self.takes_waveforms, self.ahead, self._graphs = True, BATCHES_AHEAD, Graphs(self._rows)
 
     def pooled(self) -> TorchEngine:
         """See `Engine.pooled`: weights, threads and device are shared."""
@@ -105,9 +104,8 @@ class TorchEngine(Engine):
         contents = [window.content for window in windows]
         staged = torch.stack(contents, out=torch.empty(count, *contents[0].shape, pin_memory=True))
         lengths = lengths_of(windows)
-        lengths = None if lengths is None else lengths.pin_memory()
-        with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
-            logits = self._forward(self._copy(staged), lengths)
+        with self._running(count):
+            logits = self._forward(self._copy(staged), None if lengths is None else lengths.pin_memory())
             back = torch.empty(logits.shape, pin_memory=True).copy_(logits, non_blocking=True)
             done = torch.cuda.current_stream(self._place).record_event()
 
@@ -135,7 +133,7 @@ class TorchEngine(Engine):
     def _seconds(self, count: int) -> float:
         """What a batch of so many windows takes on CUDA."""
         windows = torch.zeros(count, self.config.max_length, self.config.num_mel_bins, device=self._place)
-        with what_cannot_run(self._place, self.attn, self.dtype, count), self._exact():
+        with self._running(count):
             for _ in range(2):  # the second time, it may be captured
                 self._forward(windows)
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
@@ -157,13 +155,11 @@ class TorchEngine(Engine):
             copied = staged.to(self._place, non_blocking=True)
         computing = torch.cuda.current_stream(self._place)
         computing.wait_stream(self._copies)
-        copied.record_stream(
-            computing
-        )  # its memory is not given to the next copy before it was computed with
+        copied.record_stream(computing)  # its memory is not the next copy's before it was computed with
         return copied
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
-        with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), self._exact():
+        with self._running(len(windows)):
             if self._threads is not None and lengths is None:
                 return self._threads.map(self._forward, windows)
             return self._forward(windows, lengths).cpu()
@@ -180,8 +176,7 @@ class TorchEngine(Engine):
             if self._largest_batch is not None:  # each batch size would be compiled again
                 self._largest_batch = max(self._largest_batch, count)
                 windows = F.pad(windows, (0, 0, 0, 0, 0, self._largest_batch - count))
-            rows = self._rows(windows) if self._graphs is None else self._graphs(windows)
-            return rows[:count]
+            return (self._graphs or self._rows)(windows)[:count]
 
     def _rows(self, windows: Tensor) -> Tensor:
         """[B, T, M] -> [B, C] or [B, D], float32."""
@@ -199,15 +194,33 @@ class TorchEngine(Engine):
             torch.cuda.empty_cache()
 
     @contextmanager
-    def _exact(self) -> Iterator[None]:
-        """Keep cuDNN's convolution from rounding to TF32, which it does by default."""
-        if self._place.type != "cuda":
-            yield
-            return
-        convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-        before = convolution.fp32_precision
-        convolution.fp32_precision = "ieee"
+    def _running(self, count: int) -> Iterator[None]:
+        """Around so many windows: errors are ours, and cuDNN's convolution does not round to TF32."""
+        with what_cannot_run(self._place, self.attn, self.dtype, count):
+            if self._place.type != "cuda":
+                yield
+                return
+            convolution = torch.backends.cudnn.conv  # type: ignore[attr-defined]
+            before, convolution.fp32_precision = convolution.fp32_precision, "ieee"
+            try:
+                yield
+            finally:
+                convolution.fp32_precision = before
+
+
+def smallest_fast_batch(seconds: Callable[[int], float]) -> int:
+    """The smallest batch size of `SIZES` that is nearly as fast as the fastest.
+
+    Args:
+        seconds: What a batch of so many windows takes; raises TooLittleMemoryError.
+    """
+    rates: dict[int, float] = {}
+    for size in SIZES:
         try:
-            yield
-        finally:
-            convolution.fp32_precision = before
+            rates[size] = size / seconds(size)
+        except TooLittleMemoryError:
+            break
+        if rates[size] < NEARLY_ALL * max(rates.values()):
+            break  # it has become slower
+    best = max(rates.values(), default=0.0)
+    return next((size for size, rate in rates.items() if rate >= NEARLY_ALL * best), SIZES[0])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ast_cli.engines.batch_size import SIZES, smallest_fast_batch
+from ast_cli.engines.torch_engine import SIZES, smallest_fast_batch
 from ast_cli.errors import TooLittleMemoryError
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ast_cli import FileResult, Tagger
 from ast_cli.checkpoints.checkpoint import Checkpoint
-from ast_cli.engines import openvino_graph
+from ast_cli.engines import openvino_engine
 from ast_cli.engines.factory import open_engine
 from ast_cli.engines.openvino_engine import CAPABILITIES, OpenVINOEngine
 from ast_cli.errors import EngineError, UsageError
@@ -104,7 +104,7 @@ def test_a_network_is_converted_once(checkpoint: Path, graphs: Path, monkeypatch
         ["graph.bin", "graph.xml", "of.txt"]
     ]
     # From now on the network itself is not even read.
-    monkeypatch.setattr(openvino_graph, "ASTForAudioClassification", None)
+    monkeypatch.setattr(openvino_engine, "ASTForAudioClassification", None)
     assert torch.equal(engine(checkpoint, notices=notices).logits(windows()), first)
     assert len(notices) == 1
 
@@ -165,8 +165,8 @@ def test_a_cache_that_lets_nobody_in_costs_only_the_keeping(
 
     opened, notices = Checkpoint.open(checkpoint), list[str]()
     _ = opened.files.weights, opened.files.config
-    monkeypatch.setattr(openvino_graph.Path, "mkdir", refuse)
-    monkeypatch.setattr(openvino_graph.Path, "exists", refuse)
+    monkeypatch.setattr(openvino_engine.Path, "mkdir", refuse)
+    monkeypatch.setattr(openvino_engine.Path, "exists", refuse)
     tested, _ = open_engine(opened, ModelSettings(engine="openvino"), notices.append)
     assert "Permission denied" in notices[1]
     monkeypatch.undo()
@@ -181,7 +181,7 @@ def test_a_damaged_graph_that_cannot_be_removed_costs_only_the_keeping(
     expected = engine(checkpoint).logits(windows())
     [kept] = graphs.glob("*/graph.xml")
     kept.write_text("<net")
-    monkeypatch.setattr(openvino_graph.shutil, "rmtree", lambda *_, **__: None)
+    monkeypatch.setattr(openvino_engine.shutil, "rmtree", lambda *_, **__: None)
     notices: list[str] = []
     assert torch.equal(engine(checkpoint, notices=notices).logits(windows()), expected)
     assert "cannot be kept" in notices[1]
@@ -255,7 +255,7 @@ def no_such_operation(*_: object) -> None:
 def test_a_network_that_openvino_cannot_convert_is_an_error_with_a_remedy(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(openvino_graph, "_convert", no_such_operation)
+    monkeypatch.setattr(openvino_engine, "_convert", no_such_operation)
     with pytest.raises(EngineError, match=CANNOT):
         engine(checkpoint)
 

@@ -16,9 +16,8 @@ from torch import Tensor
 from ast_cli import FileFailure, FileResult, Tagger
 from ast_cli.bench.network import bench_network
 from ast_cli.bench.request import Request
-from ast_cli.engines.batch_size import SIZES
 from ast_cli.engines.devices import resolve_device
-from ast_cli.engines.torch_engine import TorchEngine
+from ast_cli.engines.torch_engine import SIZES, TorchEngine
 from ast_cli.errors import EngineError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.window_stream import Window
