@@ -26,7 +26,7 @@ from ast_cli.names import STDIN, parse_name
 from ast_cli.networks.config import ASTConfig
 from ast_cli.pipeline.batches import Batches, Collector, PendingScores
 from ast_cli.pipeline.counters import Counters, Spent
-from ast_cli.pipeline.process_pool import Decoders
+from ast_cli.pipeline.decoders import Decoders
 from ast_cli.pipeline.readahead import read_ahead
 from ast_cli.pipeline.windows import Windowing, window_and_hop
 from ast_cli.results import Facts, FileFailure

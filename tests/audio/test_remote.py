@@ -18,7 +18,7 @@ from ast_cli.audio.decode import open_recording
 from ast_cli.audio.discover import discover
 from ast_cli.errors import EngineError, InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
-from ast_cli.pipeline.process_pool import Decoders
+from ast_cli.pipeline.decoders import Decoders
 from ast_cli.pipeline.windows import Windowing
 from ast_cli.results import FileFailure
 from ast_cli.settings import TagSettings

@@ -14,7 +14,7 @@ import soundfile
 from ast_cli import Tagger
 from ast_cli.pipeline import pipeline
 from ast_cli.pipeline.counters import STAGES, Counters, Spent, StageClock
-from ast_cli.pipeline.process_pool import Decoders
+from ast_cli.pipeline.decoders import Decoders
 from tests.made_up import made_up
 
 FILES = 6

@@ -16,8 +16,7 @@ from pathlib import Path
 import pytest
 
 from ast_cli.features.window_stream import Window
-from ast_cli.pipeline.process_channel import MEMORY_BYTES
-from ast_cli.pipeline.process_pool import Decoders
+from ast_cli.pipeline.decoders import MEMORY_BYTES, Decoders
 from ast_cli.pipeline.readahead import read_ahead
 from ast_cli.results import Facts, FileFailure
 from tests.cli.runner import environment
@@ -186,7 +185,7 @@ def test_closing_ends_even_a_child_that_hangs() -> None:
 
 SCRIPT = """
     import os, sys, threading
-    from ast_cli.pipeline.process_pool import Decoders
+    from ast_cli.pipeline.decoders import Decoders
     from tests.made_up import made_up
     print("begun")
     decoders = Decoders(made_up, after=0)

@@ -9,10 +9,13 @@ recording against 0.55 to 0.71 here, and `torch.multiprocessing`, which sends te
 caller's `__main__`, so that a script without `if __name__ == "__main__"` would run again in each; they take
 modules from the working folder; a process of `multiprocessing` may have none; and a child that hangs outlives
 a parent that is killed. In `concurrent.futures`, a child that dies takes all others' recordings with it.
+
+From top to bottom: the parent; what goes between two processes; the fork server and its children.
 """
 
 from __future__ import annotations
 
+import gc
 import mmap
 import os
 import pickle
@@ -21,15 +24,24 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
-from typing import Generic, TypeVar, cast
+from multiprocessing.connection import Connection
+from typing import Generic, NoReturn, TypeVar, cast
 
+import numpy as np
+import torch
+
+from ast_cli.allocation import keep_memory
 from ast_cli.features.window_stream import Window
-from ast_cli.pipeline.process_channel import CLOSED, CONTROL_BYTES, FORK, MEMORY_BYTES, READY, Channel
 from ast_cli.results import FileFailure
+
+MEMORY_BYTES = 1 << 23  # twelve windows of 10.24 s, as waveforms
+CLOSED = (EOFError, OSError)  # what a pipe raises that nobody is at the other end of
+READY, FORK = b"ready", b"fork"  # to and from the fork server, as are pids, in digits
+CONTROL_BYTES = 64
 
 ItemT = TypeVar("ItemT")
 
@@ -39,7 +51,7 @@ PROGRAM = """
 import sys
 sys.path[:] = sys.argv[2:]
 try:
-    from ast_cli.pipeline.process_server import main
+    from ast_cli.pipeline.decoders import main
 except ImportError:
     sys.exit(1)
 main(int(sys.argv[1]))
@@ -53,7 +65,7 @@ class _Child:
     """One process, as the parent sees it."""
 
     pid: int
-    channel: Channel
+    channel: _Channel
 
 
 class Decoders(Generic[ItemT]):
@@ -140,26 +152,23 @@ class Decoders(Generic[ItemT]):
         """One that has nothing to do; None while there are none yet, or if there cannot be any."""
         with suppress(IndexError):
             return self._idle.pop()
-        if self._windows < self._after or self._given_up:
+        if self._windows < self._after:
             return None
         with self._lock:
-            return self._another()
-
-    def _another(self) -> _Child | None:
-        if self._given_up:
-            return None
-        try:
-            if self._server is None:
-                self._server = _ForkServer(self._run)
-            return self._server.child(wait=self._after == 0)
-        except OSError as error:
-            self._given_up = True  # no room for another process, say: those that there are go on
-            if self._on_notice is not None:
-                self._on_notice(
-                    f"no more decoding processes can be started ({error.strerror or error}): threads decode, "
-                    "which may be slower"
-                )
-            return None
+            if self._given_up:
+                return None
+            try:
+                if self._server is None:
+                    self._server = _ForkServer(self._run)
+                return self._server.child(wait=self._after == 0)
+            except OSError as error:
+                self._given_up = True  # no room for another process, say: those that there are go on
+                if self._on_notice is not None:
+                    self._on_notice(
+                        f"no more decoding processes can be started ({error.strerror or error}): threads "
+                        "decode, which may be slower"
+                    )
+                return None
 
     def _why(self, child: _Child) -> str:
         with self._lock:
@@ -176,7 +185,7 @@ class Decoders(Generic[ItemT]):
 
 
 class _ForkServer:
-    """The process that children are forked from, as the parent sees it; see `process_server`.
+    """The process that children are forked from, as the parent sees it; see `main`.
 
     Raises:
         OSError: It cannot be started.
@@ -220,7 +229,7 @@ class _ForkServer:
             os.ftruncate(memory, MEMORY_BYTES)
             mapped = mmap.mmap(memory, MEMORY_BYTES)
             socket.send_fds(self._control, [FORK], [its.fileno(), memory])
-            return _Child(int(self._receive()), Channel(ours, mapped))
+            return _Child(int(self._receive()), _Channel(ours, mapped))
         except OSError:
             ours.close()
             raise
@@ -247,3 +256,136 @@ class _ForkServer:
         if not message:
             raise OSError("the process that they are forked from has ended")
         return message
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A window whose content lies in the memory."""
+
+    start: int
+    length: int
+    new: int
+    offset: int
+    shape: tuple[int, ...]
+
+
+class _Channel:
+    """One end of what goes between two processes: messages through a pipe, windows through mapped memory.
+
+    A window of 0.6 MB in a message would be copied twice, and cost a dozen system calls; from memory that
+    both ends have mapped, it is copied once. Its pipe is closed with the channel.
+    """
+
+    def __init__(self, connection: Connection, memory: mmap.mmap) -> None:
+        self.close = connection.close
+        self._connection = connection
+        self._memory = memory
+        self._used = 0
+
+    def send(self, message: object) -> None:
+        """Send anything that can be pickled."""
+        # Not `Connection.send`: with torch, that sends tensors by file descriptors, from another thread.
+        self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
+
+    def receive(self) -> object:
+        """Wait for the next message."""
+        return pickle.loads(self._connection.recv_bytes())  # noqa: S301 — of our own processes
+
+    def forget(self) -> None:
+        """The memory may be written over: the other end has taken all that was stored."""
+        self._used = 0
+
+    def store(self, item: Window | ItemT) -> _Stored | Window | ItemT | None:
+        """What to send for an item: where the content of a window lies from now on, all else itself.
+
+        Returns None where no more fits, until it may be forgotten.
+        """
+        if not isinstance(item, Window):
+            return item
+        content = item.content.numpy()
+        begin, end = self._used, self._used + content.nbytes
+        if end > len(self._memory):
+            return None if begin else item  # what would never fit goes with the message
+        np.frombuffer(self._memory, content.dtype, content.size, begin).reshape(content.shape)[:] = content
+        self._used = end
+        return _Stored(item.start, item.length, item.new, begin, content.shape)
+
+    def take(self, sent: Sequence[_Stored | ItemT]) -> list[Window | ItemT]:
+        """The items again; copies, so that the other end may write over what it stored."""
+        return [self._window(one) if isinstance(one, _Stored) else one for one in sent]
+
+    def _window(self, stored: _Stored) -> Window:
+        size = int(np.prod(stored.shape))
+        content = np.frombuffer(self._memory, np.float32, size, stored.offset).reshape(stored.shape)
+        return Window(stored.start, stored.length, stored.new, torch.from_numpy(content.copy()))
+
+
+def main(descriptor: int) -> None:
+    """The fork server, which all decoding processes are forked from; `descriptor` is of the parent's socket.
+
+    The function comes on standard input, then for each connection and memory, a child is made. The server
+    imports torch once for all, which takes seconds, and has a single thread, so that to fork it is safe. It
+    ends as soon as nobody is at the other end of its socket, however the parent ended, and its children with
+    it.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
+    control = socket.socket(fileno=descriptor)
+    run: Callable[[str], Iterator[object]] = pickle.load(sys.stdin.buffer)  # noqa: S301 — of our own parent
+    keep_memory()  # the blocks of a recording are as large as those of the one before
+    torch.set_num_threads(1)  # there is a process for each core
+    gc.collect()
+    gc.freeze()  # or the collector would write to, and so copy, the memory that children share
+    children: set[int] = set()
+    try:
+        control.send(READY)
+        while True:
+            asked, descriptors, _, _ = socket.recv_fds(control, CONTROL_BYTES, 2)
+            if not asked:
+                break
+            if asked == FORK:
+                answer = os.fork()
+                if answer == 0:
+                    control.close()
+                    connection, memory = descriptors
+                    _serve(run, _Channel(Connection(connection), mmap.mmap(memory, 0)))
+                for one in descriptors:
+                    os.close(one)
+                children.add(answer)
+            else:
+                children.remove(pid := int(asked))
+                answer = os.waitpid(pid, 0)[1]
+            control.send(b"%d" % answer)
+    except OSError:  # the parent is not there any more
+        pass
+    for pid in children:
+        os.kill(pid, signal.SIGKILL)  # one that waits for a pipe nobody writes to would stay
+    for pid in children:
+        os.waitpid(pid, 0)
+
+
+def _serve(run: Callable[[str], Iterator[object]], channel: _Channel) -> NoReturn:
+    """On the child: the items of each path that comes, as many at once as the memory has room for.
+
+    A message holds items, and whether they were the last. After each but the last, the parent says when it
+    has taken them.
+    """
+    code = 1
+    try:
+        while True:
+            path = channel.receive()
+            assert isinstance(path, str)
+            ready: list[object] = []
+            channel.forget()
+            for item in run(path):
+                stored = channel.store(item)
+                if stored is None:
+                    channel.send((ready, False))
+                    channel.receive()
+                    channel.forget()
+                    ready, stored = [], channel.store(item)
+                ready.append(stored)
+            channel.send((ready, True))
+    except CLOSED:
+        code = 0
+    finally:
+        os._exit(code)  # nothing that the fork server registered is this process's to tidy up
