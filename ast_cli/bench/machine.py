@@ -150,31 +150,26 @@ class Spread:
         return Spread(self.median * factor, self.q1 * factor, self.q3 * factor)
 
 
+@dataclass(frozen=True)
 class Stopwatch:
-    """Times what runs on a device, until the device has done all of it.
+    """Times what runs on a device, until the device has done all of it."""
 
-    Args:
-        device: Where it runs.
-        clock: Tells seconds.
-    """
-
-    def __init__(self, device: torch.device, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._device = device
-        self._clock = clock
+    device: torch.device
+    clock: Callable[[], float] = time.perf_counter  # tells seconds
 
     def seconds(self, run: Callable[[], object], times: int = 1) -> float:
         """How long one of so many runs takes; they are handed to the device without waiting for each."""
         self._wait()
-        start = self._clock()
+        start = self.clock()
         for _ in range(times):
             run()
         self._wait()
-        return (self._clock() - start) / times
+        return (self.clock() - start) / times
 
     def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        elif self._device.type == "mps":
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
             torch.mps.synchronize()
 
 

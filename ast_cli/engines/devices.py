@@ -83,13 +83,7 @@ def resolve_attention(name: Attention, device: torch.device) -> Attention:
 
 @contextmanager
 def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -> Iterator[None]:
-    """Around running a network: turn torch's errors into ours, which name what the device lacks.
-
-    Args:
-        device: Where it runs.
-        attn: One of `settings.Attention`.
-        dtype: The name of the number format.
-        windows: In the batch.
+    """Around running a batch of so many windows: turn torch's errors into ours, which name what is lacking.
 
     Raises:
         TooLittleMemoryError: The device has too little memory.
@@ -99,8 +93,9 @@ def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -
         yield
     except RuntimeError as error:
         if isinstance(error, torch.OutOfMemoryError) or NO_MEMORY in str(error):
+            count = "one window" if windows == 1 else f"{windows} windows"
             raise TooLittleMemoryError(
-                f"{device} has too little memory for {_count(windows)} at once",
+                f"{device} has too little memory for {count} at once",
                 "Use a smaller --batch-size, or --dtype bfloat16",
             ) from error
         if any(words in str(error) for words in NO_KERNEL):
@@ -111,7 +106,3 @@ def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -
             if words in str(error):
                 raise EngineError(cause, "Leave out --compile") from error
         raise
-
-
-def _count(windows: int) -> str:
-    return "one window" if windows == 1 else f"{windows} windows"

@@ -19,33 +19,21 @@ Pending = Callable[[], Tensor]
 
 
 class Engine(ABC):
-    """Runs one network.
+    """Runs one network."""
 
-    Attributes:
-        config: Of the network.
-        name: One of `settings.EngineName`.
-        device: Where it runs, as torch names it.
-        dtype: Its number format.
-        attn: How it computes attention: one of `settings.Attention`.
-        takes_waveforms: Whether it extracts the frames of waveforms itself, and faster than a thread does.
-        crops: Whether it runs windows that are shorter than the network's.
-        ahead: Batches that may be started before the logits of the first are awaited.
-        on_notice: Called with what a user should know about how it runs.
-    """
-
-    name: str
-    takes_waveforms: bool = False
-    crops: bool = True
-    ahead: int = 0
+    name: str  # one of `settings.EngineName`
+    takes_waveforms: bool = False  # whether it extracts their frames itself, and faster than a thread does
+    crops: bool = True  # whether it runs windows that are shorter than the network's
+    ahead: int = 0  # batches that may be started before the logits of the first are awaited
 
     def __init__(
         self, config: ASTConfig, device: str, dtype: str, attn: str, on_notice: Callable[[str], None] | None
     ) -> None:
         self.config = config
-        self.device = device
+        self.device = device  # as torch names it
         self.dtype = dtype
-        self.attn = attn
-        self.on_notice = on_notice or _warn
+        self.attn = attn  # one of `settings.Attention`
+        self.on_notice = on_notice or warnings.warn
         self._most_at_once: int | None = None
 
     @property
@@ -117,7 +105,3 @@ def lengths_of(windows: Sequence[Window]) -> Tensor | None:
     """[B]: the frames that each waveform fills; None where windows are frames."""
     is_waveform = windows[0].content.ndim == 1
     return torch.tensor([window.length for window in windows]) if is_waveform else None
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, stacklevel=2)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
@@ -54,10 +54,6 @@ class _InFlight(Generic[ResultT]):
     waiting: int = 0
     end: Facts | ResultT | FileFailure | None = None
 
-    def add(self, window: Window, scores: NDArray[np.float32]) -> None:
-        self.waiting -= 1
-        self.aggregate.add(window.start, window.length, window.new, scores)
-
     def outcome(self) -> ResultT | FileFailure | None:
         """The result or failure, or None while windows are still to come."""
         if not isinstance(self.end, Facts):
@@ -70,37 +66,23 @@ class _InFlight(Generic[ResultT]):
             return FileFailure.of(self.aggregate.file, error)
 
 
+_Batch = list[tuple[_InFlight[ResultT], Window]]
+
+
+@dataclass
 class Batches(Generic[ResultT]):
-    """Collects windows until a batch is full; windows of different lengths do not fit into one.
+    """Collects windows until a batch is full; windows of different lengths do not fit into one."""
 
-    Args:
-        start: Starts to score B windows; what it returns, waits for their scores [B, C].
-        batch_size: B.
-        on_heard: Called with the seconds of audio that were newly scored, after every batch.
-        ahead: Batches that are started before the first one is waited for.
-        long_run: Called once, after `LONG_RUN` windows; what it returns is B from then on.
-        counters: Told of the time that each step takes.
-    """
-
-    def __init__(
-        self,
-        start: Callable[[Sequence[Window]], PendingScores],
-        batch_size: int,
-        on_heard: Callable[[float], None] | None = None,
-        ahead: int = 0,
-        long_run: Callable[[], int] | None = None,
-        counters: Counters | None = None,
-    ) -> None:
-        self._counters = counters or Counters()
-        self._start = start
-        self._batch_size = batch_size
-        self._on_heard = on_heard
-        self._ahead = ahead
-        self._long_run = long_run
-        self._started = 0  # windows
-        self._running: deque[tuple[list[tuple[_InFlight[ResultT], Window]], PendingScores]] = deque()
-        self._by_length: dict[int, list[tuple[_InFlight[ResultT], Window]]] = {}
-        self._in_flight: deque[_InFlight[ResultT]] = deque()
+    start: Callable[[Sequence[Window]], PendingScores]  # starts to score B windows
+    batch_size: int  # B
+    on_heard: Callable[[float], None] | None = None  # told the seconds that were newly scored, batch by batch
+    ahead: int = 0  # batches that are started before the first one is waited for
+    long_run: Callable[[], int] | None = None  # called once, after `LONG_RUN` windows: gives B from then on
+    counters: Counters = field(default_factory=Counters)  # told of the time that each step takes
+    _started: int = 0  # windows
+    _running: deque[tuple[_Batch[ResultT], PendingScores]] = field(default_factory=deque)
+    _by_length: dict[int, _Batch[ResultT]] = field(default_factory=dict)
+    _in_flight: deque[_InFlight[ResultT]] = field(default_factory=deque)
 
     def outcomes(
         self,
@@ -146,7 +128,7 @@ class Batches(Generic[ResultT]):
         length = len(window.content)
         batch = self._by_length.setdefault(length, [])
         batch.append((owner, window))
-        if len(batch) < self._batch_size:
+        if len(batch) < self.batch_size:
             return False
         self._run(length)
         return True
@@ -154,23 +136,24 @@ class Batches(Generic[ResultT]):
     def _run(self, length: int) -> None:
         batch = self._by_length.pop(length)
         windows = [window for _, window in batch]
-        self._running.append((batch, self._counters.measure("starting", partial(self._start, windows))))
-        self._collect(self._ahead)
+        self._running.append((batch, self.counters.measure("starting", partial(self.start, windows))))
+        self._collect(self.ahead)
         self._started += len(batch)
-        if self._long_run is not None and self._started >= LONG_RUN:
+        if self.long_run is not None and self._started >= LONG_RUN:
             self._collect(0)
-            self._batch_size = self._counters.measure("choosing_batch_size", self._long_run)
-            self._long_run = None
+            self.batch_size = self.counters.measure("choosing_batch_size", self.long_run)
+            self.long_run = None
 
     def _collect(self, left: int) -> None:
         """Wait for scores until at most so many batches are on their way."""
         while len(self._running) > left:
             batch, pending = self._running.popleft()
-            scores = self._counters.measure("waited_for_scores", pending)
+            scores = self.counters.measure("waited_for_scores", pending)
             for (owner, window), row in zip(batch, scores, strict=True):
-                owner.add(window, row)
-            if self._on_heard is not None:
-                self._on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
+                owner.waiting -= 1
+                owner.aggregate.add(window.start, window.length, window.new, row)
+            if self.on_heard is not None:
+                self.on_heard(sum(window.new for _, window in batch) / FRAMES_PER_SECOND)
 
     def _run_for(self, owner: _InFlight[ResultT]) -> bool:
         """Score the batches that a recording waits in; whether there are any."""

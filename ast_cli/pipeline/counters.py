@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from ast_cli.text import counted
+
 ItemT = TypeVar("ItemT")
 
 # Reading includes opening and decoding; cutting, the frames where no device makes them.
@@ -17,15 +19,10 @@ STAGES = ("read", "mix", "resample", "cut", "hand over")
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What one recording cost.
+    """What one recording cost."""
 
-    Attributes:
-        process: That decoded it.
-        seconds: Of a core, by `STAGES`.
-    """
-
-    process: int
-    seconds: tuple[float, ...]
+    process: int  # that decoded it
+    seconds: tuple[float, ...]  # of a core, by `STAGES`
 
 
 class StageClock:
@@ -69,38 +66,22 @@ class Counters:
     """Where the time of one run went. Seconds, unless said otherwise.
 
     What the thread that feeds the network did not do of `wall`, it spent on putting scores together.
-
-    Attributes:
-        workers: Threads that decode, or that wait for a decoding process each.
-        wall: From the first recording wanted to the last outcome taken.
-        waited_for_recordings: That the network's thread had nothing to do.
-        starting: That it took to put batches together and hand them to the device.
-        waited_for_scores: That it waited for the device, or computed where there is none.
-        choosing_batch_size: That it took to find the best one.
-        waited_for_caller: That the caller kept an outcome before taking the next.
-        decoders_waited: For the network to take what was decoded; of all threads together.
-        network_core: Of a core, that the network's thread took.
-        process_core: Of a core, that this process took, all threads together; not the decoding processes.
-        recordings: That were decoded.
-        in_processes: Of them, by decoding processes.
-        processes: That decoded at least one.
-        processes_after: Until the first recording came from a process; None if none did.
-        stages: Of a core, all decoders together, by `STAGES`.
     """
 
-    workers: int = 0
-    wall: float = 0.0
-    waited_for_recordings: float = 0.0
-    starting: float = 0.0
-    waited_for_scores: float = 0.0
-    choosing_batch_size: float = 0.0
-    waited_for_caller: float = 0.0
-    decoders_waited: float = 0.0
-    network_core: float = 0.0
-    process_core: float = 0.0
-    recordings: int = 0
-    in_processes: int = 0
-    processes_after: float | None = None
+    workers: int = 0  # threads that decode, or that wait for a decoding process each
+    wall: float = 0.0  # from the first recording wanted to the last outcome taken
+    waited_for_recordings: float = 0.0  # that the network's thread had nothing to do
+    starting: float = 0.0  # that it took to put batches together and hand them to the device
+    waited_for_scores: float = 0.0  # that it waited for the device, or computed where there is none
+    choosing_batch_size: float = 0.0  # that it took to find the best one
+    waited_for_caller: float = 0.0  # that the caller kept an outcome before taking the next
+    decoders_waited: float = 0.0  # for the network to take what was decoded; of all threads together
+    network_core: float = 0.0  # of a core, that the network's thread took
+    process_core: float = 0.0  # of a core, that all threads of this process took; no decoding processes
+    recordings: int = 0  # that were decoded
+    in_processes: int = 0  # of them, by decoding processes
+    processes_after: float | None = None  # until the first recording came from a process; None if none did
+    # Of a core, all decoders together, by `STAGES`.
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     _processes: set[int] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -108,19 +89,17 @@ class Counters:
 
     def begin(self) -> None:
         """The run begins, on the network's thread."""
-        self._begun = (time.perf_counter(), time.thread_time(), time.process_time())
+        self._begun = _now()
 
     def end(self) -> None:
         """It is over, on the same thread."""
         assert self._begun is not None
-        wall, thread, process = self._begun
-        self.wall = time.perf_counter() - wall
-        self.network_core = time.thread_time() - thread
-        self.process_core = time.process_time() - process
+        passed = (end - begin for begin, end in zip(self._begun, _now(), strict=True))
+        self.wall, self.network_core, self.process_core = passed
 
     @property
     def processes(self) -> int:
-        """See the class."""
+        """Decoding processes that decoded at least one recording."""
         return len(self._processes)
 
     def add(self, spent: Spent) -> None:
@@ -152,7 +131,7 @@ class Counters:
     def decoded_by(self) -> str:
         """Who decoded, in words: `16 processes, 100 recordings by threads before`."""
         if not self.processes:
-            return f"{self.workers} thread{'' if self.workers == 1 else 's'}"
+            return counted(self.workers, "thread")
         by_threads = self.recordings - self.in_processes
         before = f" after {self.processes_after:.1f} s and {by_threads:,} by threads" if by_threads else ""
         return f"{self.processes} process{'' if self.processes == 1 else 'es'}{before}"
@@ -166,10 +145,9 @@ class Counters:
     def in_words(self) -> str:
         """All of it in one line."""
         stages = ", ".join(f"{stage} {taken:.2f}" for stage, taken in self.milliseconds().items())
-        recordings = f"{self.recordings:,} recording{'' if self.recordings == 1 else 's'}"
         return (
-            f"{recordings} decoded by {self.decoded_by} in {self.wall:.1f} s; the network "
-            f"waited {self.waited_for_recordings:.1f} s for recordings, decoders "
+            f"{counted(self.recordings, 'recording')} decoded by {self.decoded_by} in {self.wall:.1f} s; "
+            f"the network waited {self.waited_for_recordings:.1f} s for recordings, decoders "
             f"{self.decoders_waited:.1f} s for the network; scores took "
             f"{self.starting + self.waited_for_scores:.1f} s; "
             f"ms of a core a recording: {stages or 'none'}"
@@ -184,3 +162,8 @@ class Counters:
             "decoded_by": self.decoded_by,
             "core_ms_per_recording": self.milliseconds(),
         }
+
+
+def _now() -> tuple[float, float, float]:
+    """Of the wall, of this thread's core, and of this process's cores."""
+    return time.perf_counter(), time.thread_time(), time.process_time()

@@ -26,7 +26,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Generic, NoReturn, TypeVar, cast
@@ -68,34 +68,23 @@ class _Child:
     channel: _Channel
 
 
+@dataclass
 class Decoders(Generic[ItemT]):
     """Items of paths, made by child processes once the run proves long, and by the caller until then.
 
     There are as many children as there are threads that ask at the same time. A child that dies costs the
     path that it was at. Where processes cannot be started, the callers go on themselves.
-
-    Args:
-        run: Path -> items, windows and others that can be pickled, as it can itself; raises nothing.
-        after: Windows that callers make themselves before processes are started, and more until these are
-            ready. With 0, they wait for the processes.
-        on_notice: Called, on a caller's thread, with why no more processes can be started.
     """
 
-    def __init__(
-        self,
-        run: Callable[[str], Iterator[ItemT]],
-        after: int,
-        on_notice: Callable[[str], None] | None = None,
-    ) -> None:
-        self._run = run
-        self._on_notice = on_notice
-        self._after = after
-        self._windows = 0
-        self._lock = threading.Lock()
-        self._server: _ForkServer | None = None
-        self._given_up = getattr(sys, "frozen", False) or not hasattr(os, "memfd_create")
-        self._closed = False
-        self._idle: list[_Child] = []
+    run: Callable[[str], Iterator[ItemT]]  # items that can be pickled, as it can itself; raises nothing
+    after: int  # windows that callers make before processes are started; with 0, they wait for these
+    on_notice: Callable[[str], None] | None = None  # told, on a caller's thread, why no more can be started
+    _windows: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _server: _ForkServer | None = None
+    _given_up: bool = getattr(sys, "frozen", False) or not hasattr(os, "memfd_create")
+    _closed: bool = False
+    _idle: list[_Child] = field(default_factory=list)
 
     def items(self, path: str) -> Iterator[ItemT | FileFailure]:
         """What `run` makes of a path; where its child dies, a FileFailure comes last."""
@@ -103,7 +92,7 @@ class Decoders(Generic[ItemT]):
         if child is not None:
             yield from self._from(child, path)
             return
-        for item in self._run(path):
+        for item in self.run(path):
             if isinstance(item, Window):
                 self._windows += 1
             yield item
@@ -152,19 +141,19 @@ class Decoders(Generic[ItemT]):
         """One that has nothing to do; None while there are none yet, or if there cannot be any."""
         with suppress(IndexError):
             return self._idle.pop()
-        if self._windows < self._after:
+        if self._windows < self.after:
             return None
         with self._lock:
             if self._given_up:
                 return None
             try:
                 if self._server is None:
-                    self._server = _ForkServer(self._run)
-                return self._server.child(wait=self._after == 0)
+                    self._server = _ForkServer(self.run)
+                return self._server.child(wait=self.after == 0)
             except OSError as error:
                 self._given_up = True  # no room for another process, say: those that there are go on
-                if self._on_notice is not None:
-                    self._on_notice(
+                if self.on_notice is not None:
+                    self.on_notice(
                         f"no more decoding processes can be started ({error.strerror or error}): threads "
                         "decode, which may be slower"
                     )

@@ -51,24 +51,16 @@ ResultT = TypeVar("ResultT", bound=_Named)
 class Pipeline:
     """How recordings flow through networks.
 
-    Attributes:
-        engines: Networks of one shape of window.
-        extractor: The features all of them take.
-        settings: How recordings are processed.
-        start: B windows -> what the networks give for each, [B, …], on its way.
-        masking: Hides what is quiet in each window, if given.
-        counters: Where the time of `outcomes` goes.
-
     Raises:
         UsageError: The settings ask for a window or hop that cannot be, or for what an engine does not do.
     """
 
-    engines: Sequence[Engine]
-    extractor: ASTFeatureExtractor
-    settings: TagSettings
-    start: Callable[[Sequence[Window]], PendingScores]
-    masking: NoiseMasking | None = None
-    counters: Counters = field(default_factory=Counters)
+    engines: Sequence[Engine]  # networks of one shape of window
+    extractor: ASTFeatureExtractor  # the features all of them take
+    settings: TagSettings  # how recordings are processed
+    start: Callable[[Sequence[Window]], PendingScores]  # of B windows, [B, …] of the networks, on its way
+    masking: NoiseMasking | None = None  # hides what is quiet in each window
+    counters: Counters = field(default_factory=Counters)  # where the time of `outcomes` goes
 
     def __post_init__(self) -> None:
         # Refused now rather than at the first recording, or at the first short one.
@@ -103,11 +95,13 @@ class Pipeline:
         """
         if (batch_size is not None and batch_size < 1) or (workers is not None and workers < 1):
             raise UsageError("batch_size and workers must be at least 1")
-        batches: Batches[ResultT] = self._batches(batch_size, on_heard)
+        first = self.engines[0]  # the others are of its size
+        ahead = min(engine.ahead for engine in self.engines)
+        size, long_run = (batch_size, None) if batch_size else (first.batch_size, first.find_batch_size)
+        batches: Batches[ResultT] = Batches(self.start, size, on_heard, ahead, long_run, self.counters)
         # Where batches are on their way, one long recording must fill several.
-        on_their_way = all(engine.ahead > 0 for engine in self.engines)
-        depth = max(MOST_WINDOWS_AHEAD if on_their_way else WINDOWS_AHEAD, batch_size or 0)
-        return self._outcomes(found, collector, batches, workers or default_workers(), depth)
+        depth = max(MOST_WINDOWS_AHEAD if ahead > 0 else WINDOWS_AHEAD, batch_size or 0)
+        return self._outcomes(found, collector, batches, workers or min(usable_cores(), MOST_WORKERS), depth)
 
     def only(self, collector: Collector[ResultT], recording: Recording) -> ResultT:
         """The result of one open recording.
@@ -171,15 +165,6 @@ class Pipeline:
             counters.end()
             torch.set_num_threads(threads)  # which threads that are started later begin with
 
-    def _batches(self, batch_size: int | None, on_heard: Callable[[float], None] | None) -> Batches[ResultT]:
-        ahead = min(engine.ahead for engine in self.engines)
-        if batch_size is not None:
-            return Batches(self.start, batch_size, on_heard, ahead, counters=self.counters)
-        first = self.engines[0]  # the others are of its size
-        return Batches(
-            self.start, first.batch_size, on_heard, ahead, first.find_batch_size, counters=self.counters
-        )
-
     @property
     def _windowing(self) -> Windowing:
         """With waveforms, unless frames are changed before the engines have them."""
@@ -205,11 +190,6 @@ def _is_of_this_process(name: str) -> bool:
         or name.startswith(("/dev/", "/proc/"))
         or parse_name(name).shard_and_member() is not None
     )
-
-
-def default_workers() -> int:
-    """Recordings decoded at once: one for each core this process may use, at most `MOST_WORKERS`."""
-    return min(usable_cores(), MOST_WORKERS)
 
 
 def usable_cores() -> int:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
@@ -23,50 +24,46 @@ MOST_SECONDS_TO_END = 1.0  # that closing waits for a thread in the middle of so
 POLL_SECONDS = 0.1  # how soon a thread that waits notices that nobody wants its items any more
 
 
-class _Stopped(Exception):  # noqa: N818 — not an error
-    pass
-
-
+@dataclass
 class _Lane(Generic[ItemT]):
     """What one job has yielded and nobody has taken yet.
 
     Its queues are those that are written in C: to put costs neither a lock nor a switch to another thread.
     """
 
-    def __init__(self, depth: int, stop: threading.Event, counters: Counters) -> None:
-        self._counters = counters
-        self._items: SimpleQueue[tuple[str, ItemT | BaseException | None]] = SimpleQueue()
-        self._room = depth  # for items that need not wait until one is taken
-        self._taken: SimpleQueue[None] = SimpleQueue()  # one for each item
-        self._stop = stop
+    room: int  # for items that need not wait until one is taken
+    stop: threading.Event
+    counters: Counters
+    _items: SimpleQueue[tuple[str, ItemT | BaseException | None]] = field(default_factory=SimpleQueue)
+    _taken: SimpleQueue[None] = field(default_factory=SimpleQueue)  # one for each item
 
     def fill(self, run: Callable[[JobT], Iterator[ItemT]], job: JobT) -> None:
         """On the job's thread: put every item in, then how it ended."""
         try:
             for item in run(job):
-                self._wait_for_room()
+                if not self._has_room():
+                    return
                 self._items.put(("item", item))
             self._items.put(("end", None))
-        except _Stopped:
-            pass
         except BaseException as error:  # handed to the consumer, whatever it is
             self._items.put(("error", error))
 
-    def _wait_for_room(self) -> None:
-        if self._room > 0 and not self._stop.is_set():
-            self._room -= 1
-            return
+    def _has_room(self) -> bool:
+        """Wait for room for another item; False where nobody wants it any more."""
+        if self.room > 0 and not self.stop.is_set():
+            self.room -= 1
+            return True
         start = time.perf_counter()
-        while not self._stop.is_set():
+        while not self.stop.is_set():
             with suppress(Empty):
                 self._taken.get(timeout=POLL_SECONDS)
-                self._counters.decoder_waited(time.perf_counter() - start)
-                return
-        raise _Stopped
+                self.counters.decoder_waited(time.perf_counter() - start)
+                return True
+        return False
 
     def __iter__(self) -> Iterator[ItemT]:
         while True:
-            kind, value = self._counters.measure("waited_for_recordings", self._items.get)
+            kind, value = self.counters.measure("waited_for_recordings", self._items.get)
             if kind == "end":
                 return
             if kind == "error":
