@@ -44,13 +44,19 @@ class Roofline:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderFigures:
-    """The whole flow over a folder."""
+class Processed:
+    """What a pass over a folder processed."""
 
     files: int  # recordings that came through
     failed: int  # recordings that could not be read
     seconds: float  # of audio that was processed
     windows: int  # of all recordings
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFigures(Processed):
+    """The whole flow over a folder."""
+
     load_seconds: float  # until the network had run once
     wall_seconds: Spread  # from the first recording's opening to the last one's result
     files_per_s: float  # by the median of them
@@ -159,11 +165,9 @@ def speedups(runs: Sequence[Measurement], against: str) -> list[Speedup]:
 
 
 def draw(path: Path, document: Document) -> None:
-    """Draw the network's runs as PNG: windows a second by size of batch, and where a window's time goes.
+    """Draw the network's runs: windows a second by size of batch, and where a window's time goes.
 
-    Args:
-        path: PNG to write; replaced if it is there.
-        document: With stages.
+    What is at the path is replaced.
 
     Raises:
         EngineError: matplotlib is not installed.

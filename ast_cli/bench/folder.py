@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ast_cli.audio.discover import discover
 from ast_cli.audio.sinc_filter import resample
-from ast_cli.bench.document import Document, FolderFigures, Measurement
+from ast_cli.bench.document import Document, FolderFigures, Measurement, Processed
 from ast_cli.bench.machine import Machine, Memory, Spread, Stopwatch
 from ast_cli.bench.network import attentions, nothing, peer_dtype, require_engines
 from ast_cli.bench.peer import load_extractor, load_network
@@ -32,17 +32,6 @@ from ast_cli.settings import Attention
 from ast_cli.tagger import Tagger
 
 
-@dataclass(frozen=True, slots=True)
-class Processed:
-    """What a pass over the folder processed; see `FolderFigures`."""
-
-    files: int
-    failed: int
-    seconds: float
-    windows: int
-    counters: dict[str, Any] | None = None
-
-
 class FolderTagger(ABC):
     """One way of tagging a folder, which has run a whole batch already; and what was measured of it."""
 
@@ -51,6 +40,7 @@ class FolderTagger(ABC):
     device: str
     dtype: str
     compile: bool = False
+    counters: dict[str, Any] | None = None  # where the last pass spent its time, if it tells
     load_seconds = own_mb = peak_mb = 0.0  # see `FolderFigures`; what it takes at rest, and at most
 
     def __init__(self, batch_size: int) -> None:
@@ -85,6 +75,7 @@ class FolderTagger(ABC):
                 load_seconds=self.load_seconds,
                 wall_seconds=wall,
                 files_per_s=done.files / wall.median,
+                counters=self.counters,
             ),
         )
 
@@ -105,8 +96,8 @@ class OurTagger(FolderTagger):
         outcomes = [*self._tagger.tag_many(paths, batch_size=self.batch_size)]
         seconds = [one.seconds_heard for one in outcomes if isinstance(one, FileResult)]
         windows = sum(num_windows(one, self._tagger.extractor) for one in seconds)
-        counters = self._tagger.counters.to_dict()
-        return Processed(len(seconds), len(outcomes) - len(seconds), math.fsum(seconds), windows, counters)
+        self.counters = self._tagger.counters.to_dict()
+        return Processed(len(seconds), len(outcomes) - len(seconds), math.fsum(seconds), windows)
 
 
 class TransformersPipeline(FolderTagger):

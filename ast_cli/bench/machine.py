@@ -86,10 +86,7 @@ def _cpu() -> str:
 class Memory:
     """How much memory a way of running takes by itself, though others are loaded beside it.
 
-    On CUDA, what torch has allocated there; elsewhere, what of this process is resident.
-
-    Args:
-        device: Where networks run.
+    Of networks on CUDA, what torch has allocated there; elsewhere, what of this process is resident.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -21,13 +21,7 @@ from ast_cli.text import first_line
 
 
 class TransformersEngine(Engine):
-    """Runs the network of `transformers.ASTForAudioClassification`.
-
-    Args:
-        checkpoint: In the Hub's layout.
-        device: Where it runs.
-        dtype: Its number format.
-        on_notice: See `Engine`.
+    """Runs the network of `transformers.ASTForAudioClassification`, of a checkpoint in the Hub's layout.
 
     Raises:
         EngineError: `transformers` is not installed.

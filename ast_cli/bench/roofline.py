@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ast_cli.bench.machine import Stopwatch
-from ast_cli.engines.cpu_threads import WindowThreads
 from ast_cli.engines.devices import what_cannot_run
+from ast_cli.engines.torch_engine import WindowThreads
 from ast_cli.errors import TooLittleMemoryError
 from ast_cli.networks.config import ASTConfig
 from ast_cli.networks.kernels import Linear

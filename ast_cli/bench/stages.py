@@ -65,13 +65,7 @@ def sample_windows(extractor: ASTFeatureExtractor, count: int = CLIPS) -> Tensor
 
 
 def time_stages(config: ASTConfig, extractor: ASTFeatureExtractor, repeats: int) -> dict[str, Spread]:
-    """Milliseconds that each stage but the model takes for one window, on one thread of the flow.
-
-    Args:
-        config: Of the network, for its classes.
-        extractor: Makes the frames.
-        repeats: How often each stage is timed; once more, before, it warms up.
-    """
+    """Milliseconds that each stage but the model takes for one window, on one thread, after a warm-up."""
     settings, frames = TagSettings(), extractor.max_length
     selection = Selection(config.labels, settings)
     facts = Facts(window_seconds(extractor), frames, RATE, 2)

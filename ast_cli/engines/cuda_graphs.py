@@ -24,12 +24,9 @@ class _Graph:
 
 @dataclass
 class Graphs:
-    """A function of windows on CUDA, captured for each shape of them that comes again.
+    """A function of windows on CUDA, captured for each shape of them that comes again."""
 
-    Args:
-        run: [B, T, M] -> [B, …]; launches the same kernels on each call, and waits for nothing.
-    """
-
+    # [B, T, M] -> [B, …]; launches the same kernels on each call, and waits for nothing.
     run: Callable[[Tensor], Tensor]
     _seen: set[torch.Size] = field(default_factory=set)
     _graphs: dict[torch.Size, _Graph | None] = field(default_factory=dict)  # None: the memory was too little

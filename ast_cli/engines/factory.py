@@ -41,12 +41,7 @@ def check_engine(settings: ModelSettings) -> None:
 def open_engine(
     checkpoint: Checkpoint, settings: ModelSettings, on_notice: Callable[[str], None] | None = None
 ) -> tuple[Engine, ASTFeatureExtractor]:
-    """The engine, and the features that its network takes.
-
-    Args:
-        checkpoint: Whose network runs.
-        settings: How it runs.
-        on_notice: See `Engine`.
+    """The engine of the checkpoint's network, and the features that it takes.
 
     Raises:
         CheckpointError: The checkpoint cannot be read.
@@ -59,10 +54,9 @@ def open_engine(
         return OpenVINOEngine(checkpoint, extractor, settings.dtype, on_notice), extractor
     device = resolve_device(settings.device)
     dtype = resolve_dtype(settings.dtype, device)
-    # A loop over heads would be compiled head by head.
-    attn = (
-        "sdpa" if settings.compile and settings.attn == "auto" else resolve_attention(settings.attn, device)
-    )
+    attn = resolve_attention(settings.attn, device)
+    if settings.compile and settings.attn == "auto":
+        attn = "sdpa"  # a loop over heads would be compiled head by head
     model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
     require_fit(model.config, extractor)
     return TorchEngine(model, extractor, device, dtype, on_notice, compiled=settings.compile), extractor

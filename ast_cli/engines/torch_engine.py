@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from copy import copy
 from functools import partial
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli.engines.cpu_threads import WindowThreads
+from ast_cli.allocation import keep_memory
 from ast_cli.engines.cuda_graphs import Graphs
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine, Pending, lengths_of
@@ -208,11 +209,43 @@ class TorchEngine(Engine):
                 convolution.fp32_precision = before
 
 
+class WindowThreads:
+    """Runs a function of windows on as many threads as torch may use, each window on one of them.
+
+    Were all threads at each operation of one window, they would wait for the slowest of them after every
+    operation; so, none waits, and a thread's work stays in its cache.
+    """
+
+    def __init__(self) -> None:
+        # As many as torch may use now. Later its number may differ: each thread has its own, new threads
+        # inherit one, and these threads as well as those that decode lower theirs.
+        self._threads = torch.get_num_threads()
+        self._pool: ThreadPoolExecutor | None = None
+        keep_memory()
+
+    def map(self, run: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
+        """Run each window [1, …] of windows [B, …]; returns the results [1, …] as [B, …]."""
+        side_by_side = min(len(windows), self._threads)
+        each = self._threads // max(1, side_by_side)
+
+        def one(window: Tensor) -> Tensor:
+            torch.set_num_threads(each)  # of this thread of the pool
+            return run(window)
+
+        try:
+            if side_by_side <= 1:
+                return torch.cat([one(window) for window in windows[:, None]])
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self._threads, "window")
+            return torch.cat([*self._pool.map(one, windows[:, None])])
+        finally:
+            torch.set_num_threads(self._threads)
+
+
 def smallest_fast_batch(seconds: Callable[[int], float]) -> int:
     """The smallest batch size of `SIZES` that is nearly as fast as the fastest.
 
-    Args:
-        seconds: What a batch of so many windows takes; raises TooLittleMemoryError.
+    `seconds` says what a batch of so many windows takes, or raises TooLittleMemoryError.
     """
     rates: dict[int, float] = {}
     for size in SIZES:

@@ -17,21 +17,19 @@ class ModelOutput(Mapping[str, Any]):
 
     def to_tuple(self) -> tuple[Any, ...]:
         """The values that are not None, in order."""
-        return tuple(self.values())
+        return tuple(self._given().values())
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def __getitem__(self, key: Any) -> Any:
-        if not isinstance(key, str):
-            return self.to_tuple()[key]
-        value = vars(self).get(key)
-        if value is None:
-            raise KeyError(key)
-        return value
+        return self._given()[key] if isinstance(key, str) else self.to_tuple()[key]
 
     def __iter__(self) -> Iterator[str]:
-        return (name for name, value in vars(self).items() if value is not None)
+        return iter(self._given())
 
     def __len__(self) -> int:
-        return sum(value is not None for value in vars(self).values())
+        return len(self._given())
 
 
 @dataclass(eq=False)

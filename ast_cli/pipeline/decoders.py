@@ -25,7 +25,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -76,8 +76,10 @@ class Decoders(Generic[ItemT]):
     path that it was at. Where processes cannot be started, the callers go on themselves.
     """
 
-    run: Callable[[str], Iterator[ItemT]]  # items that can be pickled, as it can itself; raises nothing
-    after: int  # windows that callers make before processes are started; with 0, they wait for these
+    # Windows and others that can be pickled, as it can itself; raises nothing.
+    run: Callable[[str], Iterator[ItemT]]
+    # Windows that callers make before processes are started, and more until these are ready; 0: they wait.
+    after: int
     on_notice: Callable[[str], None] | None = None  # told, on a caller's thread, why no more can be started
     _windows: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -118,10 +120,12 @@ class Decoders(Generic[ItemT]):
             while not over:
                 sent, over = cast("tuple[list[ItemT], bool]", channel.receive())
                 items = channel.take(sent)
-                if over:
-                    self._put_back(child)
-                else:
+                if not over:
                     channel.send(None)
+                else:
+                    self._idle.append(child)
+                    if self._closed:
+                        channel.close()
                 yield from cast("list[ItemT]", items)
         except CLOSED:
             channel.close()
@@ -131,11 +135,6 @@ class Decoders(Generic[ItemT]):
             if not over:
                 channel.close()  # it is in the middle of what nobody wants any more
             raise
-
-    def _put_back(self, child: _Child) -> None:
-        self._idle.append(child)
-        if self._closed:
-            child.channel.close()
 
     def _child(self) -> _Child | None:
         """One that has nothing to do; None while there are none yet, or if there cannot be any."""
@@ -181,25 +180,24 @@ class _ForkServer:
     """
 
     def __init__(self, run: Callable[[str], Iterator[object]]) -> None:
-        with ExitStack() as stack:
-            # Keeps the bounds of messages, which are short.
-            pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            self._control, its = map(stack.enter_context, pair)
-            pickled = stack.enter_context(os.fdopen(os.memfd_create("ast-tag"), "w+b"))
-            pickle.dump(run, pickled)
-            pickled.seek(0)
-            self._process = subprocess.Popen(  # noqa: S603 — this very Python
-                [sys.executable, "-W", "ignore", "-c", PROGRAM, str(its.fileno()), *map(str, sys.path)],
-                pass_fds=[its.fileno()],
-                stdin=pickled,
-                stdout=subprocess.DEVNULL,  # where results go
-                env=os.environ | SINGLE_THREADS,
-                start_new_session=True,  # Ctrl-C is for the parent, even before a child can ignore it
-            )
-            stack.pop_all()
-        its.close()
-        pickled.close()
         self._ready = False
+        # Keeps the bounds of messages, which are short.
+        self._control, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            with its, os.fdopen(os.memfd_create("ast-tag"), "w+b") as pickled:
+                pickle.dump(run, pickled)
+                pickled.seek(0)
+                self._process = subprocess.Popen(  # noqa: S603 — this very Python
+                    [sys.executable, "-W", "ignore", "-c", PROGRAM, str(its.fileno()), *map(str, sys.path)],
+                    pass_fds=[its.fileno()],
+                    stdin=pickled,
+                    stdout=subprocess.DEVNULL,  # where results go
+                    env=os.environ | SINGLE_THREADS,
+                    start_new_session=True,  # Ctrl-C is for the parent, even before a child can ignore it
+                )
+        except BaseException:
+            self._control.close()
+            raise
 
     def child(self, *, wait: bool) -> _Child | None:
         """Another child; None while it is too early for that, unless that is waited for.

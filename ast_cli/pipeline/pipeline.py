@@ -185,11 +185,7 @@ def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
 
 def _is_of_this_process(name: str) -> bool:
     """Whether a name is to be opened here: in each process, another file; or of a shard that is open here."""
-    return (
-        name == STDIN
-        or name.startswith(("/dev/", "/proc/"))
-        or parse_name(name).shard_and_member() is not None
-    )
+    return name == STDIN or name.startswith(("/dev/", "/proc/")) or bool(parse_name(name).shard_and_member())
 
 
 def usable_cores() -> int:

@@ -87,15 +87,10 @@ def read_ahead(
     and one of `jobs` after the jobs before it. The items of a job must be taken before the next job is.
     Closing the generator ends the threads.
 
-    Args:
-        jobs: Taken one by one as threads become free, so that they may be endless, and on a thread of their
-            own, so that nobody waits for the next one.
-        run: Makes the items of a job; runs on a thread.
-        workers: Number of threads.
-        depth: Items that a job may be ahead.
-        idle: Seconds without a next job after which None is yielded, over and over, so that the consumer may
-            use the time; None to wait for as long as it takes.
-        counters: Told how long the consumer waits for items, and threads for the consumer.
+    Jobs are taken one by one as threads become free, so that they may be endless, and on a thread of their
+    own, so that nobody waits for the next one. `depth` is how many items a job may be ahead. After `idle`
+    seconds without a next job, None is yielded, over and over, so that the consumer may use the time. The
+    counters are told how long the consumer waits for items, and threads for the consumer.
     """
     stop, counts = threading.Event(), counters or Counters()
     # More jobs than there are threads: a thread that becomes free finds the next one waiting, though one

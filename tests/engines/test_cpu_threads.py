@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ast_cli.engines.cpu_threads import WindowThreads
+from ast_cli.engines.torch_engine import WindowThreads
 
 WINDOWS = torch.arange(12.0).reshape(6, 2)
 
