@@ -197,17 +197,11 @@ def _draw_speed(axes: Any, runs: Sequence[Measurement]) -> None:
         # The slower quartile of the time is the lower one of the speed.
         below = [run.windows_per_s - 1e3 / run.ms_per_window.q3 for run in own]
         above = [1e3 / run.ms_per_window.q1 - run.windows_per_s for run in own]
-        axes.errorbar(
-            [run.batch_size for run in own],
-            [run.windows_per_s for run in own],
-            yerr=(below, above),
-            marker="o",
-            capsize=3,
-            label=name,
-        )
-    sizes = sorted({run.batch_size for run in runs})
+        sizes, speeds = zip(*((run.batch_size, run.windows_per_s) for run in own), strict=True)
+        axes.errorbar(sizes, speeds, yerr=(below, above), marker="o", capsize=3, label=name)
+    ticks = sorted({run.batch_size for run in runs})
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_xticks(ticks, [*map(str, ticks)])
     axes.set_ylim(bottom=0)
     axes.set(xlabel="windows at once", ylabel="windows a second, the network alone")
     axes.grid(alpha=0.4)

@@ -220,7 +220,7 @@ class WindowThreads:
         # As many as torch may use now. Later its number may differ: each thread has its own, new threads
         # inherit one, and these threads as well as those that decode lower theirs.
         self._threads = torch.get_num_threads()
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool = ThreadPoolExecutor(self._threads, "window")
         keep_memory()
 
     def map(self, run: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
@@ -235,8 +235,6 @@ class WindowThreads:
         try:
             if side_by_side <= 1:
                 return torch.cat([one(window) for window in windows[:, None]])
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, "window")
             return torch.cat([*self._pool.map(one, windows[:, None])])
         finally:
             torch.set_num_threads(self._threads)

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from ast_cli.bench.network import bench_network
 from ast_cli.bench.request import Request
-from ast_cli.cli.bench_screen import Block, fitting, show
+from ast_cli.cli.bench import Block, fitting, show
 from ast_cli.errors import ExitCode
 from ast_cli.networks.processor import fastest_attention
 from tests.cli.runner import Done, ast_tag
