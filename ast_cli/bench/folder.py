@@ -165,12 +165,7 @@ def num_windows(seconds: float, extractor: ASTFeatureExtractor) -> int:
 def bench_folder(
     request: Request, on_step: Callable[[str], None] = nothing, on_notice: Callable[[str], None] = nothing
 ) -> Document:
-    """Time the whole flow on the recordings of a folder, in this process.
-
-    Args:
-        request: What is to be timed; with a folder.
-        on_step: Called with what is done next.
-        on_notice: Called with what should be known.
+    """Time the whole flow on the recordings of the request's folder, in this process; as `bench_network`.
 
     Raises:
         CheckpointError: The checkpoint cannot be read.

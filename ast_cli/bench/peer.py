@@ -40,13 +40,8 @@ class TransformersEngine(Engine):
         self.network = load_network(checkpoint, device, dtype)
         self._extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
         self._place, self._format = device, dtype
-        super().__init__(
-            ASTConfig.from_pretrained(checkpoint),
-            str(device),
-            str(dtype).removeprefix("torch."),
-            str(self.network.config._attn_implementation),
-            on_notice,
-        )
+        attn = str(self.network.config._attn_implementation)
+        super().__init__(ASTConfig.from_pretrained(checkpoint), device, dtype, attn, on_notice)
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), torch.inference_mode():

@@ -27,11 +27,16 @@ class Engine(ABC):
     ahead: int = 0  # batches that may be started before the logits of the first are awaited
 
     def __init__(
-        self, config: ASTConfig, device: str, dtype: str, attn: str, on_notice: Callable[[str], None] | None
+        self,
+        config: ASTConfig,
+        device: str | torch.device,
+        dtype: str | torch.dtype,
+        attn: str,
+        on_notice: Callable[[str], None] | None,
     ) -> None:
         self.config = config
-        self.device = device  # as torch names it
-        self.dtype = dtype
+        self.device = str(device)  # as torch names it
+        self.dtype = str(dtype).removeprefix("torch.")
         self.attn = attn  # one of `settings.Attention`
         self.on_notice = on_notice or warnings.warn
         self._most_at_once: int | None = None

@@ -54,8 +54,7 @@ class TorchEngine(Engine):
         *,
         compiled: bool = False,
     ) -> None:
-        number_format = str(dtype).removeprefix("torch.")
-        super().__init__(model.config, str(device), number_format, model.attn_implementation, on_notice)
+        super().__init__(model.config, device, dtype, model.attn_implementation, on_notice)
         self._place = device
         try:
             self.model = model.to(device=device).eval().requires_grad_(False)
