@@ -3,7 +3,8 @@
 # make test      the default tests: a few minutes on two cores, no network
 # make test-fast PKG=outputs   those of one package or module, tests/outputs or tests/test_outputs.py: within a minute
 # make test-all  the slow ones too: the full-size network, thousands of files, the README as it stands
-# make lint      style, formatting, types
+# make test-portable   without what only POSIX has, as on Windows: see tests/without_posix.py
+# make lint      style, formatting, and types for Linux, Windows and macOS
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -11,7 +12,7 @@ BIN = $(VENV)/bin
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 PKG ?= outputs
 
-.PHONY: demo install test test-fast test-all test-changed lint format clean
+.PHONY: demo install test test-fast test-all test-changed test-portable lint format clean
 
 demo: install
 	$(BIN)/ast-tag examples/clips --model tiny
@@ -37,10 +38,17 @@ test-changed: install
 	files=$$($(BIN)/python tools/slow_tests.py $(SINCE)) && \
 	if [ -n "$$files" ]; then $(TEST) -m slow $$files; fi
 
+# What needs no POSIX of its own.
+PORTABLE = audio checkpoints cli clips cluster engines explain features networks outputs pipeline report scoring training
+test-portable: install
+	$(TEST) -p tests.without_posix $(PORTABLE:%=tests/%) tests/test_*.py
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not find_spec("pytest_timeout"):
         config.addinivalue_line("markers", "timeout(seconds): of pytest-timeout")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs POSIX is left out where there is none, or where we do as if there were none."""
+    if os.name == "posix" and "tests.without_posix" not in sys.modules:
+        return
+    for item in items:
+        if mark := item.get_closest_marker("posix"):
+            item.add_marker(pytest.mark.skip(reason=f"needs POSIX: {mark.args[0]}"))
 
 
 @pytest.fixture(autouse=True)

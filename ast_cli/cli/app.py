@@ -5,7 +5,6 @@ Nothing imported here may import torch: help and completion must be instant.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from ast_cli.cli import (
     verify,
 )
 from ast_cli.cli.screen import error_line
+from ast_cli.cli.signals import interrupt_on_all
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
 from ast_cli.errors import AstCliError, ExitCode
 from ast_cli.files import abandon_stdout
@@ -153,9 +153,7 @@ def error_boundary() -> Iterator[None]:
 
 def main() -> None:
     """The entry point of `ast-tag`."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # nohup, say, has it ignored
-            signal.signal(number, signal.default_int_handler)  # ends as Ctrl-C does: what was done is kept
+    interrupt_on_all()
     try:
         app()
     except KeyboardInterrupt:  # before or after the command itself
