@@ -14,6 +14,7 @@ import torch
 
 from ast_cli import __version__
 from ast_cli.bench.memory import MEGABYTE
+from ast_cli.cores import usable_cores
 
 CPU_INFO = Path("/proc/cpuinfo")
 PACKAGES = ("torch", "torchaudio", "numpy", "soundfile", "transformers", "openvino")
@@ -27,7 +28,7 @@ class Machine:
         system: Operating system and architecture.
         cpu: The processor's name.
         instructions: The widest vectors that torch uses there.
-        cores: That this process may use.
+        cores: That this process may use; see `usable_cores`.
         threads: That torch uses.
         memory_mb: Of the machine; None where it does not tell.
         load: Processes that wanted a core in the minute before; None where the system does not tell.
@@ -55,7 +56,7 @@ class Machine:
             system=f"{platform.system()} {platform.machine()}",
             cpu=_cpu(),
             instructions=torch.backends.cpu.get_cpu_capability(),
-            cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+            cores=usable_cores(),
             threads=torch.get_num_threads(),
             memory_mb=_memory(),
             load=_load(),
@@ -79,17 +80,17 @@ def _cpu() -> str:
 
 
 def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEGABYTE
-    except (ValueError, OSError):
-        return None
+    with suppress(ValueError, OSError):
+        if hasattr(os, "sysconf"):
+            return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // MEGABYTE
+    return None
 
 
 def _load() -> float | None:
-    try:
-        return round(os.getloadavg()[0], 2)
-    except OSError:
-        return None
+    with suppress(OSError):
+        if hasattr(os, "getloadavg"):
+            return round(float(os.getloadavg()[0]), 2)
+    return None
 
 
 def _gpu(device: torch.device) -> tuple[str | None, int | None]:

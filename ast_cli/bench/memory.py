@@ -7,13 +7,20 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import platform
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
+
+resource: Any
+try:
+    import resource
+except ImportError:  # on Windows
+    resource = None
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
@@ -45,12 +52,17 @@ class Memory:
         return self._in_use()
 
     def peak(self) -> float:
-        """The most that was in use since the last mark, in megabytes; ever, where peaks stay."""
+        """The most that was in use since the last mark, in megabytes; ever, where peaks stay.
+
+        NaN, as all that is reckoned with it, where the system does not tell.
+        """
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / MEGABYTE
         if STATUS.exists():
             return _status("VmHWM")
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if resource is None:
+            return math.nan
+        most = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return most / (MEGABYTE if sys.platform == "darwin" else 1024)
 
     def own(self, before: float, after: float) -> float:

@@ -31,8 +31,8 @@ from ast_cli.cli import (
     tag,
     verify,
 )
+from ast_cli.cli.process import prepare_process
 from ast_cli.cli.screen import error_line
-from ast_cli.cli.signals import interrupt_on_all
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
 from ast_cli.errors import AstCliError, ExitCode
 from ast_cli.files import abandon_stdout
@@ -153,7 +153,7 @@ def error_boundary() -> Iterator[None]:
 
 def main() -> None:
     """The entry point of `ast-tag`."""
-    interrupt_on_all()
+    prepare_process()
     try:
         app()
     except KeyboardInterrupt:  # before or after the command itself

@@ -12,8 +12,8 @@ from ast_cli.cli import options
 from ast_cli.cli.label_options import LABELS, EventLabelOptions, EventOptions, ScoresOption
 from ast_cli.cli.live_screen import LiveScreen
 from ast_cli.cli.option_groups import grouped, only, option, option_group, without
+from ast_cli.cli.process import instead_of_interrupting
 from ast_cli.cli.screen import TagScreen
-from ast_cli.cli.signals import instead_of_interrupting
 from ast_cli.errors import InputError, UsageError
 from ast_cli.files import open_stdout
 from ast_cli.outputs.live_lines import LiveLines

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 WHAT = "What is searched"
 NEAREST = 10
 PAIRS = 1000
+MAKE_WINDOWS = ("channel", "window", "hop", "short")  # settings that `embed` stores
 
 
 @option_group(WHAT)
@@ -135,10 +136,14 @@ def _embed(
         )
     screen.note(tagger.description)
     known = stored.settings
-    settings = TagSettings(window=known.get("window"), hop=known.get("hop"), short=known.get("short", "pad"))
+    settings = TagSettings(**{name: known[name] for name in MAKE_WINDOWS if name in known})
     [found] = tagger.embed([query], noise_masking=known.get("noise_masking"), settings=settings)
     if isinstance(found, FileFailure):
-        raise InputError(found.error, f"{display_name(query)}: {found.error}: {found.message}")
+        cause = f"{display_name(query)}: {found.error}"
+        if found.error == "no-such-channel":
+            where = display_name(str(stored.path))
+            raise InputError(found.error, f"{cause}: {where} is of channel {settings.channel} alone")
+        raise InputError(found.error, f"{cause}: {found.message}")
     for warning in found.warnings:
         screen.warn(f"{display_name(query)}: {warning}")
     vector: NDArray[np.float32] = found.vectors[0]

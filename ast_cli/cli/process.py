@@ -1,21 +1,33 @@
-"""What ends a run from outside: Ctrl-C, a request to end, a closed terminal; Windows has not all of them."""
+"""The process of a command: what ends it from outside, its memory, its threads.
+
+A program that imports `Tagger` has a process of its own, which none of this is for.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ast_cli.allocation import keep_memory
+from ast_cli.cores import usable_cores
+
+# Ctrl-C, a request to end, a closed terminal; Windows has not all of them.
 INTERRUPTING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
 
 
-def interrupt_on_all() -> None:
-    """Have each end a run as Ctrl-C does: what was done is kept."""
+def prepare_process() -> None:
+    """To be called before torch is imported, which counts its threads then."""
     for number in INTERRUPTING:
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup, say, has it ignored
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, signal.default_int_handler)  # ends as Ctrl-C does: what was done is kept
+    keep_memory()
+    cores = usable_cores()
+    if cores < (os.cpu_count() or 1):  # torch would have a thread for each core of a container's machine
+        os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
 
 @contextmanager
