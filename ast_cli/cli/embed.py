@@ -9,7 +9,7 @@ import typer
 from ast_cli.cli import options
 from ast_cli.cli.inputs import counting, inputs_of
 from ast_cli.cli.option_groups import grouped, option, option_group, without
-from ast_cli.errors import ExitCode, UsageError
+from ast_cli.errors import ExitCode
 from ast_cli.results import FileFailure
 from ast_cli.settings import Per, Short
 
@@ -62,7 +62,7 @@ def embed(
     inputs: options.InputOptions,
     windows: EmbedWindowOptions,
     model: options.OneModelOptions,
-    engine: Annotated[options.EngineOptions, without("compile_")],
+    engine: Annotated[options.TorchEngineOptions, without("engine", "compile_")],  # torch alone has vectors
     messages: options.MessageOptions,
 ) -> None:
     """Embed recordings: the vector of each from which the network tells what is heard.
@@ -72,8 +72,6 @@ def embed(
     from ast_cli.outputs.embedding_file import open_embedding_file
 
     names = inputs_of(inputs, "embed", offline=model.offline)
-    if engine.engine != "torch":
-        raise UsageError(f"{engine.engine} gives scores only, no vectors", "Use --engine torch")
     settings = windows.settings
     screen = messages.screen("embedded")
     with open_embedding_file(output.out, overwrite=output.overwrite) as file, screen.closing_line():

@@ -178,7 +178,7 @@ def test_a_run_that_breaks_off_leaves_what_was_there(here: Path, model: str) -> 
 @pytest.mark.parametrize(
     ("args", "out", "said"),
     [
-        (("clip.wav", "--engine", "openvino"), "v.npz", "Use --engine torch"),
+        (("clip.wav", "--engine", "openvino"), "v.npz", "there is no option --engine"),
         (("clip.wav",), "v.txt", "tells no format"),
         (("clip.wav",), "-", "tells no format"),
         ((), "v.npz", "nothing to embed"),
