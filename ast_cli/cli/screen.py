@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -142,9 +144,20 @@ class TagScreen:
         finally:
             self._progress.start()
 
-    def showing_results(self, stream: TextIO | None) -> Any:
-        """Around writing to `stream`: keeps results and progress apart where both are on the terminal."""
-        return self._above_progress() if stream is not None and stream.isatty() else nullcontext()
+    def showing_results(self, stream: TextIO | None) -> AbstractContextManager[None]:
+        """Around writing to `stream`: keeps results and progress apart where both are on the terminal.
+
+        What reads a pipe may show rows there whenever it likes: from the first one on, they are the progress.
+        """
+        if stream is None or self._progress is None:
+            return nullcontext()
+        if stream.isatty():
+            return self._above_progress()
+        with suppress(OSError):  # of a stream that is no file
+            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+                self._progress.stop()
+                self._progress = None
+        return nullcontext()
 
     def heard(self, seconds: float) -> None:
         """More audio was scored."""
@@ -186,6 +199,7 @@ class TagScreen:
         for file, warning in report.warnings:
             self.warn(f"{display_name(file)}: {warning}")
         self.tagged += report.tagged
+        self.skipped -= report.again
         self.heard(report.seconds)
         if self._progress is not None:
             self._progress.advance(self._task, report.tagged)
@@ -240,9 +254,9 @@ class TagScreen:
         if not self._quiet:
             scores = f" · {in_words(self.scores)}" if self.scores and self.tagged else ""
             counts = f"{self._counts()}, {self.skipped} skipped"
-            self._say(
-                f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"
-            )
+            again = " · --resume tries the failed again" if self.failed and kept() else ""
+            what = "input" if inputs == 1 else "inputs"
+            self._say(f"{inputs} {what}: {counts}{self._rate(' · ')}{scores}{again}", "dim")
 
     def _counts(self) -> str:
         return f"{self.tagged} {self._done}, {self.failed} failed"

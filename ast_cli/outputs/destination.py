@@ -21,7 +21,7 @@ from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
 from ast_cli.outputs.writer import Writer
-from ast_cli.results import FileResult, Outcome, RunInfo
+from ast_cli.results import FileFailure, FileResult, Outcome, RunInfo
 
 LONGEST_NAME = 255  # bytes that the name of a file may have
 WITH_SCORES = ("json", "jsonl")  # formats beside which scores may lie
@@ -101,12 +101,16 @@ class StreamDestination(Destination):
 
 
 class JournalDestination(Destination):
-    """What files and folders have in common: a journal, from which an unfinished run goes on."""
+    """What files and folders have in common: a journal, from which an unfinished run goes on.
+
+    A run with failures leaves it behind, so that the next tries these again.
+    """
 
     def __init__(self, format_: str, journal: Journal, *, resume: bool) -> None:
         super().__init__(format_)
         self._journal = journal
         self._resume = resume
+        self._failed = False
         self._run_info: Callable[[], RunInfo]  # from `begin` on
         self._classes: Sequence[tuple[str, str]]
         self.changed = journal.changed
@@ -119,11 +123,15 @@ class JournalDestination(Destination):
         return self._journal.known(file)
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
+        self._failed = self._failed or isinstance(outcome, FileFailure)
         return self._journal.add(outcome)
+
+    def complete(self) -> None:  # noqa: D102
+        self._journal.close(remove=not self._failed)
 
     @property
     def kept(self) -> str:  # noqa: D102
-        return "" if self._journal.is_empty else str(self._journal.path)
+        return str(self._journal.path) if self._journal.path.exists() and not self._journal.is_empty else ""
 
 
 class FileDestination(JournalDestination):
@@ -141,7 +149,7 @@ class FileDestination(JournalDestination):
             header = Header(self._run_info(), self._classes)
             write_score_file(scores_path(self._path), self._journal.outcomes, header)
         write_file(self._path, self.format, self._run_info, self._journal.outcomes())
-        self._journal.close(remove=True)
+        super().complete()
 
 
 class FolderDestination(JournalDestination):
@@ -159,11 +167,8 @@ class FolderDestination(JournalDestination):
         is_new = not self._journal.is_reused(outcome)
         if is_new:
             write_recording(self._place(outcome.file), self.format, self._run_info, outcome)
-        self._journal.add(outcome)
+        super().write(outcome)
         return is_new
-
-    def complete(self) -> None:  # noqa: D102
-        self._journal.close(remove=True)
 
     def _place(self, file: str) -> Path:
         return self._folder / place_in_folder(file, self._base, FORMATS[self.format].suffix)

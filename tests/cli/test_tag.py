@@ -744,6 +744,32 @@ def test_the_numbers_of_the_progress_line_are_never_cut(
     assert "…" not in shown
 
 
+@pytest.mark.parametrize("into", ["pipe", "file"])
+def test_progress_is_gone_before_a_reader_can_show_a_row_on_the_same_terminal(
+    into: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `ast-tag clip.wav | cat`, where the row came behind the bar, in the same line."""
+    terminal = io.StringIO()
+    monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: Console(file=terminal, force_terminal=True))
+    screen = TagScreen(quiet=False, verbose=False)
+    reader, writer = (
+        os.pipe() if into == "pipe" else (-1, os.open(tmp_path / "out", os.O_CREAT | os.O_WRONLY))
+    )
+    with os.fdopen(writer, "w") as stream, screen.progress(lambda: range(3)):
+        assert "tagging" in terminal.getvalue()
+        for _ in range(2):
+            with screen.showing_results(stream):
+                before = terminal.getvalue()
+                stream.write("clip.wav\tSpeech\t0.9\n")
+            screen.heard(1.0)
+            screen.advance()
+        is_erased = before.rstrip("\r").endswith(("\x1b[2K", "\x1b[?25h"))
+        assert is_erased == (into == "pipe")
+        assert (terminal.getvalue() == before) or into == "file"
+    if reader >= 0:
+        os.close(reader)
+
+
 def test_a_reader_that_has_read_enough_is_no_failure(here: Path, known: str) -> None:
     with start("--files-from", "-", "-b1", "--workers", "1", "-m", known) as process:
         assert process.stdin
