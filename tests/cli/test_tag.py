@@ -518,6 +518,43 @@ def test_failures_do_not_stop_the_others_and_are_counted(here: Path, known: str)
     )
 
 
+@pytest.mark.parametrize("out", ["out.csv", "out.json", "out/"])
+def test_resume_tries_again_what_failed_and_ends_as_the_run_did(out: str, here: Path, known: str) -> None:
+    command = (
+        "notes.wav",
+        "clip.wav",
+        "gone.wav",
+        "-m",
+        known,
+        "-o",
+        out,
+        "-f",
+        Path(out).suffix[1:] or "csv",
+    )
+
+    def written() -> dict[str, str]:
+        return {
+            str(path): path.read_text() for path in here.glob("out*/**/*" if out.endswith("/") else "out*")
+        }
+
+    first = ast_tag(*command)
+    assert first.code == ExitCode.SOME_FAILED
+    assert first.errors[-1].endswith("sigmoid scores · --resume tries the failed again")
+    again = ast_tag(*command, "--resume")
+    assert again.code == ExitCode.SOME_FAILED
+    assert again.errors[:-1] == first.errors[:-1]
+    assert again.errors[-1].startswith("3 inputs: 0 tagged, 2 failed, 1 skipped")
+    for name in ("gone.wav", "notes.wav"):
+        shutil.copy("clip.wav", name)
+    done = ast_tag(*command, "--resume", "--quiet")
+    assert (done.code, done.err) == (ExitCode.OK, "")
+    resumed = written()
+    done = ast_tag(*command, "--resume")
+    assert (done.code, "is complete" in done.one_line()) == (ExitCode.OK, True)
+    assert ast_tag(*command, "--overwrite").code == ExitCode.OK
+    assert written() == resumed
+
+
 def test_quiet_says_only_what_failed(here: Path, known: str) -> None:
     assert ast_tag("clip.wav", "long.wav", "-m", known, "--quiet").err == ""
     done = ast_tag("clip.wav", "missing.wav", "-m", known, "-q")
