@@ -185,7 +185,7 @@ def _tag_here(
                     raise typer.Exit(ExitCode.SOME_FAILED)
         screen.note(tagger.counters.in_words())
         _tell_changed(screen, destination.changed)
-        destination.complete()
+        destination.complete(retry=screen.failed > 0)
 
 
 def _refuse_outputs(

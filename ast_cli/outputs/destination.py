@@ -21,7 +21,7 @@ from ast_cli.outputs import FORMATS, make_writer
 from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
 from ast_cli.outputs.writer import Writer
-from ast_cli.results import FileFailure, FileResult, Outcome, RunInfo
+from ast_cli.results import FileResult, Outcome, RunInfo
 
 LONGEST_NAME = 255  # bytes that the name of a file may have
 WITH_SCORES = ("json", "jsonl")  # formats beside which scores may lie
@@ -57,8 +57,8 @@ class Destination(ABC):
     def write(self, outcome: Outcome) -> bool:
         """Take the next outcome; whether it is new, and not one that was `known`."""
 
-    def complete(self) -> None:  # noqa: B027 — a stream has nothing left to do
-        """Every input has its outcome."""
+    def complete(self, *, retry: bool = False) -> None:  # noqa: B027 — a stream has nothing left to do
+        """Every input has its outcome; the journal stays if another run shall `retry` what failed."""
 
     @property
     def kept(self) -> str:
@@ -101,16 +101,12 @@ class StreamDestination(Destination):
 
 
 class JournalDestination(Destination):
-    """What files and folders have in common: a journal, from which an unfinished run goes on.
-
-    A run with failures leaves it behind, so that the next tries these again.
-    """
+    """What files and folders have in common: a journal, from which an unfinished run goes on."""
 
     def __init__(self, format_: str, journal: Journal, *, resume: bool) -> None:
         super().__init__(format_)
         self._journal = journal
         self._resume = resume
-        self._failed = False
         self._run_info: Callable[[], RunInfo]  # from `begin` on
         self._classes: Sequence[tuple[str, str]]
         self.changed = journal.changed
@@ -123,11 +119,10 @@ class JournalDestination(Destination):
         return self._journal.known(file)
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
-        self._failed = self._failed or isinstance(outcome, FileFailure)
         return self._journal.add(outcome)
 
-    def complete(self) -> None:  # noqa: D102
-        self._journal.close(remove=not self._failed)
+    def complete(self, *, retry: bool = False) -> None:  # noqa: D102
+        self._journal.close(remove=not retry)
 
     @property
     def kept(self) -> str:  # noqa: D102
@@ -144,12 +139,12 @@ class FileDestination(JournalDestination):
         self._path = path
         self._keep_scores = keep_scores
 
-    def complete(self) -> None:  # noqa: D102
+    def complete(self, *, retry: bool = False) -> None:  # noqa: D102
         if self._keep_scores:
             header = Header(self._run_info(), self._classes)
             write_score_file(scores_path(self._path), self._journal.outcomes, header)
         write_file(self._path, self.format, self._run_info, self._journal.outcomes())
-        super().complete()
+        super().complete(retry=retry)
 
 
 class FolderDestination(JournalDestination):

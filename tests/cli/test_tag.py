@@ -26,6 +26,7 @@ from ast_cli import Tagger, __version__
 from ast_cli.cli.app import main
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode
+from ast_cli.networks.processor import fastest_attention
 from ast_cli.outputs.journal import read_journal
 from ast_cli.results import display_name
 from tests.cli.known import TAGS, plain, save_known_checkpoint
@@ -565,7 +566,7 @@ def test_verbose_says_what_runs_where_and_stdout_holds_results_only(here: Path, 
     done = ast_tag("clip.wav", "-m", known, "-v", "--device", "cpu", "--dtype", "float32")
     runs, took = done.errors
     assert took.startswith("1 recording decoded by ")
-    assert runs == f"{known}: sigmoid scores, heads attention, float32 on cpu"
+    assert runs == f"{known}: sigmoid scores, {fastest_attention()} attention, float32 on cpu"
     assert done.closing.startswith("1 input: 1 tagged, 0 failed, 0 skipped · 1.0 s of audio")
     assert done.out == plain("clip.wav")
 
