@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ast_cli.allocation import keep_memory
 from ast_cli.cluster.manifest import RunShard, read_shard, require_run
 from ast_cli.cluster.store import Store
 from ast_cli.errors import AstCliError, EngineError
@@ -113,6 +114,7 @@ class ShardTagger:
         with suppress(OSError):  # of a machine that does not share the folder: names will be not found
             if job.folder:
                 os.chdir(job.folder)
+        keep_memory()
         torch.set_num_threads(cores)
 
     def __call__(self, rows: Rows) -> Rows:

@@ -11,8 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from ast_cli.allocation import keep_memory
-
 
 class WindowThreads:
     """Runs a function of windows on as many threads as torch may use."""
@@ -22,7 +20,6 @@ class WindowThreads:
         # thread's own, and what threads begin with, and both these and decoding threads lower theirs.
         self._threads = torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
-        keep_memory()
 
     def map(self, run: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
         """Run each window [1, …] of windows [B, …]; returns the results [1, …] as [B, …]."""

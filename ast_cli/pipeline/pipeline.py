@@ -6,7 +6,6 @@ network gives for a window, and what collects it, are handed in: scores and labe
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -17,6 +16,7 @@ from typing import Protocol, TypeVar
 import torch
 
 from ast_cli.audio.decode import Recording
+from ast_cli.cores import usable_cores
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
@@ -209,5 +209,4 @@ def _is_of_this_process(name: str) -> bool:
 
 def default_workers() -> int:
     """Recordings decoded at once: one for each core this process may use, at most `MOST_WORKERS`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+    return min(usable_cores(), MOST_WORKERS)

@@ -10,13 +10,15 @@ import mmap
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
 from ast_cli.features.window_stream import Window
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import _ConnectionBase  # of several kinds on Windows
 
 MEMORY_BYTES = 1 << 23  # twelve windows of 10.24 s, as waveforms
 CLOSED = (EOFError, OSError)
@@ -45,7 +47,7 @@ class Channel:
         memory: Mapped here and at the other end.
     """
 
-    def __init__(self, connection: Connection, memory: mmap.mmap) -> None:
+    def __init__(self, connection: _ConnectionBase[Any, Any], memory: mmap.mmap) -> None:
         self.close = connection.close
         self._connection = connection
         self._memory = memory

@@ -13,6 +13,7 @@ a parent that is killed. In `concurrent.futures`, a child that dies takes all ot
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import pickle
@@ -81,7 +82,7 @@ class Decoders(Generic[ItemT]):
         self._windows = 0
         self._lock = threading.Lock()
         self._server: _ForkServer | None = None
-        self._given_up = getattr(sys, "frozen", False) or not hasattr(os, "memfd_create")
+        self._given_up = getattr(sys, "frozen", False)
         self._closed = False
         self._idle: list[_Child] = []
 
@@ -165,13 +166,14 @@ class Decoders(Generic[ItemT]):
         with self._lock:
             status = None if self._server is None else self._server.status(child)
         how, remedy = "ended", "This is a fault of the tool: please report it"
-        if status is not None and os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            how = f"was ended by {next((one.name for one in signal.Signals if one == number), number)}"
-            if number == signal.SIGKILL:
-                remedy = "The system does so where memory is short: use fewer --workers"
-        elif status is not None:
-            how = f"ended with exit code {os.waitstatus_to_exitcode(status)}"
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            how = f"ended with exit code {code}"
+            if code < 0:
+                name = next((one.name for one in signal.Signals if one == -code), str(-code))
+                how = f"was ended by {name}"
+                if name == "SIGKILL":
+                    remedy = "The system does so where memory is short: use fewer --workers"
         return f"the process that decoded it {how}. {remedy}"
 
 
@@ -183,6 +185,8 @@ class _ForkServer:
     """
 
     def __init__(self, run: Callable[[str], Iterator[object]]) -> None:
+        if not (hasattr(os, "memfd_create") and hasattr(socket, "AF_UNIX")):
+            raise OSError(errno.ENOSYS, "this system cannot hand memory on")
         with ExitStack() as stack:
             # Keeps the bounds of messages, which are short.
             pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -209,9 +213,11 @@ class _ForkServer:
         Raises:
             OSError: There is no room for it, or the process is not there any more.
         """
+        assert hasattr(os, "memfd_create")
+        assert hasattr(socket, "send_fds")
         if not self._ready:
             try:
-                self._ready = self._receive(0 if wait else socket.MSG_DONTWAIT) == READY
+                self._ready = self._receive(wait=wait) == READY
             except BlockingIOError:
                 return None
         memory = os.memfd_create("ast-tag")
@@ -242,8 +248,12 @@ class _ForkServer:
             self._process.kill()  # it would import torch before it noticed
         self._process.wait()
 
-    def _receive(self, flags: int = 0) -> bytes:
-        message = self._control.recv(CONTROL_BYTES, flags)
+    def _receive(self, *, wait: bool = True) -> bytes:
+        self._control.setblocking(wait)
+        try:
+            message = self._control.recv(CONTROL_BYTES)
+        finally:
+            self._control.setblocking(True)
         if not message:
             raise OSError("the process that they are forked from has ended")
         return message

@@ -22,6 +22,8 @@ import torch
 from ast_cli.allocation import keep_memory
 from ast_cli.pipeline.process_channel import CLOSED, CONTROL_BYTES, FORK, READY, Channel
 
+assert sys.platform == "linux"  # nothing else starts it
+
 
 def main(descriptor: int) -> None:
     """Serve the parent: the function comes on standard input, then for each connection and memory, a child.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 import ast_cli
+from ast_cli.cli import process
 from tests.cli.runner import environment
 
 HEAVY = {"torch", "torchaudio", "numpy", "transformers", "soundfile", "av", "huggingface_hub", "safetensors"}
@@ -77,6 +79,23 @@ def test_completion_is_instant(words: str, offered: set[str]) -> None:
     out, heavy = heavy_modules(command(), **{COMPLETION: "complete_bash"}, **line)
     assert set(out.split()) == offered
     assert heavy == set()
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, "2"), ("5", "5")])
+def test_threads_are_as_many_as_cores_may_be_used(
+    asked: str | None, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container, torch would count those of the machine."""
+    monkeypatch.setattr(process, "usable_cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    environ = {} if asked is None else {"OMP_NUM_THREADS": asked}
+    monkeypatch.setattr(os, "environ", environ)
+    process.prepare_process()
+    assert environ == {"OMP_NUM_THREADS": threads}
+    monkeypatch.setattr(process, "usable_cores", lambda: 64)
+    environ.clear()
+    process.prepare_process()
+    assert environ == {}
 
 
 def test_completion_can_be_set_up() -> None:
