@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ast_cli.audio.discover import discover
 from ast_cli.bench.document import Document, FolderFigures, Measurement
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.memory import Memory
+from ast_cli.bench.memory import Memory, known
 from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
 from ast_cli.bench.peer import load_extractor, load_network
 from ast_cli.bench.request import TRANSFORMERS, Request
@@ -278,7 +278,7 @@ def _run(tagger: FolderTagger) -> Measurement:
         ms_per_window=wall.times(1e3 / done.windows),
         windows_per_s=done.windows / wall.median,
         x_realtime=done.seconds / wall.median,
-        peak_memory_mb=tagger.peak_mb,
+        peak_memory_mb=known(tagger.peak_mb),
         flow=FolderFigures(
             **asdict(done),
             load_seconds=tagger.load_seconds,

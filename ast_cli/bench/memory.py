@@ -75,6 +75,11 @@ class Memory:
         return _status("VmRSS") if STATUS.exists() else self.peak()
 
 
+def known(megabytes: float) -> float | None:
+    """None where the system does not tell."""
+    return None if math.isnan(megabytes) else megabytes
+
+
 def _status(name: str) -> float:
     [kilobytes] = [line.split()[1] for line in STATUS.read_text().splitlines() if line.startswith(f"{name}:")]
     return int(kilobytes) / 1024
