@@ -5,6 +5,7 @@ Nothing imported here may import torch: help and completion must be instant.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,11 +35,12 @@ from ast_cli.cli import (
 from ast_cli.cli.process import prepare_process
 from ast_cli.cli.screen import error_line
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
-from ast_cli.errors import AstCliError, ExitCode
+from ast_cli.errors import AstCliError, ExitCode, InputError
 from ast_cli.files import abandon_stdout
+from ast_cli.text import did_you_mean
 
 DEFAULT_COMMAND = "tag"
-ARGUMENTS = "ast_cli.arguments"  # of the context's meta
+ARGUMENTS, SLIP = "ast_cli.arguments", "ast_cli.slip"  # of the context's meta
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "token_normalize_func": lambda token: token.replace("_", "-"),
@@ -53,6 +55,7 @@ class DefaultCommandGroup(TyperGroup):
         args = list(args)
         own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         if args and args[0] not in self.commands and args[0] not in own:
+            ctx.meta[SLIP] = args[0] if args[0].isalpha() else ""
             args.insert(0, DEFAULT_COMMAND)
         ctx.meta[ARGUMENTS] = list(args)
         return list(super().parse_args(ctx, args))
@@ -69,6 +72,11 @@ class DefaultCommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command inside the error boundary."""
         with error_boundary():
+            word = ctx.meta.get(SLIP, "")
+            if word and not os.path.lexists(word) and (hint := did_you_mean(word, [*self.commands], limit=1)):
+                raise InputError(
+                    "not-found", f"no such file: {word}", hint.replace("mean", "mean the command")
+                )
             try:
                 return super().invoke(ctx)
             except TYPER_ERROR as error:

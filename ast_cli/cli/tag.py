@@ -69,7 +69,6 @@ class TagRequest:
 @grouped
 def tag(
     *,
-    ctx: typer.Context,
     inputs: options.InputOptions,
     windows: options.WindowOptions,
     labels: TagLabelOptions,
@@ -99,7 +98,7 @@ def tag(
     format_, writer = output.format_and_writer() if cluster.ray is None else cluster_format(output)
     names = inputs_of(inputs, offline=model.offline)
     if inputs.files_from is None and format_ == "table":
-        refuse_missing(inputs.paths, [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
+        refuse_missing(inputs.paths)
     if cluster.ray is None:
         _refuse_outputs(inputs, output, format_, writer)
     elif output.keep_scores or fail_fast:

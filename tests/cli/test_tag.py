@@ -624,6 +624,13 @@ def test_fail_fast_stops_at_the_first_failure_and_keeps_the_rest(here: Path, kno
         ("clip.wav -m MODEL -m no-such-model", ExitCode.CANNOT_RUN, "ast-tag models"),
         ("missing.wav -m MODEL", ExitCode.SOME_FAILED, "spelling"),
         ("lable -m MODEL", ExitCode.SOME_FAILED, "Did you mean the command labels?"),
+        (
+            "tagg clip.wav -m nowhere",
+            ExitCode.SOME_FAILED,
+            "no such file: tagg. Did you mean the command tag?",
+        ),
+        ("serch clip.wav -m nowhere -f json", ExitCode.SOME_FAILED, "Did you mean the command search?"),
+        ("modles", ExitCode.SOME_FAILED, "Did you mean the command models?"),
         ("notes.wav -m MODEL", ExitCode.SOME_FAILED, "unsupported-format"),
         ("--files-from missing.txt -m MODEL", ExitCode.USAGE, "missing.txt"),
         ("--files-from . -m MODEL", ExitCode.USAGE, "folder|directory"),
