@@ -75,10 +75,7 @@ def embed(
     settings = windows.settings
     screen = messages.screen("embedded")
     with open_embedding_file(output.out, overwrite=output.overwrite) as file, screen.closing_line():
-        from ast_cli.tagger import Tagger
-
-        tagger = Tagger.open(model.model, engine.settings(model), screen.warn)
-        screen.note(tagger.description)
+        tagger = options.open_tagger(model.model, engine.settings(model), screen)
         outcomes = tagger.embed(
             names,
             per=output.per,

@@ -128,12 +128,10 @@ def listen(
     reader = PipeReader(open_stdin(EXAMPLE))
     recording, form = open_stream(reader, pcm)
 
+    tagger = options.open_tagger(model.model, engine.settings(model, labels.scores), screen)
     from ast_cli.live import Listener
-    from ast_cli.tagger import Tagger
 
-    tagger = Tagger.open(model.model, engine.settings(model, labels.scores))
     listener = Listener(tagger, labels.applied_to(settings, threshold.of(tagger.labels), events.settings))
-    screen.note(tagger.description)
     screen.warn_if_guessed(model.model[0], labels.scores, guessed=tagger.scores_are_guessed)
     session = _Session(reader, recording, form, listener, screen)
     # An end shows in the first window without the sound, which begins a hop later at most. A start shows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ast_cli.checkpoints.locate import find_checkpoint
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli.option_groups import argument, option, option_group
 from ast_cli.cli.screen import TagScreen
@@ -27,6 +28,7 @@ from ast_cli.settings import (
 
 if TYPE_CHECKING:
     from ast_cli.outputs.writer import Writer
+    from ast_cli.tagger import Tagger
 
 HEARD = "What is heard"
 OUTPUT = "Output"
@@ -265,6 +267,18 @@ class TorchEngineOptions(EngineOptions):
     """Where and how the network runs, if only torch can run it."""
 
     dtype: TorchDtype = option("auto", "Number format of the network; auto is float32, on CUDA float16.")
+
+
+def open_tagger(models: str | list[str], settings: ModelSettings, screen: TagScreen) -> Tagger:
+    """Open what --model names; that it is not there is said before torch is loaded, which takes seconds."""
+    names = [models] if isinstance(models, str) else models
+    for name in names:
+        find_checkpoint(name, settings.revision, offline=settings.offline)
+    from ast_cli.tagger import Tagger
+
+    tagger = Tagger.open(names, settings, screen.warn)
+    screen.note(tagger.description)
+    return tagger
 
 
 # Labelled recordings

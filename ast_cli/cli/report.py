@@ -173,9 +173,7 @@ def _tag_and_draw(
         open_sink(page.out, overwrite=page.overwrite) as stream,
         screen.closing_line(),
     ):
-        from ast_cli.tagger import Tagger
-
-        tagger = Tagger.open(model.model, engine.settings(model), screen.warn)
+        tagger = options.open_tagger(model.model, engine.settings(model), screen)
         screen.scores = tagger.scores
         screen.warn_if_guessed(model.model[0], "auto", guessed=tagger.scores_are_guessed)
         tagged = tagger.tag_many(

@@ -124,9 +124,7 @@ def _embed(
     query: str, stored: StoredEmbeddings, screen: TagScreen, model: str, how: ModelSettings
 ) -> NDArray[np.float32]:
     """The vector [D] of a recording, by the network of a file and as that has processed its own."""
-    from ast_cli.tagger import Tagger
-
-    tagger = Tagger.open(model, how, screen.warn)
+    tagger = options.open_tagger(model, how, screen)
     [its] = tagger.run_info().models
     if its.sha256 != stored.sha256:
         raise ResultsError(
@@ -134,7 +132,6 @@ def _embed(
             f"{its.id} is another ({its.sha256[:12]})",
             "--model says where the model of the file is now; or embed the recordings anew",
         )
-    screen.note(tagger.description)
     known = stored.settings
     settings = TagSettings(**{name: known[name] for name in MAKE_WINDOWS if name in known})
     [found] = tagger.embed([query], noise_masking=known.get("noise_masking"), settings=settings)

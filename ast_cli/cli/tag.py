@@ -154,11 +154,8 @@ def _tag_here(
         ) as destination,
         screen.closing_line(lambda: destination.kept),
     ):
-        from ast_cli.tagger import Tagger
-
-        tagger = Tagger.open(request.models, request.how, screen.warn)
+        tagger = options.open_tagger(request.models, request.how, screen)
         settings = replace(request.settings, threshold=request.threshold.of(tagger.labels))
-        screen.note(tagger.description)
         screen.scores = tagger.scores
         screen.warn_if_guessed(request.models[0], request.how.scores, guessed=tagger.scores_are_guessed)
         leave_out: list[str] = [] if out == STDOUT else [out]

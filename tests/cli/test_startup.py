@@ -14,6 +14,7 @@ import pytest
 
 import ast_cli
 from ast_cli.cli import process
+from ast_cli.errors import ExitCode
 from tests.cli.runner import environment
 
 HEAVY = {"torch", "torchaudio", "numpy", "transformers", "soundfile", "av", "huggingface_hub", "safetensors"}
@@ -102,6 +103,18 @@ def test_completion_can_be_set_up() -> None:
     out, heavy = heavy_modules(command(), **{COMPLETION: "source_bash"})
     assert COMPLETION in out
     assert heavy == set()
+
+
+@pytest.mark.parametrize("line", ["tag clip.wav", "explain clip.wav"])
+def test_a_model_that_is_not_here_is_told_before_torch_is_loaded(
+    line: str, here: Path, hub_cache: Path
+) -> None:
+    run = command(*line.split(), "--offline")
+    code = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))\n{run}"
+    done = python(code, HF_HUB_CACHE=str(hub_cache))
+    assert (done.returncode, done.stdout) == (ExitCode.CANNOT_RUN, "False\n")
+    [error] = done.stderr.splitlines()
+    assert "MIT/ast-finetuned-audioset-10-10-0.4593" in error
 
 
 def test_only_addresses_and_shards_load_what_opens_them(known: str, here: Path) -> None:
