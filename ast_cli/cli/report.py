@@ -128,6 +128,8 @@ def report(
     if odd:
         count = counted(odd, "recording")
         screen.warn(f"{count} cannot be played or drawn as tagged: the page says which and why")
+    if stored is not None and page.out != STDOUT:
+        screen.said(f"{counted(sum(1 for _ in stored.files()), 'recording')}: drawn in {page.out}")
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -45,7 +45,7 @@ class Done:
     @classmethod
     def of(cls, code: int, out: str, err: str) -> Done:
         rest, closing = err, ""
-        if match := re.search(r"^1 input: .*\n\Z", err, re.MULTILINE):
+        if match := re.search(r"^1 (input|recording): .*\n\Z", err, re.MULTILINE):
             rest, closing = err[: match.start()], match[0].strip()
         return cls(code, out, rest, closing)
 

@@ -139,7 +139,7 @@ def test_names_survive(here: Path, model: str) -> None:
         os.link("clip.wav", name)
     listed = "\0".join(names).encode("utf-8", "surrogateescape")
     for out in ("v.npz", "v.parquet", "v.npy"):
-        assert embed(model, "--files-from", "-", "-0", out=out, stdin=listed).code == ExitCode.OK
+        assert embed(model, "--files-from", "-", "-0", "-b1", out=out, stdin=listed).code == ExitCode.OK
     shown = [*names[:4], r"caf\xe9.wav", names[5]]
     assert arrays()["files"].tolist() == shown
     assert parquet.read_table("v.parquet").column("file").to_pylist() == shown
