@@ -139,7 +139,7 @@ def test_names_survive(here: Path, model: str) -> None:
         os.link("clip.wav", name)
     listed = "\0".join(names).encode("utf-8", "surrogateescape")
     for out in ("v.npz", "v.parquet", "v.npy"):
-        assert embed(model, "--files-from", "-", "-0", "-b1", out=out, stdin=listed).code == ExitCode.OK
+        assert embed(model, "--files-from", "-", "-0", out=out, stdin=listed).code == ExitCode.OK
     shown = [*names[:4], r"caf\xe9.wav", names[5]]
     assert arrays()["files"].tolist() == shown
     assert parquet.read_table("v.parquet").column("file").to_pylist() == shown
@@ -147,7 +147,8 @@ def test_names_survive(here: Path, model: str) -> None:
     with Path("v.csv").open(encoding="utf-8", newline="") as stream:
         assert [row["file"] for row in csv.DictReader(stream)] == cells
     found = ast_tag("search", "clip.wav", "--in", "v.npz", "-f", "csv")
-    assert [row["file"] for row in csv.DictReader(found.out.splitlines(keepends=True))] == cells
+    # All are as near, but for the last digit, which orders them.
+    assert sorted(row["file"] for row in csv.DictReader(found.out.splitlines(keepends=True))) == sorted(cells)
     plain = ast_tag("search", "clip.wav", "--in", "v.parquet")
     assert len(plain.out.splitlines()) == len(names)
 
