@@ -74,7 +74,8 @@ def embed(
     names = inputs_of(inputs, "embed", offline=model.offline)
     settings = windows.settings
     screen = messages.screen("embedded")
-    with open_embedding_file(output.out, overwrite=output.overwrite) as file, screen.closing_line():
+    file_of = open_embedding_file(output.out, overwrite=output.overwrite)
+    with file_of as file, screen.closing_line(whole=output.out):
         tagger = options.open_tagger(model.model, engine.settings(model), screen)
         outcomes = tagger.embed(
             names,

@@ -173,7 +173,7 @@ def _tag_and_draw(
     with (
         Page(page.folder, settings, lambda file: file if parse_name(file).is_there() else None) as report,
         open_sink(page.out, overwrite=page.overwrite) as stream,
-        screen.closing_line(),
+        screen.closing_line(whole="" if page.out == STDOUT else page.out),
     ):
         tagger = options.open_tagger(model.model, engine.settings(model), screen)
         screen.scores = tagger.scores

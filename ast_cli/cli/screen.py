@@ -234,21 +234,24 @@ class TagScreen:
             self._say(message, "dim")
 
     @contextmanager
-    def closing_line(self, kept: Callable[[], str] = str) -> Iterator[None]:
+    def closing_line(self, kept: Callable[[], str] = str, *, whole: str = "") -> Iterator[None]:
         """After the block: what came in is what was tagged, failed or skipped.
 
-        If the block breaks off, says where the results so far are.
+        If the block breaks off, says what was done and where the results so far are.
 
         Args:
             kept: Says it; nowhere if that is empty.
+            whole: A file that is written at the end or not at all.
         """
         try:
             yield
         except BaseException as error:
             where = kept()
-            if (self.tagged or self.failed) and not isinstance(error, BrokenPipeError):
+            is_over = self.tagged or self.failed or isinstance(error, KeyboardInterrupt)
+            if is_over and not isinstance(error, BrokenPipeError):
                 how = f"; kept in {where}: --resume goes on from there" if where else ""
-                self._say(f"{self._counts()} before the end{how}")
+                lost = f"; {whole} is not written" if whole else ""
+                self._say(f"{self._counts()} before the end{how}{lost}")
             raise
         inputs = self.tagged + self.failed + self.skipped
         if not self._quiet:

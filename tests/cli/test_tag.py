@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -881,6 +881,33 @@ def test_after_an_interruption_what_was_done_is_kept(here: Path, known: str) -> 
     assert set(outcomes[1:]) == {"clip.wav"}
     assert len(outcomes) - 1 in (int(kept[0]), int(kept[0]) + 1)  # written, then counted
     assert not Path("out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "tag -o out.json",
+            "0 tagged, 0 failed before the end; kept in out.json.journal: --resume goes on from there",
+        ),
+        ("tag", "0 tagged, 0 failed before the end"),
+        ("embed -o v.npz", "0 embedded, 0 failed before the end; v.npz is not written"),
+        ("report -o r.html", "0 tagged, 0 failed before the end; r.html is not written"),
+    ],
+)
+def test_an_interruption_says_what_is_done_even_if_nothing_is(
+    command: str, said: str, here: Path, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[None]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(Tagger, "tag_many", interrupted)
+    monkeypatch.setattr(Tagger, "embed", interrupted)
+    name, *rest = command.split()
+    done = ast_tag(name, "clip.wav", "-m", known, *rest)
+    assert (done.code, done.errors) == (ExitCode.INTERRUPTED, [said, "ast-tag: interrupted"])
+    assert not Path(rest[-1] if rest else "none").exists()
 
 
 @pytest.mark.parametrize(
