@@ -184,7 +184,7 @@ class Tagger:
             InputError: It cannot be tagged.
         """
         plan = self._plan(settings, options)
-        name = os.fspath(path)
+        name = _name(path)
         try:
             with open_recording(name) as recording:
                 return self._only(name, recording, plan)
@@ -283,17 +283,7 @@ class Tagger:
     ) -> Iterator[Outcome]:
         """Tag what `discover` found, here or elsewhere: single recordings; what has its outcome is handed on.
 
-        Args:
-            found: Taken as they are needed.
-            batch_size: See `tag_many`.
-            workers: See `tag_many`.
-            on_heard: See `tag_many`.
-            settings: See `tag`.
-            **options: See `tag`.
-
-        Raises:
-            EngineError: The device cannot run the network.
-            UsageError: An option has no such value.
+        `tag_many` says what the arguments mean, and what is raised; `found` is taken as it is needed.
         """
         flow, selection = self._plan(settings, options)
         self.counters = flow.counters
@@ -394,8 +384,15 @@ def _settings(given: TagSettings | None, options: TagOptions) -> TagSettings:
     return replace(given or TagSettings(), **options)
 
 
-def _several(paths: FileName | Iterable[FileName]) -> Iterable[FileName]:
-    return [paths] if isinstance(paths, str | os.PathLike) else paths
+def _several(paths: Any) -> Iterable[str]:
+    is_one = isinstance(paths, str) or hasattr(paths, "shape") or not isinstance(paths, Iterable)
+    return map(_name, [paths] if is_one else paths)
+
+
+def _name(path: FileName) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"a recording's name is no {type(path).__name__}", "Samples are for tag_waveform")
+    return os.fspath(path)
 
 
 def _refuse_ensemble(
