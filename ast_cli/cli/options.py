@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ast_cli.checkpoints.locate import find_checkpoint
-from ast_cli.checkpoints.published import DEFAULT_MODEL
+from ast_cli.checkpoints.published import BUILT_IN_MODELS, DEFAULT_MODEL, PUBLISHED_MODELS
 from ast_cli.cli.option_groups import argument, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
@@ -40,6 +41,24 @@ CLUSTER = "On a cluster"
 MESSAGES = "Messages"
 
 DEFAULTS = TagSettings()
+
+
+def completing(choices: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What an option's `autocompletion` takes: the values that begin as what was typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [one for one in choices() if one.startswith(incomplete)]
+
+    return complete
+
+
+def _names_of_formats() -> Iterable[str]:
+    from ast_cli.outputs import FORMATS
+
+    return FORMATS
+
+
+complete_model = completing(lambda: [one.id for one in (*BUILT_IN_MODELS, *PUBLISHED_MODELS)])
 
 
 # What goes in
@@ -121,6 +140,7 @@ class OutputOptions:
         f"{_formats(of_events=False)}; of events: {_formats(of_events=True)}.",
         "-f",
         metavar="FORMAT",
+        autocompletion=completing(_names_of_formats),
         show_default="by the suffix of --out, else table",
     )
 
@@ -167,6 +187,7 @@ ONE_MODEL = typer.Option(
     metavar="NAME",
     rich_help_panel=MODEL,
     help="Hub id, folder, weights file, or the built-in tiny.",
+    autocompletion=complete_model,
 )
 RevisionOption = Annotated[
     str | None,
@@ -200,6 +221,7 @@ class ModelOptions:
         "Hub id, folder, .safetensors, .pth or .bin. Given several times, the scores are averaged.",
         "-m",
         metavar="NAME",
+        autocompletion=complete_model,
         show_default=DEFAULT_MODEL,
     )
     revision: RevisionOption = None
@@ -217,7 +239,13 @@ def batch_size_of(text: str) -> int | None:
 
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", metavar="DEVICE", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        rich_help_panel=RUN,
+        help="auto, cpu, cuda, cuda:N or mps.",
+        autocompletion=completing(lambda: ("auto", "cpu", "cuda", "mps")),
+    ),
 ]
 
 

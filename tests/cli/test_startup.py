@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import ast_cli
 from ast_cli.cli import process
+from ast_cli.cli.app import app
 from ast_cli.errors import ExitCode
 from tests.cli.runner import ROOT, environment, in_a_process
 
@@ -74,6 +76,8 @@ def test_what_needs_no_network_of_neurons_loads_none(line: str, said: str) -> No
         ("ast-tag tag --top", {"--top-k"}),
         ("ast-tag tag --dtype b", {"bfloat16"}),
         ("ast-tag models p", {"pull"}),
+        ("ast-tag tag --format js", {"json", "jsonl"}),
+        ("ast-tag tag --include Spee", {"Speech"}),
     ],
 )
 def test_completion_is_instant(words: str, offered: set[str]) -> None:
@@ -81,6 +85,25 @@ def test_completion_is_instant(words: str, offered: set[str]) -> None:
     out, heavy = heavy_modules(command(), **{COMPLETION: "complete_bash"}, **line)
     assert set(out.split()) == offered
     assert heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("ast-tag tag --format js", {"json", "jsonl"}),
+        ("ast-tag export r.json -f r", {"raven", "rttm"}),
+        ("ast-tag tag --model ti", {"tiny"}),
+        ("ast-tag embed --model MIT/ast-finetuned-speech", {"MIT/ast-finetuned-speech-commands-v2"}),
+        ("ast-tag tag --include Spee", {"Speech"}),
+        ("ast-tag clips r.json --label Sire", {"Siren"}),
+        ("ast-tag tag --device c", {"cpu", "cuda"}),
+        ("ast-tag tag --engine o", {"openvino"}),
+    ],
+)
+def test_values_are_completed(words: str, offered: set[str]) -> None:
+    line = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), COMPLETION: "complete_bash"}
+    done = CliRunner().invoke(app, [], env=line, prog_name="ast-tag")
+    assert set(done.stdout.split()) == offered
 
 
 @pytest.mark.parametrize(("asked", "threads"), [(None, "2"), ("5", "5")])
