@@ -12,6 +12,7 @@ import typer
 from ast_cli.checkpoints.locate import find_checkpoint
 from ast_cli.checkpoints.published import BUILT_IN_MODELS, DEFAULT_MODEL, PUBLISHED_MODELS
 from ast_cli.cli.option_groups import argument, option, option_group
+from ast_cli.cli.process import quiet_libraries
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
 from ast_cli.files import STDOUT
@@ -348,4 +349,6 @@ class MessageOptions:
 
     def screen(self, done: str = "tagged") -> TagScreen:
         """Where messages go; see `TagScreen`."""
+        if self.quiet:
+            quiet_libraries()
         return TagScreen(quiet=self.quiet, verbose=self.verbose, done=done)

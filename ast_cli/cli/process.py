@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -28,6 +30,21 @@ def prepare_process() -> None:
     cores = usable_cores()
     if cores < (os.cpu_count() or 1):  # torch would have a thread for each core of a container's machine
         os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+
+
+def quiet_libraries() -> None:
+    """Have only this program write to stderr from now on: no warnings, and no notes of libraries in C.
+
+    Such as mpg123's of a damaged file. A program that has put its own in place of stderr keeps that.
+    """
+    if sys.__stderr__ is None or sys.stderr is not sys.__stderr__:
+        return
+    warnings.simplefilter("ignore")
+    ours = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 2)
+    encoding = sys.__stderr__.encoding
+    sys.stderr = open(ours, "w", 1, encoding, "backslashreplace")  # noqa: PTH123, SIM115
 
 
 @contextmanager

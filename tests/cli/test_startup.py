@@ -123,6 +123,23 @@ def test_threads_are_as_many_as_cores_may_be_used(
     assert environ == {}
 
 
+@pytest.mark.parametrize(("quiet", "said"), [(True, []), (False, ["Note: of mpg123", "a warning of torch"])])
+def test_quiet_holds_for_libraries_too(quiet: bool, said: list[str]) -> None:
+    done = python(
+        "import os, warnings\n"
+        "from ast_cli.cli.options import MessageOptions\n"
+        f"screen = MessageOptions(quiet={quiet}).screen()\n"
+        "os.write(2, b'Note: of mpg123\\n')\n"
+        "warnings.warn('a warning of torch')\n"
+        "screen.failure('clip.wav: unreadable')\n",
+        PYTHONWARNINGS="default",
+    )
+    lines = done.stderr.splitlines()
+    assert lines[-1] == "ast-tag: clip.wav: unreadable"
+    assert all(any(one in line for line in lines) for one in said)
+    assert (len(lines) == 1) is quiet
+
+
 def test_completion_can_be_set_up() -> None:
     out, heavy = heavy_modules(command(), **{COMPLETION: "source_bash"})
     assert COMPLETION in out
