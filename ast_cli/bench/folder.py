@@ -257,7 +257,9 @@ def _measure(
         for tagger in taggers:
             at_once = f"{len(paths)} recordings, {tagger.batch_size} at once ({repeat + 1}/{repeats})"
             on_step(f"{tagger.engine}: {at_once}")
-            at_rest = memory.mark() if repeat == 0 else 0.0
+            if repeat == 0:
+                at_rest = memory.mark()
+                tagger.tag(paths[: tagger.batch_size])  # never timed: a first batch is slower than all others
             tagger.seconds.append(stopwatch.seconds(partial(tagger.tag, paths)))
             if repeat == 0:
                 tagger.peak_mb = tagger.own_mb + memory.peak() - at_rest
