@@ -13,6 +13,8 @@ from ast_cli.errors import ExitCode
 from ast_cli.results import FileFailure
 from ast_cli.settings import Per, Short
 
+MAKE_WINDOWS = ("channel", "window", "hop", "short")  # settings of which `search` embeds a query
+
 
 @option_group(options.OUTPUT)
 class EmbeddingOptions:
@@ -92,10 +94,7 @@ def embed(
             per=output.per,
             normalize=output.normalize,
             batch_size=engine.batch_size or "auto",
-            channel=settings.channel,
-            window=settings.window,
-            hop=settings.hop,
-            short=settings.short,
+            **{name: getattr(settings, name) for name in MAKE_WINDOWS},
             noise_masking=windows.noise_masking,
         )
         file.begin(run, tagger.engines[0].config.hidden_size)

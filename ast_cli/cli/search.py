@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ast_cli.cli import options
+from ast_cli.cli.embed import MAKE_WINDOWS
 from ast_cli.cli.option_groups import argument, grouped, only, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, ResultsError, UsageError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 WHAT = "What is searched"
 NEAREST = 10
 PAIRS = 1000
-MAKE_WINDOWS = ("channel", "window", "hop", "short")  # settings that `embed` stores
 
 
 @option_group(WHAT)
