@@ -34,6 +34,7 @@ from ast_cli.cli import (
 )
 from ast_cli.cli.screen import error_line
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
+from ast_cli.cli.user import settle_user
 from ast_cli.errors import AstCliError, ExitCode
 from ast_cli.files import abandon_stdout
 
@@ -153,6 +154,7 @@ def error_boundary() -> Iterator[None]:
 
 def main() -> None:
     """The entry point of `ast-tag`."""
+    settle_user()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup, say, has it ignored
             signal.signal(number, signal.default_int_handler)  # ends as Ctrl-C does: what was done is kept

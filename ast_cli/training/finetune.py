@@ -202,7 +202,7 @@ class Finetuning:
         self.data_name = data_name
         self.device, self.workers, self.watcher = device, workers, watcher
         self._measured: Metrics | None = None
-        self._trainer: Trainer | None = None
+        self.trainer: Trainer | None = None  # while it runs, and after
 
     def is_done(self) -> bool:
         """Whether the folder holds this very run, gone to its end; CheckpointError if another one."""
@@ -238,9 +238,9 @@ class Finetuning:
 
     def stop(self) -> None:
         """End after the step under way, with the state saved."""
-        if self._trainer is None:
+        if self.trainer is None:
             raise KeyboardInterrupt
-        self._trainer.stop = True
+        self.trainer.stop = True
 
     def run(self, *, resume: bool = False) -> TrainingResult:
         """Train, and leave the folder complete; `resume` goes on with a run of the same settings.
@@ -253,7 +253,7 @@ class Finetuning:
         classes = len(self.training.labels)
         self.origin = self._asked | {"weights": weights, "frames": str(self.extractor.max_length)}
         self.settings = self.settings.fitted(model.config.hidden_size, fresh=self.start.model is None)
-        trainer = Trainer(
+        trainer = self.trainer = Trainer(
             model,
             self.extractor,
             ClipExamples(self.training.clips, classes, self.extractor, self.augmentation),
@@ -268,7 +268,6 @@ class Finetuning:
             save=self._save,
             watcher=self.watcher,
         )
-        self._trainer = trainer
         if trainer.accelerator.is_main_process:
             if not resume:
                 # What an old run left must not be taken for the new one's; so late, since all else may fail.

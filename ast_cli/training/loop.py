@@ -119,6 +119,7 @@ class Trainer:
         # What `state` holds besides weights and optimizers.
         self.step = self.epoch = self.clips = self.epochs_without_better = 0
         self.seconds = 0.0
+        self.saved_step: int | None = None
         self.best: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
 
@@ -231,7 +232,7 @@ class Trainer:
             "epoch": self.epoch + 1,
             "loss": round(value, 6),
             "lr": self.optimizers[0].param_groups[0]["lr"],
-            "clips_per_second": round(clips / max(seconds, 1e-9), 1),
+            "clips_per_second": float(f"{clips / max(seconds, 1e-9):.3g}"),
         }
         if self.log is not None and (self.step % LOG_EVERY == 0 or self.step == 1):
             self.log.add(row)
@@ -330,6 +331,7 @@ class Trainer:
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
             },
         )
+        self.saved_step = self.step
 
     def _restore(self) -> None:
         state = load_state(self.folder)
@@ -369,6 +371,7 @@ class Trainer:
             ) from error
         for name in PROGRESS:
             setattr(self, name, state[name])
+        self.saved_step = self.step
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -42,8 +42,10 @@ def make_accelerator(settings: TrainSettings, device: str) -> Accelerator:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 itself; one that imitates it is faster in float32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    # ATEN_CPU_CAPABILITY may hold torch below what the processor has.
+    used = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return device.type == "cpu" and used and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def is_first_process() -> bool:

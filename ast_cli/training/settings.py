@@ -65,7 +65,7 @@ class TrainSettings:
     whole_from: float = 0.8
     column_weight: float = 0.0
     keep: Literal["best", "last"] = "best"
-    patience: int = 0
+    patience: int = 10
     dtype: TorchDtype = "auto"
     seed: int = 0
     save_minutes: float = 10.0

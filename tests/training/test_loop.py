@@ -106,6 +106,10 @@ def test_narrow_networks_are_for_muon_unless_another_optimiser_is_asked_for() ->
     assert TrainSettings(optimizer="adamw").fitted(192).optimizer == "adamw"
 
 
+def test_it_stops_by_itself_where_nothing_gets_better() -> None:
+    assert TrainSettings().patience == 10
+
+
 def test_the_average_forgets_over_a_twentieth_of_the_steps() -> None:
     assert TrainSettings().ema_decay(2000) == pytest.approx(0.99)
     assert TrainSettings().ema_decay(10) == 0
@@ -305,6 +309,7 @@ def test_a_cpu_that_computes_in_bfloat16_trains_in_it(
 ) -> None:
     from ast_cli.training.processes import make_accelerator
 
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has})
     assert make_accelerator(TrainSettings(), "cpu").mixed_precision == precision
 
