@@ -20,7 +20,7 @@ from ast_cli.results import FileFailure, display_name
 if TYPE_CHECKING:
     from ast_cli.training.datasets import LabelledClip
 
-TABLES = (".csv", ".json")
+TABLES = (".csv", ".tsv", ".json")
 NAMED = 20  # failures that the terminal names
 
 
