@@ -256,8 +256,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors, or is no weights file",
-            "It was not opened further, since it could run code; ask its author for a .safetensors file, or for "
-            "its state_dict alone",
+            "It was not opened further, since it could run code; ask its author for a .safetensors file, "
+            "or for its state_dict alone",
         ) from error
     except (SafetensorError, OSError, *UNPICKLING_ACCIDENTS) as error:
         raise CheckpointError(f"cannot read {path}: {first_line(error)}", damaged) from error
@@ -273,7 +273,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _bare(tensors: Mapping[str, Tensor], wrappers: str, where: str) -> dict[str, Tensor]:
-    """Tensors by their names without what matches `wrappers`; CheckpointError if two are then called alike."""
+    """Tensors by their names without what matches `wrappers`; CheckpointError if two are called alike."""
     bare: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         own = re.sub(wrappers, "", name)

@@ -50,7 +50,7 @@ class CheckpointFiles:
 
     @cached_property
     def weights(self) -> Path:
-        """The weights file or index, looked for when first asked for, as not all need it; or CheckpointError."""
+        """The weights file or index, looked for when asked for, as not all need it; or CheckpointError."""
         return self.find_weights()
 
     @property

@@ -243,7 +243,7 @@ def _split(found: Dataset, others: Dataset | None, fold: str | None, seed: int) 
 
 @contextmanager
 def _stopping_gently(run: Finetuning) -> Iterator[None]:
-    """The first Ctrl-C, SIGTERM or hangup ends the run after its step, its state saved; the second at once."""
+    """The first Ctrl-C, SIGTERM or hangup ends the run after its step, its state saved; the next at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         run.stop()

@@ -17,7 +17,7 @@ from ast_cli.text import clock, one_line
 if TYPE_CHECKING:
     from ast_cli.training.datasets import Dataset
     from ast_cli.training.loop import Trainer
-    from ast_cli.training.result import TrainingResult
+    from ast_cli.training.state import TrainingResult
 
 FEW = 3  # names in a warning
 ESTIMATED_OVER = 600.0  # seconds whose steps tell how long the rest takes: one may take a minute

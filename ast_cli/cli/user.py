@@ -1,4 +1,4 @@
-"""A name and a home for a user whom the system does not know, as of a container that runs under any user id."""
+"""A name and a home for a user whom the system does not know, as in a container of any user id."""
 
 from __future__ import annotations
 

@@ -29,9 +29,8 @@ from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_l
 from ast_cli.training.network import TrainedNetwork, targets_loss
 from ast_cli.training.optimizers import make_optimizers, running_average
 from ast_cli.training.processes import make_accelerator
-from ast_cli.training.result import TrainingResult, Watcher
 from ast_cli.training.settings import TrainSettings
-from ast_cli.training.state import Log, load_state, save_state
+from ast_cli.training.state import Log, TrainingResult, Watcher, load_state, save_state
 
 LOG_EVERY = 20  # steps
 STATE_VERSION = 1  # of what the state holds

@@ -1,4 +1,4 @@
-"""Which parameters learn how: matrices and the rest, backbone and head; AdamW, Muon and the running average."""
+"""Which parameters learn how: matrices and the rest, backbone and head; AdamW, Muon and the average."""
 
 from __future__ import annotations
 
@@ -50,9 +50,7 @@ def make_optimizers(network: TrainedNetwork, settings: TrainSettings) -> list[to
         )
     ]
     if by_muon:
-        optimizers.append(
-            Muon(by_muon, lr=backbone_lr * MUON_RATE, weight_decay=settings.weight_decay)
-        )
+        optimizers.append(Muon(by_muon, lr=backbone_lr * MUON_RATE, weight_decay=settings.weight_decay))
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["highest_lr"] = group["lr"]

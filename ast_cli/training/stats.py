@@ -19,7 +19,7 @@ from ast_cli.pipeline.windows import recording_windows
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import TagSettings
 from ast_cli.training.datasets import LabelledClip
-from ast_cli.training.labelled_audio import open_clip
+from ast_cli.training.waveforms import open_clip
 
 FITTING_STD = 0.5  # of features after (x − mean) / (2·std)
 # How far mean and standard deviation may be off, after normalizing, before another pair is worth its while.

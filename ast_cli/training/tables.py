@@ -1,6 +1,6 @@
 """CSV files that people write, read row by row with errors that name the line.
 
-Columns are separated by commas; by tabs or semicolons where the first line has those instead, as spreadsheets write.
+Columns are separated by commas; by tabs or semicolons where the first line has those instead.
 """
 
 from __future__ import annotations

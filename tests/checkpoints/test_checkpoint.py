@@ -468,7 +468,9 @@ def logits_of(source: Path) -> Tensor:
     return logits
 
 
-@pytest.mark.parametrize("wrapper", ["module.", "_orig_mod.", "model.", "model._orig_mod.", "_orig_mod.module."])
+@pytest.mark.parametrize(
+    "wrapper", ["module.", "_orig_mod.", "model.", "model._orig_mod.", "_orig_mod.module."]
+)
 def test_what_wraps_a_network_is_left_out_of_its_names(folder: Path, wrapper: str) -> None:
     expected = logits_of(folder)
     tensors = load_file(folder / "model.safetensors")
@@ -494,7 +496,9 @@ def test_the_network_in_a_state_of_training_is_read(folder: Path, suffix: str, n
 
 
 def test_a_state_of_training_does_not_run_code_either(tmp_path: Path) -> None:
-    torch.save({"state_dict": original_weights(), "callbacks": Payload(tmp_path / "ran")}, tmp_path / "a.ckpt")
+    torch.save(
+        {"state_dict": original_weights(), "callbacks": Payload(tmp_path / "ran")}, tmp_path / "a.ckpt"
+    )
     error = refusal(tmp_path / "a.ckpt")
     assert not (tmp_path / "ran").exists()
     assert re.search("a.ckpt holds more than tensors.*could run code.*state_dict alone", str(error))

@@ -375,7 +375,9 @@ def test_ctrl_c_before_the_first_step_says_that_nothing_is_learned(
     ]
 
 
-@pytest.mark.parametrize(("rate", "told"), [(0.412, "0.412 clips/s"), (8.0, "8 clips/s"), (1230.0, "1,230 clips/s")])
+@pytest.mark.parametrize(
+    ("rate", "told"), [(0.412, "0.412 clips/s"), (8.0, "8 clips/s"), (1230.0, "1,230 clips/s")]
+)
 def test_the_bar_tells_rates_below_one_and_how_long_it_takes(
     rate: float, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
