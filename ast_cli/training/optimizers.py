@@ -71,10 +71,11 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Change every weight that has a gradient."""
         for group in self.param_groups:
-            weights: list[nn.Parameter] = [weight for weight in group["params"] if weight.grad is not None]
-            dtype = torch.bfloat16 if weights and has_bfloat16(weights[0].device) else torch.float32
-            for weight in weights:
-                gradient = weight.grad
+            weights: list[nn.Parameter] = group["params"]
+            dtype = torch.bfloat16 if has_bfloat16(weights[0].device) else torch.float32
+            for weight, gradient in ((weight, weight.grad) for weight in weights):
+                if gradient is None:
+                    continue
                 state = self.state[weight]
                 if not state:
                     state["momentum_buffer"] = torch.zeros_like(gradient)
