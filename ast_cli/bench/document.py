@@ -95,7 +95,7 @@ class Measurement:
         ms_per_window: Of the network alone; of the whole flow where there is a `flow`.
         windows_per_s: By the median of it.
         x_realtime: Seconds of audio a second, by the median too.
-        peak_memory_mb: See `bench.memory`.
+        peak_memory_mb: See `bench.memory`; None where the system does not tell.
         stages: What each stage takes; empty where there is a `flow`.
         roofline: None where there is a `flow`.
         deviation: The farthest that a score is from that of torch in float32 with eager attention; None

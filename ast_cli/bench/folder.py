@@ -278,7 +278,7 @@ def _run(tagger: FolderTagger) -> Measurement:
         ms_per_window=wall.times(1e3 / done.windows),
         windows_per_s=done.windows / wall.median,
         x_realtime=done.seconds / wall.median,
-        peak_memory_mb=tagger.peak_mb,
+        peak_memory_mb=tagger.peak_mb or None,
         flow=FolderFigures(
             **asdict(done),
             load_seconds=tagger.load_seconds,

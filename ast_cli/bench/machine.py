@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -79,17 +80,19 @@ def _cpu() -> str:
 
 
 def _memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEGABYTE
-    except (ValueError, OSError):
-        return None
+    size = None
+    if sys.platform != "win32":
+        with suppress(ValueError, OSError):
+            size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEGABYTE
+    return size
 
 
 def _load() -> float | None:
-    try:
-        return round(os.getloadavg()[0], 2)
-    except OSError:
-        return None
+    load = None
+    if sys.platform != "win32":
+        with suppress(OSError):
+            load = round(os.getloadavg()[0], 2)
+    return load
 
 
 def _gpu(device: torch.device) -> tuple[str | None, int | None]:

@@ -1,6 +1,6 @@
 """How much memory a way of running takes by itself, though others are loaded beside it.
 
-On CUDA, what torch has allocated there; elsewhere, what of this process is resident.
+On CUDA, what torch has allocated there; elsewhere, what of this process is resident, or 0 on Windows.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import platform
-import resource
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -50,8 +49,12 @@ class Memory:
             return torch.cuda.max_memory_allocated(self._device) / MEGABYTE
         if STATUS.exists():
             return _status("VmHWM")
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / (MEGABYTE if sys.platform == "darwin" else 1024)
+        most = 0.0
+        if sys.platform != "win32":
+            from resource import RUSAGE_SELF, getrusage
+
+            most = getrusage(RUSAGE_SELF).ru_maxrss / (MEGABYTE if sys.platform == "darwin" else 1024)
+        return most
 
     def own(self, before: float, after: float) -> float:
         """What there would be in use if only what was loaded between two marks were there, in megabytes."""

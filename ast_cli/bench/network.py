@@ -261,7 +261,7 @@ def _run(
         ms_per_window=taken,
         windows_per_s=a_second,
         x_realtime=a_second * window_seconds(extractor),
-        peak_memory_mb=contender.peak_mb[size],
+        peak_memory_mb=contender.peak_mb[size] or None,
         stages=as_stages({name: stages[name] for name in STAGES}),
         roofline=roofline,
         deviation=contender.deviation,
