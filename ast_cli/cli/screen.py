@@ -121,6 +121,11 @@ class TagScreen:
         finally:
             self._progress = None
 
+    def passed(self, done: int, total: int) -> None:
+        """Move the bar of what is counted in passes through the network."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
     def _count(self, count: Callable[[], Iterable[object]]) -> None:
         try:
             total = sum(1 for _ in count())

@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 
 from ast_cli.engines.devices import resolve_device
 from ast_cli.errors import EngineError
+from ast_cli.networks.processor import has_avx512
 from ast_cli.training.settings import TrainSettings
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -43,9 +44,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 itself; one that imitates it is faster in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    # ATEN_CPU_CAPABILITY may hold torch below what the processor has.
-    used = torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-    return device.type == "cpu" and used and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    # torch may be held below what the processor has.
+    return device.type == "cpu" and has_avx512() and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
 def is_first_process() -> bool:

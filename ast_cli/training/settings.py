@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -71,27 +72,23 @@ class TrainSettings:
     save_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
-            self._require(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("warmup", "patchout", "whole_from"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "0 to 1")
-        self._require("ema", self.ema is None or 0 <= self.ema < 1, "0 or more and below 1")
-        self._require("patchout", self.patchout < 1, "below 1")
-        for name in ("weight_decay", "clip_norm", "column_weight", "patience", "save_minutes", "seed"):
-            self._require(name, getattr(self, name) >= 0, "0 or more")
+        _require(self, ("epochs", "batch_size", "accumulate"), 1)
+        _require(self, ("warmup", "patchout", "whole_from"), 0, 1)
+        if self.patchout == 1:
+            raise UsageError("patchout must be below 1, not 1.0")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise UsageError(f"ema must be 0 or more and below 1, not {self.ema}")
+        _require(self, ("weight_decay", "clip_norm", "column_weight", "patience", "save_minutes", "seed"), 0)
         for name in ("lr", "head_lr"):
             value = getattr(self, name)
-            self._require(name, value is None or 0 < value < math.inf, "above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name.replace('_', '-')} must be above 0, not {value}")
         require_choice("optimizer", self.optimizer, get_args(Optimizer))
         require_choice("schedule", self.schedule, get_args(Schedule))
         require_choice("dtype", self.dtype, get_args(TorchDtype))
         if self.optimizer == "muon" and self.dtype == "float16":
             # float16's gradients are scaled, and accelerate scales them back for one optimiser only.
             raise UsageError("muon does not train in float16", "Use --dtype bfloat16 or float32")
-
-    def _require(self, name: str, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise UsageError(f"{name.replace('_', '-')} must be {wanted}, not {getattr(self, name)}")
 
     def fitted(self, hidden_size: int, *, fresh: bool = False) -> TrainSettings:
         """The same with what was left open filled in for a network: its rates and its optimiser.
@@ -168,12 +165,14 @@ class AugmentationSettings:
     noise: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("mixup", "time_mask", "noise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name.replace('_', '-')} must be 0 to 1, not {getattr(self, name)}")
-        for name in ("tempo", "pitch"):
-            if not 0 <= getattr(self, name) <= MOST_WARP:
-                raise UsageError(f"{name} must be 0 to {MOST_WARP}, not {getattr(self, name)}")
-        for name in ("freq_mask", "gain", "roll", "tone"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"{name.replace('_', '-')} must be 0 or more, not {getattr(self, name)}")
+        _require(self, ("mixup", "time_mask", "noise"), 0, 1)
+        _require(self, ("tempo", "pitch"), 0, MOST_WARP)
+        _require(self, ("freq_mask", "gain", "roll", "tone"), 0, sys.float_info.max)
+
+
+def _require(settings: object, names: tuple[str, ...], least: int, most: float = math.inf) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            wanted = f"{least} to {most}" if most <= 1 else f"{least} or more"
+            raise UsageError(f"{name.replace('_', '-')} must be {wanted}, not {value}")
