@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -44,8 +45,9 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 itself; one that imitates it is faster in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.9 does not tell
     # torch may be held below what the processor has.
-    return device.type == "cpu" and has_avx512() and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    return device.type == "cpu" and has_avx512() and bool(capabilities().get("avx512_bf16"))
 
 
 def is_first_process() -> bool:
