@@ -16,19 +16,9 @@ BASELINE = "eager"  # whose time is the measure of the other ways
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What one stage takes for a window.
+class Stage(Spread):
+    """What one stage takes for a window, in milliseconds; `share` is its part of all, by medians."""
 
-    Attributes:
-        median: Milliseconds, as the other two.
-        q1: See `Spread`.
-        q3: See `Spread`.
-        share: Part of all stages together, by medians.
-    """
-
-    median: float
-    q1: float
-    q3: float
     share: float
 
 

@@ -99,12 +99,8 @@ class OurTagger(FolderTagger):
     def load(self) -> None:
         """See `FolderTagger.load`."""
         engine, extractor = self._open()
-        self.engine, self.attn, self.device, self.dtype = (
-            engine.name,
-            engine.attn,
-            engine.device,
-            engine.dtype,
-        )
+        self.engine, self.attn = engine.name, engine.attn
+        self.device, self.dtype = engine.device, engine.dtype
         labels, scores = engine.config.labels, engine.config.scores
         self._tagger = Tagger([engine], extractor, labels, scores, [self._checkpoint])
         engine.logits(torch.zeros(self.batch_size, extractor.max_length, extractor.num_mel_bins))

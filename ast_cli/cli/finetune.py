@@ -51,7 +51,11 @@ LEARNING = Options(
         "Decay of the averaged weights that are kept; 0 for no average.",
         show_default="by the number of steps",
     ),
-    patience=described("Stop after so many epochs without a better score; 0 never does.", min=0),
+    patience=described(
+        "Stop after so many epochs without a better score; 0 never does.",
+        min=0,
+        show_default="10 without a better score or loss",
+    ),
     patchout=described("Part of the patches left out in training."),
     seed=described("Of everything that chance decides.", min=0),
     dtype=described(

@@ -29,7 +29,7 @@ from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_l
 from ast_cli.training.network import TrainedNetwork, targets_loss
 from ast_cli.training.optimizers import make_optimizers, running_average
 from ast_cli.training.processes import make_accelerator
-from ast_cli.training.settings import TrainSettings
+from ast_cli.training.settings import PATIENCE, TrainSettings
 from ast_cli.training.state import Log, TrainingResult, Watcher, load_state, save_state
 
 LOG_EVERY = 20  # steps
@@ -153,7 +153,8 @@ class Trainer:
         )
 
     def _out_of_patience(self) -> bool:
-        return 0 < self.settings.patience <= self.epochs_without_better
+        patience = PATIENCE if self.settings.patience is None else self.settings.patience
+        return 0 < patience <= self.epochs_without_better
 
     def _train_epoch(self) -> None:
         settings, accelerator = self.settings, self.accelerator
@@ -249,7 +250,8 @@ class Trainer:
         row = {"step": self.step, "epoch": self.epoch + 1, "validation": {"loss": loss} | metrics}
         found, best = _rank(row), _rank(self.best)
         better = not self.best or found > best
-        self.epochs_without_better = 0 if found[0] > best[0] else self.epochs_without_better + 1
+        hopeful = better if self.settings.patience is None else found[0] > best[0]
+        self.epochs_without_better = 0 if hopeful else self.epochs_without_better + 1
         if better or self.settings.keep == "last":
             self.best = row
         if self.accelerator.is_main_process:

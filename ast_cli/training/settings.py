@@ -18,6 +18,7 @@ LR, LR_WIDTH = 3e-5, 768  # of the backbone, in fine-tuning; narrower networks b
 UNSETTLED_FACTOR = 2.0  # how much more a network bears that is from scratch, or narrow enough for Muon
 HEAD_FACTOR = 4.0  # a new classifier has to learn more than the backbone
 WIDEST_FOR_MUON = 384  # `auto` leaves wider networks, which come trained for long, to AdamW
+PATIENCE = 10  # epochs
 MOST_WARP = 0.5  # part by which tempo and pitch may change; at 1 a clip would have no end
 EMA_STEPS, SLOWEST_EMA = 20.0, 0.999  # the average forgets over a 20th of the steps
 
@@ -45,7 +46,9 @@ class TrainSettings:
         column_weight: Weight of the loss on when each class sounds, for examples that know it.
         keep: Whether the checkpoint with the best validation score (the lowest loss among equals) or the last
             one is kept.
-        patience: Epochs without a better score after which training stops; 0 goes on to the end.
+        patience: Epochs without a better score after which training stops; 0 goes on to the end. None stops
+            after `PATIENCE` epochs in which neither the score nor, at the same score, the loss got better:
+            few validation clips are soon all told apart, long before the network knows others.
         dtype: Number format of the forward pass; weights stay float32.
         seed: Of everything that chance decides.
         save_minutes: How often the state that `resume` goes on from is saved.
@@ -66,7 +69,7 @@ class TrainSettings:
     whole_from: float = 0.8
     column_weight: float = 0.0
     keep: Literal["best", "last"] = "best"
-    patience: int = 10
+    patience: int | None = None
     dtype: TorchDtype = "auto"
     seed: int = 0
     save_minutes: float = 10.0
@@ -78,7 +81,8 @@ class TrainSettings:
             raise UsageError("patchout must be below 1, not 1.0")
         if self.ema is not None and not 0 <= self.ema < 1:
             raise UsageError(f"ema must be 0 or more and below 1, not {self.ema}")
-        _require(self, ("weight_decay", "clip_norm", "column_weight", "patience", "save_minutes", "seed"), 0)
+        _require(self, ("weight_decay", "clip_norm", "column_weight", "save_minutes", "seed"), 0)
+        _require(self, () if self.patience is None else ("patience",), 0)
         for name in ("lr", "head_lr"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
