@@ -439,6 +439,7 @@ def test_a_full_disk_leaves_no_clip_of_the_recording(monkeypatch: pytest.MonkeyP
         pytest.skip("no device here is always full")
     for name in ("a.wav", "b.wav"):
         write(name, noise())
+    monkeypatch.setattr("ast_cli.files.part_of", lambda path: Path(f"{path}.part"))
     full = Path("clips/Dog/b.wav_1.000-2.000.wav.part")
     full.parent.mkdir(parents=True)
     full.symlink_to("/dev/full")

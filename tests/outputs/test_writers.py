@@ -420,10 +420,12 @@ def write_to(out: Path, text: str = "first\n", error: BaseException | None = Non
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
-    out, part = tmp_path / "out.csv", tmp_path / "out.csv.part"
+    out = tmp_path / "out.csv"
     with open_sink(str(out)) as stream:
         stream.write("first é\n")
         stream.flush()
+        [part] = tmp_path.iterdir()
+        assert (part.name[:8], part.suffix) == ("out.csv.", ".part")
         assert part.read_bytes() == "first é\n".encode()
         assert not out.exists()
         stream.write("second\n")
@@ -458,7 +460,7 @@ def test_a_file_that_is_there_stays_until_its_successor_is_complete(tmp_path: Pa
     assert out.read_text() == "new"
 
 
-@pytest.mark.parametrize("name", ["nowhere/out.csv", "file/out.csv", ".", "x" * 300, "x" * 253])
+@pytest.mark.parametrize("name", ["nowhere/out.csv", "file/out.csv", ".", "x" * 300, "x" * 256])
 def test_where_no_file_can_be_is_an_error_of_ours(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,11 +482,18 @@ def test_a_folder_that_may_not_be_looked_into_is_an_error_of_ours(monkeypatch: p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
-def test_a_full_disk_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ast_cli.files.part_of", lambda path: Path(f"{path}.part"))
     (tmp_path / "out.csv.part").symlink_to("/dev/full")
     with pytest.raises(OutputError, match=r"No space left on device\. Free some space"):
         write_to(tmp_path / "out.csv")
-    assert not (tmp_path / "out.csv").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_a_name_may_be_as_long_as_names_can_be(name: str, tmp_path: Path) -> None:
+    write_to(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_an_error_about_another_file_is_not_blamed_on_the_output(tmp_path: Path) -> None:
