@@ -313,7 +313,7 @@ def open_destination(
 
 def _refuse_replacing(out: str, path: Path, *, keep_scores: bool) -> None:
     if is_folder(out):
-        if any(one.name != FOLDER_JOURNAL for one in path.iterdir()):
+        if any(not one.name.startswith(FOLDER_JOURNAL) for one in path.iterdir()):
             raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
         return
     for one in (path, scores_path(path)) if keep_scores else (path,):
