@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+# What Windows takes for a device, whatever follows its first dot.
+RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # All but tab and line ends, which CSV and TSV quote, so that a program that reads one has them as they are.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,8 +23,10 @@ from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import FileResult, Outcome, RunInfo
+from ast_cli.text import RESERVED
 
-LONGEST_NAME = 255  # bytes that the name of a file may have
+LONGEST_NAME = 250  # bytes that the name of a file may have, with some to spare
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 WITH_SCORES = ("json", "jsonl")  # formats beside which scores may lie
 FOLDER_JOURNAL = ".ast-tag.journal"
 
@@ -193,7 +196,7 @@ def common_folder(paths: Sequence[str]) -> Path:
     """The folder under which all of the paths lie; of one folder, itself."""
     if not paths:
         return Path.cwd()
-    return Path(os.path.commonpath([parse_name(path).tree_folder() for path in paths]))
+    return Path(_common(*(parse_name(path).tree_folder() for path in paths)))
 
 
 def folder_of_all(files: Iterable[str]) -> Path:
@@ -201,8 +204,15 @@ def folder_of_all(files: Iterable[str]) -> Path:
     common: str | None = None
     for file in files:
         folder = os.path.dirname(parse_name(file).tree_path())  # noqa: PTH120
-        common = folder if common is None else os.path.commonpath([common, folder])
+        common = folder if common is None else _common(common, folder)
     return Path(common or Path.cwd())
+
+
+def _common(*folders: str) -> str:
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:  # on two drives of Windows
+        return os.path.sep
 
 
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
@@ -218,16 +228,24 @@ def place_in_folder(file: str, base: Path, suffix: str) -> Path:
         first, *others = path.relative_to(base).parts
         parts = [f"_{first}" if set(first) == {"_"} else first, *others]
     else:
-        parts = ["_", *path.parts[1:]]
+        parts = ["_", *filter(None, [path.drive]), *path.parts[1:]]
     return Path(*map(_fitting, parts[:-1]), _fitting(parts[-1], suffix))
 
 
 def _fitting(name: str, suffix: str = "") -> str:
     """A name with its suffix, as long as one may be; cut names differ where whole ones do."""
-    if len(os.fsencode(name + suffix)) > LONGEST_NAME - len(".part"):
+    if os.name == "nt":
+        name = windows_name(name)
+    if len(os.fsencode(name + suffix)) > LONGEST_NAME:
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         name = f"{os.fsdecode(os.fsencode(name)[:150])}-{digest}"
     return name + suffix
+
+
+def windows_name(name: str) -> str:
+    """A name that Windows takes, and for no other's: what it does not take becomes `%` and its code."""
+    name = re.sub(r'[<>:"/\\|?*%\x00-\x1f]|[. ]$', lambda found: f"%{ord(found[0]):02X}", name)
+    return f"%{name}" if RESERVED.match(name) else name
 
 
 def journal_of(out: str) -> Path:
@@ -238,7 +256,7 @@ def journal_of(out: str) -> Path:
 
 def is_folder(out: str) -> bool:
     """Whether an output is a folder with a file for each recording."""
-    return out.endswith(os.sep) or os.path.isdir(out)  # noqa: PTH112 — Path.is_dir may raise
+    return out.endswith(SEPARATORS) or os.path.isdir(out)  # noqa: PTH112 — Path.is_dir may raise
 
 
 def is_complete(out: str) -> bool:

@@ -274,7 +274,7 @@ def _read_npz(path: Path) -> StoredEmbeddings:
 
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         texts = stored["files"]
-        files: list[str] = json.loads(texts.tobytes()) if texts.dtype == np.uint8 else texts.tolist()
+        files: Any = json.loads(texts.tobytes()) if texts.dtype == np.uint8 else texts.tolist()
         return StoredEmbeddings(
             path,
             _in_place(path),

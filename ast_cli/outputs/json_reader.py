@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
+from weakref import finalize
 
 from ast_cli.errors import ResultsError
 from ast_cli.files import STDOUT
@@ -95,9 +96,10 @@ def read_results(path: str) -> StoredRun:
 
 def _copy_of(stream: IO[bytes]) -> IO[bytes]:
     """A copy of a stream in a file with a name, which goes with the object."""
-    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 — closed when nobody needs it any more
-    shutil.copyfileobj(stream, copy)
-    copy.flush()
+    # Closed, since Windows opens nothing a second time that is deleted when it is closed.
+    with tempfile.NamedTemporaryFile(delete=False) as copy:
+        finalize(copy, Path(copy.name).unlink, missing_ok=True)
+        shutil.copyfileobj(stream, copy)
     return copy
 
 

@@ -218,6 +218,7 @@ def test_a_table_is_drawn_for_a_person_only() -> None:
         ("json", "a.csv", "json"),
         ("csv", "-", "csv"),
         ("csv", "no-suffix", "csv"),
+        (None, os.devnull, "table"),  # to nowhere
     ],
 )
 def test_the_format_is_the_one_asked_for_or_the_suffix(asked: str | None, out: str, format_: str) -> None:
