@@ -59,14 +59,22 @@ def open_sink(out: str, *, overwrite: bool = False) -> Iterator[TextIO]:
             yield stream
         return
     path = target_of(out)
+    require_free(path, overwrite=overwrite, shown=out)
     with output_errors(path):
-        if path.is_dir():
-            raise OutputError(f"{out} is a folder", "Name a file in it")
-        if path.is_file() and not overwrite:
-            raise OutputError(f"{out} is there already", "--overwrite replaces it; or choose another name")
         is_device = path.exists() and not path.is_file()  # as /dev/null and `>(gzip > tags.gz)` are
     with _opened(path, path) if is_device else open_replacing(path) as file, _as_text(file) as stream:
         yield stream
+
+
+def require_free(path: Path, *, overwrite: bool, shown: str = "") -> None:
+    """Raise OutputError if there is a folder, or a file that must not be replaced."""
+    with output_errors(path):
+        if path.is_dir():
+            raise OutputError(f"{shown or path} is a folder", "Name a file in it")
+        if path.is_file() and not overwrite:
+            raise OutputError(
+                f"{shown or path} is there already", "--overwrite replaces it; or choose another name"
+            )
 
 
 @contextmanager
@@ -99,7 +107,7 @@ def replacing(path: Path, *failures: type[Exception]) -> Iterator[Path]:
             yield part
         except failures as error:
             raise OutputError(
-                f"cannot write {path}: {getattr(error, 'strerror', None) or first_line(error)}",
+                f"cannot write {path}: {first_line(error)}",
                 "What was there before is whole; free some space and try again",
             ) from error
         with output_errors(path):

@@ -74,8 +74,11 @@ def shorten(text: str, most: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, without the lines that follow; its kind if it says nothing."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    """What an exception says, without the lines that follow; its kind if it says nothing.
+
+    Of one of the system, it is the reason alone, without number and file.
+    """
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
 
 
 def counted(count: int, what: str) -> str:

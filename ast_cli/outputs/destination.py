@@ -37,11 +37,13 @@ class Destination(ABC):
     Attributes:
         format: A key of `FORMATS`.
         changed: Recordings that an earlier run tagged, and that are not what they were.
+        stream: What is written to at once; None if results show up only at the end.
     """
 
-    def __init__(self, format_: str) -> None:
+    def __init__(self, format_: str, stream: TextIO | None = None, changed: Sequence[str] = ()) -> None:
         self.format = format_
-        self.changed: Sequence[str] = ()
+        self.stream = stream
+        self.changed = changed
 
     @abstractmethod
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:
@@ -68,29 +70,22 @@ class Destination(ABC):
         """Where the outcomes are if the run breaks off now; empty if nowhere else."""
         return ""
 
-    @property
-    def stream(self) -> TextIO | None:
-        """What is written to at once; None if results show up only at the end."""
-        return None
-
 
 class StreamDestination(Destination):
     """Writes every outcome at once."""
 
-    def __init__(self, format_: str, stream: TextIO) -> None:
-        super().__init__(format_)
-        self._stream = stream
-        self._writer: Writer | None = None
+    _writer: Writer | None = None
 
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
-        writer = make_writer(self.format, self._stream, run_info)
+        assert self.stream is not None
+        writer = make_writer(self.format, self.stream, run_info)
         writer.begin()
         self._writer = writer  # one that could not begin has nothing to end
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         assert self._writer is not None
         self._writer.write(outcome)
-        self._stream.flush()
+        self._writer.stream.flush()
         return True
 
     def end(self) -> None:
@@ -98,78 +93,65 @@ class StreamDestination(Destination):
         if self._writer is not None:
             self._writer.end()
 
-    @property
-    def stream(self) -> TextIO:  # noqa: D102
-        return self._stream
-
 
 class JournalDestination(Destination):
-    """What files and folders have in common: a journal, from which an unfinished run goes on."""
+    """Keeps outcomes in a journal, from which an unfinished run goes on.
 
-    def __init__(self, format_: str, journal: Journal, *, resume: bool) -> None:
-        super().__init__(format_)
-        self._journal = journal
-        self._resume = resume
-        self._run_info: Callable[[], RunInfo]  # from `begin` on
-        self._classes: Sequence[tuple[str, str]]
-        self.changed = journal.changed
+    A file is made of it when it is complete. In a folder each recording has a file as soon as it has its
+    outcome, in a tree like that of the recordings.
+
+    Args:
+        path: The file or folder.
+        format_: A key of `FORMATS`.
+        journal: Open, and closed by others.
+        base: Of a folder, what the recordings' places in it are told from; None of a file.
+        resume: Whether an earlier run goes on.
+        keep_scores: Whether all scores of all windows are stored beside the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        format_: str,
+        journal: Journal,
+        base: Path | None,
+        *,
+        resume: bool,
+        keep_scores: bool,
+    ) -> None:
+        super().__init__(format_, changed=journal.changed)
+        self._path, self._journal, self._base = path, journal, base
+        self._resume, self._keep_scores = resume, keep_scores
 
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
-        self._run_info, self._classes = run_info, classes
-        self._journal.begin(Header(run_info(), classes), resume=self._resume)
+        self._run_info, self._header = run_info, Header(run_info(), classes)
+        self._journal.begin(self._header, resume=self._resume)
 
     def known(self, file: str) -> FileResult | None:  # noqa: D102
-        return self._journal.known(file)
+        place = self._place(file)
+        return None if place is not None and not place.exists() else self._journal.known(file)
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
+        place = None if self._journal.is_reused(outcome) else self._place(outcome.file)
+        if place is not None:
+            write_recording(place, self.format, self._run_info, outcome)
         return self._journal.add(outcome)
+
+    def complete(self) -> None:  # noqa: D102
+        if self._base is None:
+            if self._keep_scores:
+                write_score_file(scores_path(self._path), self._journal.outcomes, self._header)
+            write_file(self._path, self.format, self._run_info, self._journal.outcomes())
+        self._journal.close(remove=True)
 
     @property
     def kept(self) -> str:  # noqa: D102
         return "" if self._journal.is_empty else str(self._journal.path)
 
-
-class FileDestination(JournalDestination):
-    """One file for all recordings, which appears when it is complete."""
-
-    def __init__(
-        self, path: Path, format_: str, journal: Journal, *, resume: bool, keep_scores: bool
-    ) -> None:
-        super().__init__(format_, journal, resume=resume)
-        self._path = path
-        self._keep_scores = keep_scores
-
-    def complete(self) -> None:  # noqa: D102
-        if self._keep_scores:
-            header = Header(self._run_info(), self._classes)
-            write_score_file(scores_path(self._path), self._journal.outcomes, header)
-        write_file(self._path, self.format, self._run_info, self._journal.outcomes())
-        self._journal.close(remove=True)
-
-
-class FolderDestination(JournalDestination):
-    """A file for each recording, in a tree like that of the recordings, as soon as it has its outcome."""
-
-    def __init__(self, folder: Path, base: Path, format_: str, journal: Journal, *, resume: bool) -> None:
-        super().__init__(format_, journal, resume=resume)
-        self._folder = folder
-        self._base = base
-
-    def known(self, file: str) -> FileResult | None:  # noqa: D102
-        return super().known(file) if self._place(file).exists() else None
-
-    def write(self, outcome: Outcome) -> bool:  # noqa: D102
-        is_new = not self._journal.is_reused(outcome)
-        if is_new:
-            write_recording(self._place(outcome.file), self.format, self._run_info, outcome)
-        self._journal.add(outcome)
-        return is_new
-
-    def complete(self) -> None:  # noqa: D102
-        self._journal.close(remove=True)
-
-    def _place(self, file: str) -> Path:
-        return self._folder / place_in_folder(file, self._base, FORMATS[self.format].suffix)
+    def _place(self, file: str) -> Path | None:
+        if self._base is None:
+            return None
+        return self._path / place_in_folder(file, self._base, FORMATS[self.format].suffix)
 
 
 def write_file(
@@ -268,11 +250,6 @@ def is_complete(out: str) -> bool:
     return False  # opening it will say why it cannot be looked at
 
 
-def _is_device(path: Path) -> bool:
-    with output_errors(path):
-        return path.exists() and not path.is_file() and not path.is_dir()
-
-
 @contextmanager
 def open_destination(
     out: str,
@@ -298,7 +275,9 @@ def open_destination(
     """
     with ExitStack() as stack:
         path = target_of(out)
-        if out == STDOUT or _is_device(path):
+        with output_errors(path):
+            is_device = path.exists() and not path.is_file() and not path.is_dir()
+        if out == STDOUT or is_device:
             if resume:
                 raise UsageError("--resume goes on with a file", "Name it with --out")
             destination = StreamDestination(format_, stack.enter_context(open_sink(out)))
@@ -321,12 +300,15 @@ def open_destination(
                     "--resume goes on with it, --overwrite starts anew",
                 )
             if not folder and format_ in WITH_SCORES and not keep_scores:
-                _refuse_scores_of_others(out, scores_path(path))
+                beside = scores_path(path)
+                if holds_scores(beside):
+                    raise OutputError(
+                        f"{beside} holds the scores of another run, with which {out} would be read",
+                        "--keep-scores replaces them; or move it away, or name another file",
+                    )
+        tree = base if folder else None
         goes_on = unfinished and resume
-        if folder:
-            yield FolderDestination(path, base, format_, journal, resume=goes_on)
-        else:
-            yield FileDestination(path, format_, journal, resume=goes_on, keep_scores=keep_scores)
+        yield JournalDestination(path, format_, journal, tree, resume=goes_on, keep_scores=keep_scores)
 
 
 def _refuse_replacing(out: str, path: Path, *, keep_scores: bool) -> None:
@@ -338,11 +320,3 @@ def _refuse_replacing(out: str, path: Path, *, keep_scores: bool) -> None:
         if one.is_file():
             remedy = "--overwrite replaces it; or name another file"
             raise OutputError(f"{out if one == path else one} is there already", remedy)
-
-
-def _refuse_scores_of_others(out: str, beside: Path) -> None:
-    if holds_scores(beside):
-        raise OutputError(
-            f"{beside} holds the scores of another run, with which {out} would be read",
-            "--keep-scores replaces them; or move it away, or name another file",
-        )

@@ -26,9 +26,9 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ast_cli.errors import OutputError, ResultsError, UsageError
+from ast_cli.errors import ResultsError, UsageError
 from ast_cli.extras import require_extra
-from ast_cli.files import STDOUT, open_replacing, output_errors, target_of
+from ast_cli.files import STDOUT, open_replacing, output_errors, require_free, target_of
 from ast_cli.outputs.csv_writer import UnixLines
 from ast_cli.outputs.score_file import DAMAGED
 from ast_cli.results import RunInfo, display_name
@@ -117,10 +117,7 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
         require_extra("parquet")
     paths = [path, *_beside(path)] if suffix == ".npy" else [path]
     for one in paths:
-        if one.is_dir():
-            raise OutputError(f"{one} is a folder", "Name a file in it")
-        if one.exists() and not overwrite:
-            raise OutputError(f"{one} is there already", "--overwrite replaces it; or choose another name")
+        require_free(one, overwrite=overwrite)
     with ExitStack() as stack:
         parts = [stack.enter_context(open_replacing(one)) for one in paths]
         # On the same disk as the file: where that fits, this does.
@@ -257,8 +254,9 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         ):
             raise ValueError("arrays that do not fit each other")
     except (*DAMAGED, struct.error) as error:
-        cause = getattr(error, "strerror", None) or first_line(error)
-        raise ResultsError(f"{name} holds no vectors that can be read: {cause}", REMEDY) from error
+        raise ResultsError(
+            f"{name} holds no vectors that can be read: {first_line(error)}", REMEDY
+        ) from error
     if not rows:
         raise ResultsError(f"{name} holds no vectors: no recording could be embedded", REMEDY)
     return stored

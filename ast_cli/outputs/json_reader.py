@@ -128,16 +128,13 @@ class _JournalRun(StoredRun):
     def outcomes(self) -> Iterator[Outcome]:
         _, outcomes = self._read()
         count = 0
-        while True:
-            try:
-                outcome = next(outcomes, None)
-            except UNREADABLE as error:
-                where = f"damaged after {count:,} of its recordings"
-                raise ResultsError(f"{self.path} is {where}", "Go on with it: `tag --resume`") from error
-            if outcome is None:
-                break
-            count += 1
-            yield outcome
+        try:
+            for outcome in outcomes:
+                count += 1
+                yield outcome
+        except UNREADABLE as error:
+            where = f"damaged after {count:,} of its recordings"
+            raise ResultsError(f"{self.path} is {where}", "Go on with it: `tag --resume`") from error
         if not count:
             raise ResultsError(f"{self.path} holds no results: the run had only begun", "Tag with --resume")
 

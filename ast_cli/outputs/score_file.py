@@ -86,9 +86,8 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        cause = getattr(error, "strerror", None) or first_line(error)
         raise ResultsError(
-            f"cannot read the scores in {path}: {cause}",
+            f"cannot read the scores in {path}: {first_line(error)}",
             "Move it away to use the labels alone, or tag again with --keep-scores",
         ) from error
 
