@@ -302,7 +302,7 @@ def _read_npy(path: Path) -> StoredEmbeddings:
             ]
     except csv.Error as error:
         raise ValueError(f"{table}: {error}") from error
-    names = list(dict.fromkeys(file for file, _, _ in rows))
+    names = list(dict.fromkeys(str(file) for file, _, _ in rows))
     place = {name: number for number, name in enumerate(names)}
     return StoredEmbeddings(
         path,
