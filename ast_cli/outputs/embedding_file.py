@@ -297,18 +297,18 @@ def _read_npy(path: Path) -> StoredEmbeddings:
     try:
         with table.open(encoding="utf-8", newline="") as text:
             rows = [
-                (with_controls(row["file"]), *(float(row[name]) for name in COLUMNS[1:]))
+                (with_controls(row["file"]), float(row["start"]), float(row["end"]))
                 for row in csv.DictReader(text)
             ]
     except csv.Error as error:
         raise ValueError(f"{table}: {error}") from error
-    names = list(dict.fromkeys(str(file) for file, _, _ in rows))
-    place = {name: number for number, name in enumerate(names)}
+    places: dict[str, int] = {}
+    recording = [places.setdefault(file, len(places)) for file, _, _ in rows]
     return StoredEmbeddings(
         path,
         np.load(path, mmap_mode="r" if rows else None).astype(np.float32, copy=False),
-        names,
-        np.array([place[file] for file, _, _ in rows], np.int64),
+        [*places],
+        np.array(recording, np.int64),
         np.array([start for _, start, _ in rows]),
         np.array([end for _, _, end in rows]),
         *_made_with(run.read_bytes()),
