@@ -280,6 +280,22 @@ def test_no_course_is_wider_than_a_bar_and_none_hides_its_peak(scores: list[floa
     assert max(line) == sparkline([max(scores)])
 
 
+def test_who_wants_no_color_gets_nothing_bold_or_dim_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    tags = (Tag(1, 0, "", "Speech", 0.375),)
+
+    def drawn() -> str:
+        stream = Terminal()
+        with TableWriter(stream, not_told) as writer:
+            writer.write(FileResult("a.wav", 4.0, 4.0, 8_000, 1, tags))
+        return stream.getvalue()
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[1m" in drawn()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in drawn()
+
+
 def test_the_labels_of_a_timeline_are_drawn_with_their_course() -> None:
     windows = tuple(
         WindowResult(float(second), second + 1.0, (Tag(1, 0, "", "Speech", score),) if score else ())
