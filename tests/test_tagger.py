@@ -14,7 +14,6 @@ import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
-from torchaudio.functional import resample
 
 import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
@@ -26,6 +25,7 @@ from ast_cli.scoring.selection import Selection
 from ast_cli.settings import TagSettings
 from tests.extras import Extra
 from tests.random_checkpoint import random_config, save_random_checkpoint
+from tests.reference import resample
 
 transformers = Extra("transformers")
 
@@ -293,7 +293,7 @@ def test_every_batch_runs_side_by_side_whatever_decoding_threads_do(
         list(tagger.tag_many(mixed * 3, batch_size=2, workers=2))
     finally:
         torch.set_num_threads(before)
-    in_the_pool = {name for name in running if name.startswith("stream")}
+    in_the_pool = {name for name in running if name.startswith("window")}
     assert len(in_the_pool) == 2
     assert running - in_the_pool <= {"MainThread"}  # at most the last window, which is alone
 

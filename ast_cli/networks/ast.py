@@ -1,31 +1,27 @@
 """The Audio Spectrogram Transformer (arXiv 2104.01778), top-down: classifier, backbone, block, attention.
 
-Shapes: B windows, T frames, M mel bins, N tokens, D width, H heads, C classes. Knows torch, the config and
-which checkpoint to ask for its tensors; no audio, no devices, no files.
+Shapes: B windows, T frames, M mel bins, N tokens, D width, H heads, C classes. Knows torch and the config;
+no audio, no devices, no files.
 
 Classes, arguments and outputs follow the `transformers` classes of the same names.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from ast_cli.checkpoints.checkpoint import Checkpoint, adapt_position_embeddings, save_checkpoint
-from ast_cli.checkpoints.layouts import HUB_PREFIX, POSITION_EMBEDDINGS
 from ast_cli.errors import UsageError
 from ast_cli.networks.config import ASTConfig
 from ast_cli.networks.kernels import Linear, attention_by_heads
 from ast_cli.networks.outputs import ASTClassifierOutput, ASTModelOutput
-from ast_cli.settings import Attention, require_choice
+from ast_cli.networks.pretrained import ASTPreTrainedModel
 
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,
@@ -39,95 +35,6 @@ SDPA_BACKENDS = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
     "math": SDPBackend.MATH,
 }
-
-
-class ASTPreTrainedModel(nn.Module):
-    """What backbone and classifier share: a config, a choice of attention, loading and saving."""
-
-    config: ASTConfig
-
-    def __init__(self, config: ASTConfig, attn_implementation: str) -> None:
-        super().__init__()
-        self.config = config
-        self.attn_implementation = attn_implementation
-
-    @classmethod
-    def from_pretrained(
-        cls: type[ModelT],
-        source: str | Path | Checkpoint,
-        revision: str | None = None,
-        *,
-        attn_implementation: str = "sdpa",
-        max_length: int | None = None,
-        offline: bool = False,
-    ) -> ModelT:
-        """Load a checkpoint; every tensor must be there, and no other.
-
-        Args:
-            source: What `--model` takes: Hub id, folder or weights file.
-            revision: Hub branch, tag or commit; the default branch if None.
-            attn_implementation: One of `settings.Attention`.
-            max_length: Frames in a window, if another length than the checkpoint's is wanted: its position
-                embeddings are cut from the middle or stretched.
-            offline: Never touch the network.
-
-        Returns:
-            The network in evaluation mode, float32, on the CPU.
-
-        Raises:
-            CheckpointError: No such checkpoint, or a tensor is missing, unknown or of another shape.
-            ConfigError: The checkpoint's config holds a value that cannot be.
-            UsageError: `attn_implementation` is not one of those.
-        """
-        checkpoint = Checkpoint.open(source, revision, offline=offline)
-        config = ASTConfig.from_pretrained(checkpoint)
-        with torch.device("meta"):  # no time lost on random numbers that are replaced at once
-            model = cls(config, attn_implementation)
-        shapes = {name.removeprefix(HUB_PREFIX): value.shape for name, value in model.state_dict().items()}
-        state = checkpoint.state_dict(shapes)
-        if max_length is not None and max_length != config.max_length:
-            config = dataclasses.replace(config, max_length=max_length)
-            with torch.device("meta"):
-                model = cls(config, attn_implementation)
-            state[POSITION_EMBEDDINGS] = adapt_position_embeddings(
-                state[POSITION_EMBEDDINGS], config.frequency_patches, config.time_patches
-            )
-        names = {name.removeprefix(HUB_PREFIX): name for name in model.state_dict()}
-        model.load_state_dict({names[name]: value for name, value in state.items()}, assign=True)
-        return model.eval()
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `model.safetensors` and `config.json` in the Hub's layout, which `transformers` loads too."""
-        state = {name.removeprefix(HUB_PREFIX): value for name, value in self.state_dict().items()}
-        dtype = str(next(self.parameters()).dtype).removeprefix("torch.")
-        config = self.config.to_dict() | {"architectures": [type(self).__name__], "dtype": dtype}
-        save_checkpoint(folder, state, config)
-
-    @property
-    def attn_implementation(self) -> str:
-        """How attention is computed: one of `settings.Attention`. Only `eager` can return attentions."""
-        return self._attn_implementation
-
-    @attn_implementation.setter
-    def attn_implementation(self, name: str) -> None:
-        require_choice("attention", name, get_args(Attention))
-        name = "sdpa" if name == "auto" else name  # which is faster where, the engines know
-        self._attn_implementation = name
-        for module in self.modules():
-            if isinstance(module, ASTPreTrainedModel):
-                module._attn_implementation = name
-
-    def _init_weights(self) -> None:
-        if next(self.parameters()).is_meta:
-            return  # there is nothing to draw, for which torch would import its compiler
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d):
-                nn.init.normal_(module.weight, std=self.config.initializer_range)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-
-
-ModelT = TypeVar("ModelT", bound=ASTPreTrainedModel)
 
 
 class ASTForAudioClassification(ASTPreTrainedModel):
@@ -166,17 +73,25 @@ class ASTForAudioClassification(ASTPreTrainedModel):
             cropped: Whether windows may be shorter than the config's: then only the tokens that they have are
                 computed, with the positions that these have in a whole window.
         """
-        hidden = self.audio_spectrogram_transformer(
-            input_values,
-            head_mask=head_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            cropped=cropped,
-        )
-        logits = self.classifier(hidden.pooler_output)
+        backbone = self.audio_spectrogram_transformer
+        wants_attentions = _either(output_attentions, self.config.output_attentions)
+        wants_hidden_states = _either(output_hidden_states, self.config.output_hidden_states)
+        hidden_states = attentions = None
+        if self.training or wants_attentions or wants_hidden_states:
+            hidden = backbone(
+                input_values,
+                head_mask=head_mask,
+                output_attentions=wants_attentions,
+                output_hidden_states=wants_hidden_states,
+                return_dict=True,
+                cropped=cropped,
+            )
+            pooled, hidden_states, attentions = hidden.pooler_output, hidden.hidden_states, hidden.attentions
+        else:
+            pooled = backbone.pooled(input_values, head_mask=head_mask, cropped=cropped)
+        logits = self.classifier(pooled)
         loss = None if labels is None else self._loss(logits, labels)
-        output = ASTClassifierOutput(loss, logits, hidden.hidden_states, hidden.attentions)
+        output = ASTClassifierOutput(loss, logits, hidden_states, attentions)
         return output if _either(return_dict, self.config.return_dict) else output.to_tuple()
 
     def round_blocks(self, dtype: torch.dtype, *, whole: bool = False) -> None:
@@ -242,32 +157,55 @@ class ASTModel(ASTPreTrainedModel):
         wants_hidden_states = _either(output_hidden_states, self.config.output_hidden_states)
         if wants_attentions and attn != "eager":
             raise UsageError(f"{attn} never forms the attentions", "Use attn_implementation='eager'")
-        heads = self.config.num_attention_heads
-        if head_mask is not None and head_mask.shape not in ((heads,), (len(self.layers), heads)):
-            raise UsageError(
-                f"head_mask is {list(head_mask.shape)}, not [{heads}] or [{len(self.layers)}, {heads}]"
-            )
-        head_masks = (
-            [None] * len(self.layers) if head_mask is None else head_mask.expand(len(self.layers), -1)
-        )
 
         tokens = self.embeddings(input_values, cropped)  # [B, N, D]
         hidden_states, attentions = [tokens], []
         with _backend(attn):
-            for layer, mask in zip(self.layers, head_masks, strict=True):
+            for layer, mask in zip(self.layers, self._masks(head_mask), strict=True):
                 tokens, attention = layer(tokens, mask, attn)
                 if wants_hidden_states:
                     hidden_states.append(tokens)
                 if wants_attentions:
                     attentions.append(attention)
-        tokens = self.layernorm(tokens.to(self.layernorm.weight.dtype))  # of rounded blocks too
+        tokens = self._normalized(tokens)
         output = ASTModelOutput(
             last_hidden_state=tokens,
-            pooler_output=(tokens[:, 0] + tokens[:, 1]) / 2,
+            pooler_output=_mean_of_two(tokens),
             hidden_states=tuple(hidden_states) if wants_hidden_states else None,
             attentions=tuple(attentions) if wants_attentions else None,
         )
         return output if _either(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def pooled(
+        self, input_values: Tensor, *, head_mask: Tensor | None = None, cropped: bool = False
+    ) -> Tensor:
+        """[B, T, M] -> `pooler_output` [B, D]: less work, as the last block computes only two tokens.
+
+        With eager attention, which the others are compared with, nothing is left out.
+        """
+        attn = self.attn_implementation
+        if attn == "eager":
+            whole = self(input_values, head_mask=head_mask, return_dict=True, cropped=cropped)
+            pooler_output: Tensor = whole.pooler_output
+            return pooler_output
+        tokens = self.embeddings(input_values, cropped)
+        with _backend(attn):
+            for layer, mask in zip(self.layers, self._masks(head_mask), strict=True):
+                tokens, _ = layer(tokens, mask, attn, only_two=layer is self.layers[-1])
+        return _mean_of_two(self._normalized(tokens))
+
+    def _masks(self, head_mask: Tensor | None) -> Sequence[Tensor | None]:
+        """A mask [H], or None, for each block."""
+        layers, heads = len(self.layers), self.config.num_attention_heads
+        if head_mask is None:
+            return [None] * layers
+        if head_mask.shape not in ((heads,), (layers, heads)):
+            raise UsageError(f"head_mask is {list(head_mask.shape)}, not [{heads}] or [{layers}, {heads}]")
+        return head_mask.expand(layers, -1).unbind()
+
+    def _normalized(self, tokens: Tensor) -> Tensor:
+        normalized: Tensor = self.layernorm(tokens.to(self.layernorm.weight.dtype))  # of rounded blocks too
+        return normalized
 
 
 class ASTEmbeddings(nn.Module):
@@ -340,9 +278,19 @@ class ASTLayer(nn.Module):
         self.mlp = ASTMLP(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, tokens: Tensor, head_mask: Tensor | None, attn: str) -> tuple[Tensor, Tensor | None]:
-        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `attn` is `eager`."""
-        attended, attention = self.attention(self.layernorm_before(tokens), head_mask, attn)
+    def forward(
+        self, tokens: Tensor, head_mask: Tensor | None, attn: str, *, only_two: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `attn` is `eager`.
+
+        If the first two tokens are wanted and no others, [B, 2, D] and None.
+        """
+        normalized = self.layernorm_before(tokens)
+        if only_two:
+            tokens, attention = tokens[:, :2], None
+            attended = self.attention.of_first_two(normalized, head_mask)
+        else:
+            attended, attention = self.attention(normalized, head_mask, attn)
         tokens = tokens + self.dropout(attended)
         return tokens + self.dropout(self.mlp(self.layernorm_after(tokens))), attention
 
@@ -380,6 +328,32 @@ class ASTAttention(nn.Module):
                 context = context * head_mask.view(1, -1, 1, 1).to(value.dtype)
         return self.output(context.transpose(1, 2).flatten(2)), attention
 
+    def of_first_two(self, tokens: Tensor, head_mask: Tensor | None) -> Tensor:
+        """[B, N, D] -> [B, 2, D]: what the first two tokens attend to, without forming keys and values.
+
+        q · (K x) = (Kᵀ q) · x, and Σ p (V x) = V Σ p x: of 2 H vectors of all heads, not of N tokens. The
+        keys' bias adds the same to all scores of a query, which softmax does not see; weights sum to one, so
+        that the values' bias is added once.
+        """
+        query_weight, key_weight, value_weight = self.qkv.weight.chunk(3)  # [D, D] each
+        has_bias = cast("Tensor | None", self.qkv.bias) is not None
+        query_bias, _, value_bias = self.qkv.bias.chunk(3) if has_bias else (None, None, None)
+        heads, width = self.num_heads, tokens.shape[-1]
+        query = F.linear(tokens[:, :2].to(query_weight.dtype), query_weight, query_bias).to(tokens.dtype)
+        query = query.view(len(query), 2, heads, -1).transpose(1, 2)  # [B, H, 2, D / H]
+        query = query * query.shape[-1] ** -0.5
+        absorbed = query @ key_weight.to(tokens.dtype).view(heads, -1, width)  # [B, H, 2, D]
+        scores = absorbed.flatten(1, 2) @ tokens.transpose(1, 2)  # [B, 2 H, N]
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(tokens.dtype)
+        mean = (weights @ tokens).unflatten(1, (heads, 2))  # [B, H, 2, D]
+        context = mean @ value_weight.to(tokens.dtype).view(heads, -1, width).transpose(1, 2)
+        if value_bias is not None:
+            context = context + value_bias.to(tokens.dtype).view(heads, 1, -1)
+        if head_mask is not None:
+            context = context * head_mask.view(1, -1, 1, 1).to(tokens.dtype)
+        out: Tensor = self.output(context.transpose(1, 2).flatten(2))
+        return out
+
 
 class ASTMLP(nn.Module):
     """The two-layer perceptron of a block."""
@@ -396,8 +370,13 @@ class ASTMLP(nn.Module):
         return out
 
 
-def _either(asked: bool | None, default: bool) -> bool:
-    return default if asked is None else asked
+def _mean_of_two(tokens: Tensor) -> Tensor:
+    """[B, N, D] -> [B, D]: the mean of the cls and the distillation token."""
+    return (tokens[:, 0] + tokens[:, 1]) / 2
+
+
+def _either(given: bool | None, default: bool) -> bool:
+    return default if given is None else given
 
 
 def _backend(attn: str) -> AbstractContextManager[None]:
