@@ -14,6 +14,7 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -277,17 +278,12 @@ class _Index:
 
 
 def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
-    """What an unfinished run has left: what it was made with, and its outcomes; ValueError if no journal."""
+    """What an unfinished run was made with, and its outcomes; raises one of `UNREADABLE` if it is damaged."""
+    header: Header | None = None
     section = 0
-    with path.open("rb") as lines:
-        header, end = None, 0
-        for line in lines:
-            if line.startswith(JOURNAL_KEY) and line.endswith(b"\n"):
-                try:
-                    header, section = Header.from_line(json.loads(line)), end
-                except UNREADABLE as error:
-                    raise ValueError("damaged") from error
-            end += len(line)
+    for offset, line in _whole_lines(path):
+        if line.startswith(JOURNAL_KEY):
+            header, section = Header.from_line(json.loads(line)), offset
     if header is None:
         raise ValueError("no journal")
     return header, _read_section(path, section, header.classes)
@@ -295,17 +291,23 @@ def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
 
 def _read_section(path: Path, section: int, classes: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
     """The outcomes of the run whose header stands at `section`."""
-    with path.open("rb") as lines, path.open("rb") as again:
-        lines.seek(section)
-        lines.readline()
-        for line in lines:
-            if not line.endswith(b"\n"):  # torn, and so the last
-                return
+    with path.open("rb") as again:
+        for _, line in islice(_whole_lines(path, section), 1, None):
             record = json.loads(line)
             if "again" in record:
                 yield _outcome_at(again, record["again"], classes)
             else:
                 yield from_record(record, classes)
+
+
+def _whole_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and the line; the last is left out if it was torn."""
+    with path.open("rb") as lines:
+        lines.seek(start)
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield start, line
+            start += len(line)
 
 
 def _outcome_at(lines: IO[bytes], offset: int, classes: Sequence[tuple[str, str]]) -> Outcome:

@@ -143,7 +143,7 @@ class _JournalRun(StoredRun):
             return read_journal(self._place)
         except OSError as error:  # the run came to its end meanwhile
             _refuse(self.path, error)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise ResultsError(
                 f"{self.path} is a damaged journal, or one of another version", "Tag again with --overwrite"
             ) from error
