@@ -103,11 +103,15 @@ class Journal:
         self.changed: list[str] = []  # recordings that were tagged before, and are not what they were
         self._what = what
         self._lock = _locked(path, what)
-        self._file = path.open("ab", buffering=0)
+        try:
+            self._file = path.open("ab", buffering=0)
+            self._lines = path.open("rb")
+        except OSError:
+            _unlock(self._lock)
+            raise
         self._size = path.stat().st_size
         self._classes: Sequence[tuple[str, str]] = ()
         self._index: _Index | None = None
-        self._lines = path.open("rb")
         self._reused: dict[int, int] = {}  # where an outcome stands that was `known`, by its identity
         self._section = 0  # where the lines of this run begin
         self._closing = threading.Event()

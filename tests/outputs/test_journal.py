@@ -385,6 +385,18 @@ def test_a_run_that_ends_while_another_one_begins_keeps_its_results(
     assert not journal_of(out).exists()
 
 
+def test_where_there_can_be_no_journal_no_lock_is_left(here: Path) -> None:
+    Path("out.csv.journal").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write out\.csv: Is a directory"):
+        run([], "out.csv", "csv")
+    assert [path.name for path in here.iterdir()] == ["out.csv.journal"]
+    with pytest.raises(
+        OutputError, match=r"cannot write gone/out\.csv: No such file .*Make its folder first"
+    ):
+        run([], "gone/out.csv", "csv")
+    assert not Path("gone").exists()
+
+
 @pytest.mark.parametrize("text", ["dear diary\n", "dear diary"])
 def test_what_is_no_journal_is_not_touched(text: str, here: Path) -> None:
     Path("out.jsonl.journal").write_text(text)
