@@ -201,7 +201,7 @@ def replacing_weights(path: Path) -> AbstractContextManager[Path]:
     from safetensors import SafetensorError
 
     # torch reports a full disk as RuntimeError.
-    return replacing(path, RuntimeError, SafetensorError)
+    return replacing(path, OSError, RuntimeError, SafetensorError)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -36,7 +36,7 @@ from ast_cli.cli.screen import error_line
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
 from ast_cli.cli.user import settle_user
 from ast_cli.errors import AstCliError, ExitCode
-from ast_cli.files import abandon_stdout
+from ast_cli.files import ReaderGoneError, abandon_stdout
 
 DEFAULT_COMMAND = "tag"
 ARGUMENTS = "ast_cli.arguments"  # of the context's meta
@@ -145,9 +145,11 @@ def error_boundary() -> Iterator[None]:
     except KeyboardInterrupt:
         error_line("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except BrokenPipeError:
-        abandon_stdout()  # what reads our results has read enough, as `head` does
+    except ReaderGoneError:
         raise typer.Exit(ExitCode.OK) from None
+    except BrokenPipeError as error:  # which Typer would take for that of standard output
+        error_line(f"a process or a connection has ended before its time: {error}. Try again")
+        raise typer.Exit(ExitCode.CANNOT_RUN) from None
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from ast_cli.errors import AstCliError
 from ast_cli.files import open_stdout
 from ast_cli.results import FileFailure, Outcome, display_name
 from ast_cli.settings import in_words
-from ast_cli.text import clock, one_line
+from ast_cli.text import clock, color_system, one_line
 
 if TYPE_CHECKING:
     from ast_cli.cluster.worker import ShardReport
@@ -30,7 +30,7 @@ FAST = 100  # times realtime, of which nobody wants a decimal
 
 def stderr() -> Console:
     """A console on the stderr of this moment, so that tests can put another in its place."""
-    return _MessageConsole(stderr=True, highlight=False, soft_wrap=True)
+    return _MessageConsole(stderr=True, color_system=color_system(), highlight=False, soft_wrap=True)
 
 
 class _MessageConsole(Console):
@@ -48,7 +48,9 @@ class _MessageConsole(Console):
 def stdout() -> Iterator[Console]:
     """A console for what a command prints; writing fails as in `sink.open_stdout`."""
     with open_stdout() as stream:
-        yield _OutConsole(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        yield _OutConsole(
+            file=stream, color_system=color_system(), highlight=False, soft_wrap=not stream.isatty()
+        )
 
 
 class _OutConsole(Console):

@@ -19,7 +19,7 @@ from ast_cli.explain.attribution import Explanation, LabelHeat
 from ast_cli.explain.patches import Grid
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAMES_PER_SECOND
-from ast_cli.files import replacing
+from ast_cli.files import open_replacing
 from ast_cli.text import one_line, shorten
 
 DOTS_PER_INCH = 90
@@ -51,7 +51,7 @@ def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     suffix = path.suffix.lower()
     if suffix != ".npz":
         require_extra("plot")
-    with replacing(path) as part, part.open("wb") as file:
+    with open_replacing(path) as file:
         if suffix == ".npz":
             arrays: dict[str, Any] = {**explanation.arrays()}
             np.savez_compressed(file, **arrays)

@@ -136,7 +136,7 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     try:
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         is_run = RUN_FILE in there and read_json(folder / RUN_FILE).get("schema") == SCHEMA
-        if there - {f"{RUN_FILE}.part"} and not is_run:
+        if not is_run and any(not name.startswith(f"{RUN_FILE}.") for name in there):
             # Whatever is asked for: a run's files have names that other people's files may have too.
             raise UsageError(
                 f"{folder} holds other files, such as {min(there)}", "Name a new or empty folder"
