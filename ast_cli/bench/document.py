@@ -16,19 +16,9 @@ BASELINE = "eager"  # whose time is the measure of the other ways
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What one stage takes for a window.
+class Stage(Spread):
+    """What one stage takes for a window, in milliseconds; `share` is its part of all, by medians."""
 
-    Attributes:
-        median: Milliseconds, as the other two.
-        q1: See `Spread`.
-        q3: See `Spread`.
-        share: Part of all stages together, by medians.
-    """
-
-    median: float
-    q1: float
-    q3: float
     share: float
 
 
@@ -95,7 +85,7 @@ class Measurement:
         ms_per_window: Of the network alone; of the whole flow where there is a `flow`.
         windows_per_s: By the median of it.
         x_realtime: Seconds of audio a second, by the median too.
-        peak_memory_mb: See `bench.memory`.
+        peak_memory_mb: See `bench.memory`; None where the system does not tell.
         stages: What each stage takes; empty where there is a `flow`.
         roofline: None where there is a `flow`.
         deviation: The farthest that a score is from that of torch in float32 with eager attention; None

@@ -20,7 +20,7 @@ from ast_cli.audio.discover import discover
 from ast_cli.audio.sinc_filter import resample
 from ast_cli.bench.document import Document, FolderFigures, Measurement
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.memory import Memory, known
+from ast_cli.bench.memory import Memory
 from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
 from ast_cli.bench.peer import load_extractor, load_network
 from ast_cli.bench.request import TRANSFORMERS, Request
@@ -99,12 +99,8 @@ class OurTagger(FolderTagger):
     def load(self) -> None:
         """See `FolderTagger.load`."""
         engine, extractor = self._open()
-        self.engine, self.attn, self.device, self.dtype = (
-            engine.name,
-            engine.attn,
-            engine.device,
-            engine.dtype,
-        )
+        self.engine, self.attn = engine.name, engine.attn
+        self.device, self.dtype = engine.device, engine.dtype
         labels, scores = engine.config.labels, engine.config.scores
         self._tagger = Tagger([engine], extractor, labels, scores, [self._checkpoint])
         engine.logits(torch.zeros(self.batch_size, extractor.max_length, extractor.num_mel_bins))
@@ -279,7 +275,7 @@ def _run(tagger: FolderTagger) -> Measurement:
         ms_per_window=wall.times(1e3 / done.windows),
         windows_per_s=done.windows / wall.median,
         x_realtime=done.seconds / wall.median,
-        peak_memory_mb=known(tagger.peak_mb),
+        peak_memory_mb=tagger.peak_mb or None,
         flow=FolderFigures(
             **asdict(done),
             load_seconds=tagger.load_seconds,

@@ -1,26 +1,18 @@
 """How much memory a way of running takes by itself, though others are loaded beside it.
 
-On CUDA, what torch has allocated there; elsewhere, what of this process is resident.
+On CUDA, what torch has allocated there; elsewhere, what of this process is resident, or 0 on Windows.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
-import math
 import platform
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import torch
-
-resource: Any
-try:
-    import resource
-except ImportError:  # on Windows
-    resource = None
 
 STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
@@ -52,18 +44,17 @@ class Memory:
         return self._in_use()
 
     def peak(self) -> float:
-        """The most that was in use since the last mark, in megabytes; ever, where peaks stay.
-
-        NaN, as all that is reckoned with it, where the system does not tell.
-        """
+        """The most that was in use since the last mark, in megabytes; ever, where peaks stay."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / MEGABYTE
         if STATUS.exists():
             return _status("VmHWM")
-        if resource is None:
-            return math.nan
-        most = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-        return most / (MEGABYTE if sys.platform == "darwin" else 1024)
+        most = 0.0
+        if sys.platform != "win32":
+            from resource import RUSAGE_SELF, getrusage
+
+            most = getrusage(RUSAGE_SELF).ru_maxrss / (MEGABYTE if sys.platform == "darwin" else 1024)
+        return most
 
     def own(self, before: float, after: float) -> float:
         """What there would be in use if only what was loaded between two marks were there, in megabytes."""
@@ -73,11 +64,6 @@ class Memory:
         if self._device.type == "cuda":
             return torch.cuda.memory_allocated(self._device) / MEGABYTE
         return _status("VmRSS") if STATUS.exists() else self.peak()
-
-
-def known(megabytes: float) -> float | None:
-    """None where the system does not tell."""
-    return None if math.isnan(megabytes) else megabytes
 
 
 def _status(name: str) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ast_cli.bench.document import Document, Failure, Measurement, Roofline, as_stages
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.memory import Memory, known
+from ast_cli.bench.memory import Memory
 from ast_cli.bench.peer import TransformersEngine
 from ast_cli.bench.request import Request
 from ast_cli.bench.roofline import Product, fastest_product, window_flops
@@ -261,7 +261,7 @@ def _run(
         ms_per_window=taken,
         windows_per_s=a_second,
         x_realtime=a_second * window_seconds(extractor),
-        peak_memory_mb=known(contender.peak_mb[size]),
+        peak_memory_mb=contender.peak_mb[size] or None,
         stages=as_stages({name: stages[name] for name in STAGES}),
         roofline=roofline,
         deviation=contender.deviation,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import get_args
 
@@ -97,11 +96,10 @@ def batch_sizes_of(text: str) -> tuple[int, ...]:
     """
     sizes = set()
     for word in text.split(","):
-        number = word.strip()
-        # Of few digits first: Python refuses to read thousands.
-        if not re.fullmatch("0*[0-9]{1,9}", number) or not 1 <= int(number.lstrip("0") or 0) <= MOST_WINDOWS:
+        number = word.strip().lstrip("0")
+        if not (number.isascii() and number.isdigit() and int(number[:9]) <= MOST_WINDOWS):
             raise UsageError(
-                f"--batch-size {text}: {number!r} is no number from 1 to {MOST_WINDOWS:,}",
+                f"--batch-size {text}: {word.strip()!r} is no number from 1 to {MOST_WINDOWS:,}",
                 "Write 8, or several with commas: 1,2,4,8",
             )
         sizes.add(int(number))

@@ -35,8 +35,9 @@ from ast_cli.cli import (
 from ast_cli.cli.process import prepare_process
 from ast_cli.cli.screen import error_line
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
+from ast_cli.cli.user import settle_user
 from ast_cli.errors import AstCliError, ExitCode, InputError
-from ast_cli.files import abandon_stdout
+from ast_cli.files import ReaderGoneError, abandon_stdout
 from ast_cli.text import did_you_mean
 
 DEFAULT_COMMAND = "tag"
@@ -152,13 +153,16 @@ def error_boundary() -> Iterator[None]:
     except KeyboardInterrupt:
         error_line("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except BrokenPipeError:
-        abandon_stdout()  # what reads our results has read enough, as `head` does
+    except ReaderGoneError:
         raise typer.Exit(ExitCode.OK) from None
+    except BrokenPipeError as error:  # which Typer would take for that of standard output
+        error_line(f"a process or a connection has ended before its time: {error}. Try again")
+        raise typer.Exit(ExitCode.CANNOT_RUN) from None
 
 
 def main() -> None:
     """The entry point of `ast-tag`."""
+    settle_user()
     prepare_process()
     try:
         app()

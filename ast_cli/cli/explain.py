@@ -115,17 +115,19 @@ def explain(
     for warning in window.warnings:
         screen.warn(f"{name}: {warning}")
     try:
-        explanation = explain_window(
-            tagger,
-            window.frames,
-            window.length,
-            window.start,
-            labels=chosen,
-            method=asked.method,
-            fill=asked.fill,
-            fine=asked.fine,
-            seed=asked.seed,
-        )
+        with screen.progress(None, "explaining"):
+            explanation = explain_window(
+                tagger,
+                window.frames,
+                window.length,
+                window.start,
+                labels=chosen,
+                method=asked.method,
+                fill=asked.fill,
+                fine=asked.fine,
+                seed=asked.seed,
+                on_pass=screen.passed,
+            )
     except InputError as error:
         raise InputError(error.word, f"{name}: {error.cause}", error.remedy) from error
     if output.out is not None:

@@ -18,7 +18,7 @@ from ast_cli.errors import InputError, UsageError
 from ast_cli.files import open_stdout
 from ast_cli.outputs.live_lines import LiveLines
 from ast_cli.settings import LIVE_SHORT, LIVE_WINDOW_SECONDS, RawEncoding, Short
-from ast_cli.text import clock, counted
+from ast_cli.text import clock, color_system, counted
 
 if TYPE_CHECKING:
     from ast_cli.audio.decode import Recording
@@ -167,7 +167,7 @@ class _Session:
             # same time, and must end it the same way.
             with open_stdout() as stream, instead_of_interrupting(self._stop):
                 if stream.isatty():
-                    console = Console(file=stream, highlight=False)
+                    console = Console(file=stream, color_system=color_system(), highlight=False)
                     with LiveScreen(console, self._listener.window) as live:
                         self._process(live)
                 else:

@@ -18,7 +18,7 @@ from ast_cli.errors import AstCliError
 from ast_cli.files import open_stdout
 from ast_cli.results import FileFailure, Outcome, display_name
 from ast_cli.settings import in_words
-from ast_cli.text import clock, one_line
+from ast_cli.text import clock, color_system, one_line
 
 if TYPE_CHECKING:
     from ast_cli.cluster.worker import ShardReport
@@ -32,7 +32,7 @@ FAST = 100  # times realtime, of which nobody wants a decimal
 
 def stderr() -> Console:
     """A console on the stderr of this moment, so that tests can put another in its place."""
-    return _MessageConsole(stderr=True, highlight=False, soft_wrap=True)
+    return _MessageConsole(stderr=True, color_system=color_system(), highlight=False, soft_wrap=True)
 
 
 class _MessageConsole(Console):
@@ -50,7 +50,9 @@ class _MessageConsole(Console):
 def stdout() -> Iterator[Console]:
     """A console for what a command prints; writing fails as in `sink.open_stdout`."""
     with open_stdout() as stream:
-        yield _OutConsole(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        yield _OutConsole(
+            file=stream, color_system=color_system(), highlight=False, soft_wrap=not stream.isatty()
+        )
 
 
 class _OutConsole(Console):
@@ -122,6 +124,11 @@ class TagScreen:
                 yield
         finally:
             self._progress = None
+
+    def passed(self, done: int, total: int) -> None:
+        """Move the bar of what is counted in passes through the network."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
 
     def _count(self, count: Callable[[], Iterable[object]]) -> None:
         try:

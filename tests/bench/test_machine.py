@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
 
 import pytest
 import torch
 
 from ast_cli.bench.machine import Machine
-from ast_cli.bench.memory import STATUS, Memory, known
+from ast_cli.bench.memory import STATUS, Memory
 
 CPU = torch.device("cpu")
 
@@ -35,16 +34,6 @@ def test_a_peak_counts_what_is_gone_again_but_not_what_was_before_the_mark() -> 
     gone = torch.ones(1 << 25)
     del gone
     assert 96 < memory.peak() - at_rest < 192
-
-
-def test_where_the_system_does_not_tell_nothing_is_known(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr("ast_cli.bench.memory.STATUS", tmp_path / "none")
-    monkeypatch.setattr("ast_cli.bench.memory.resource", None)
-    memory = Memory(CPU)
-    before = memory.mark()
-    assert known(memory.own(before, memory.mark()) + memory.peak()) is None
 
 
 def test_what_was_loaded_between_two_marks_is_told_as_if_alone() -> None:
