@@ -20,6 +20,8 @@ GAP_SECONDS = 0.1  # below, time stamps and samples may differ, as they may to F
 MOST_SILENCE = 3600  # seconds in all: damaged time stamps would make days
 MOST_FAULTS = 100  # in a row; what goes on like this is no audio
 CUT_SECONDS = 0.5  # that a file may end before its header says
+# Containers with time stamps of their own; of others FFmpeg counts bytes or packets.
+TIMED = ("matroska", "mov", "asf", "flv", "flac", "ogg", "mpeg", "mpegts", "wv", "nut", "rm", "mxf")
 TAGS = (b"ID3", b"TAG", b"APE")
 # Containers whose header says how long they are; of others FFmpeg guesses it from the bit rate.
 TELLING = ("matroska", "mov", "asf", "avi", "flv", "flac", "wv", "tta", "ape", "caf")
@@ -67,6 +69,7 @@ class AvFile:
         self.channels: int = (codec and codec.channels) or 0
         self.warnings: list[str] = []
         self._layout = codec and codec.layout
+        self._is_timed = self._container.format.name.startswith(TIMED)
         tells = self._container.format.name.startswith(TELLING)
         self._told = (self._container.duration or 0) / av.time_base if tells else 0.0
         self._start = (self._container.start_time or 0) / av.time_base
@@ -128,9 +131,9 @@ class AvFile:
     def _gap_before(self, frame: Any, after: Any) -> int:
         """Samples of silence that come before a frame, by its time stamp and that of the next one."""
         rate = self.sample_rate
-        if frame.pts is None:
+        if frame.pts is None or not self._is_timed:
             return 0
-        lead = round((frame.time - self._origin) * rate) - self._done
+        lead: int = round((frame.time - self._origin) * rate) - self._done
         if abs(lead) <= GAP_SECONDS * rate:
             return 0
         if after is not None and after.pts is not None:
@@ -191,7 +194,7 @@ class AvFile:
         elif self._silence:
             yield f"gaps: nothing was recorded, or it is damaged: {silent}"
         if self._first_leap >= 0:
-            yield f"its time stamps leap at {self._first_leap:.3f} s, too far to be true: times after it may be wrong"
+            yield f"its time stamps leap too far to be true at {self._first_leap:.3f} s: times may be wrong"
         end = self._done / rate
         if self._in_a_row and self._last_fault is not None:
             yield f"cut off: decoding fails after {end:.3f} s ({reason(self._last_fault)})"

@@ -17,6 +17,8 @@ WINDOW_BYTES = 1 << 16  # in which two MPEG frames must follow each other, if au
 STREAMED_BYTES = 0x7F000000
 # The lines of libsndfile's log that compare lengths: of WAV, AIFF, AU, W64 and RF64.
 LENGTH_LINES = ("data", "SSND", "Data Size", "riff", "Riff size")
+COPY_BYTES = 1 << 20
+FIRST = (b"RIFF", b"FORM", b"caff", b"ftyp")  # what a file of parts begins with
 MOST_CHUNKS = 1000  # of a WAV; damage may make a chunk of every eight bytes
 # How files begin that are no recordings but may hold some: what they are, what to do.
 OTHERS: tuple[tuple[bytes, str, str], ...] = (
@@ -64,15 +66,17 @@ def what_else(file: IO[bytes], path: str) -> tuple[str, str] | None:
     if read_at(file, 257, 5) == b"ustar":
         return "a tar", "Give it a name that ends in .tar, and its recordings are read"
     if head[4:8] == b"ftyp" and b"moov" not in _parts(file, 0, ">I4s"):
-        what = "an MP4 without its index, which is written last: its recorder was interrupted, or the file cut"
+        what = (
+            "an MP4 without its index, which is written last: its recorder was interrupted, or the file cut"
+        )
         return what, "Fetch it again; or mend it by a whole file of the same recorder, with `untrunc`"
     if path.lower().endswith(RAW_SUFFIXES):
         return "samples without a header", "Say what they are: `ast-tag listen --rate 16000 < FILE`"
     return None
 
 
-def cut_off(file: IO[bytes]) -> Iterator[str]:
-    """A warning if the bytes of a file end before what it consists of does, as far as its form tells that."""
+def length_fault(file: IO[bytes]) -> Iterator[str]:
+    """A warning if a file ends before what it consists of, or goes on behind it, as far as its form tells."""
     head, end = read_at(file, 0, 12), file.seek(0, os.SEEK_END)
     if head[:4] == b"OggS":
         if ogg_fault(file) == "cut":
@@ -83,12 +87,13 @@ def cut_off(file: IO[bytes]) -> Iterator[str]:
         promised = max(_parts(file, 8, ">4sq").values(), default=0)
     elif head[4:8] == b"ftyp":
         promised = max(_parts(file, 0, ">I4s").values(), default=0)
-    elif head[:4] == b"RIFF":
-        promised = 8 + int.from_bytes(head[4:8], "little")
-    elif head[:4] == b"FORM":
-        promised = 8 + int.from_bytes(head[4:8], "big")
+    elif head[:4] in (b"RIFF", b"FORM"):
+        promised = 8 + int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big")
+        promised += promised % 2
     if end < promised < STREAMED_BYTES:
         yield f"cut off: its header promises {promised:,} bytes, {end:,} are there"
+    elif promised and any(mark in read_at(file, promised, 12) for mark in FIRST):
+        yield f"heard in part: another recording is joined to it at byte {promised:,}; cut the file there"
 
 
 def _parts(file: IO[bytes], place: int, form: str) -> dict[bytes, int]:
@@ -100,39 +105,61 @@ def _parts(file: IO[bytes], place: int, form: str) -> dict[bytes, int]:
             name, size = one, 12 + other
         else:  # 1: too large for 32 bits; 0: to the end of the file
             name, size = other, int.from_bytes(head[8:], "big") if one == 1 else one
-        if size < 8:
-            ends[name] = 0
+        if size < 8 or (name in FIRST and ends):
             break
         place = ends[name] = place + size
     return ends
 
 
-def wav_data(file: IO[bytes]) -> list[int]:
-    """The bytes in each `data` chunk of a WAV, as many as are there; of one without a length, all that follow."""
-    end, sizes, place = file.seek(0, os.SEEK_END), [], 12
-    file.seek(0)
+def wav_data(file: IO[bytes]) -> list[tuple[int, int]]:
+    """Start and size of each `data` chunk of a WAV, as far as it is there, also of WAVs that were joined.
+
+    One without a length goes to the end of the file. What is in another format than the first is left out.
+    """
+    end = file.seek(0, os.SEEK_END)
+    found: list[tuple[int, int]] = []
+    form, place = b"", 12
     for _ in range(MOST_CHUNKS):
-        head = read_at(file, place, 8)
+        head = read_at(file, place, 12)
         if len(head) < 8:
             break
-        name, size = struct.unpack("<4sI", head)
+        name, size = head[:4], int.from_bytes(head[4:8], "little")
+        if name == b"RIFF" and head[8:] == b"WAVE":
+            place += 12
+            continue
         place += 8
+        if name == b"fmt ":
+            its = read_at(file, place, min(size, 64))
+            form = form or its
+            if its != form:
+                break
         if name == b"data":
             if size == 0 and not _is_chunk(read_at(file, place, 8), end - place):
                 size = end - place
-            sizes.append(min(size, end - place))
+            found.append((place, min(size, end - place)))
         place += size + size % 2
-    return sizes
+    return found
+
+
+def join_wav(file: IO[bytes], parts: list[tuple[int, int]], copy: IO[bytes]) -> None:
+    """Write a WAV with all its audio in one chunk."""
+    (start, _), size = parts[0], sum(size for _, size in parts)
+    copy.write(read_at(file, 0, start - 4) + min(size, 0xFFFFFFFF).to_bytes(4, "little"))
+    for place, count in parts:
+        for begin in range(place, place + count, COPY_BYTES):
+            copy.write(read_at(file, begin, min(COPY_BYTES, place + count - begin)))
+    copy.seek(0)
 
 
 def _is_chunk(head: bytes, left: int) -> bool:
     """Whether a chunk begins so that ends within the file, or the file ends."""
-    return len(head) < 8 or (head[:4].isascii() and head[:4].strip().isalnum()
-                             and int.from_bytes(head[4:], "little") <= left)
+    return len(head) < 8 or (
+        head[:4].isascii() and head[:4].strip().isalnum() and int.from_bytes(head[4:], "little") <= left
+    )
 
 
 def ogg_fault(file: IO[bytes]) -> str:
-    """What is wrong with the pages of an Ogg: `damaged`, `chained`, `cut`; empty if they are as they should be.
+    """What is wrong with the pages of an Ogg: `damaged`, `chained`, `cut`; empty if nothing is.
 
     libsndfile passes over damage without a word, and ends with the first of several streams.
     """
@@ -177,7 +204,7 @@ def mpeg_follows(file: IO[bytes], place: int) -> bool:
 
 def _has_frames(data: bytes) -> bool:
     place = data.find(b"\xff")
-    while 0 <= place:
+    while place >= 0:
         at, found = place, 0
         while found < 3 and (size := _frame_bytes(data[at : at + 4])):
             at, found = at + size, found + 1

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from ast_cli.audio import av_reader, containers
 from ast_cli.audio.containers import read_at
+from ast_cli.audio.local import making_copy, new_copy
 from ast_cli.audio.soundfile_reader import ForwardFile, fill_to_error, opened
 from ast_cli.audio.sources import open_file
 from ast_cli.audio.suffixes import AV_SUFFIXES
@@ -136,8 +137,8 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
         InputError: It does not exist, cannot be read, is empty, or is no audio that can be decoded here.
     """
     with ExitStack() as stack:
-        opened, stamp = open_file(path)
-        file = stack.enter_context(opened)
+        file, stamp = open_file(path)
+        stack.enter_context(file)
         status = os.fstat(file.fileno())
         if status.st_size == 0:
             raise InputError("empty", "the file is empty (0 bytes)")
@@ -171,22 +172,28 @@ def _open(path: str, file: IO[bytes], stack: ExitStack, dtype: type[np.float32 |
     head = read_at(file, 0, 12)
     if head.startswith(SAMPLE_DUMP):
         raise InputError("unsupported-format", "a MIDI sample dump", "Convert it to WAV or FLAC first")
-    data = containers.wav_data(file) if head[:4] == b"RIFF" and head[8:] == b"WAVE" else [0]
     ogg = containers.ogg_fault(file) if head[:4] == b"OggS" else ""
-    if find_spec("av") and (len(data) > 1 or ogg in ("damaged", "chained")):
+    if ogg in ("damaged", "chained") and find_spec("av"):
         with suppress(InputError):  # what FFmpeg does not read either, libsndfile reads in part
             return _open_av(path, file, stack, "")
-    file.seek(0)
+    empty = os.fstat(file.fileno()).st_size <= LARGEST_EMPTY
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        parts = containers.wav_data(file)
+        empty = not sum(size for _, size in parts)
+        if len(parts) > 1 and not empty:
+            whole, file = file, stack.enter_context(new_copy())
+            with making_copy():
+                containers.join_wav(whole, parts, file)
     try:
-        recording = _open_soundfile(file, stack, dtype, data)
+        recording = _open_soundfile(file, stack, dtype, empty=empty)
     except _UnrecognisedError as unrecognised:
         return _open_av(path, file, stack, unrecognised.cause)
-    if len(data) > 1:
-        recording.warnings.append(f"heard in part: {sum(data[1:]):,} bytes of audio follow; {install('av')} reads them")
-    elif ogg == "damaged":
-        recording.warnings.append(f"damaged: what is lost is left out, and later times are too early; {install('av')}")
+    if ogg == "damaged":
+        recording.warnings.append(
+            f"damaged: what is lost is left out, and times after it are too early; {install('av')} keeps them"
+        )
     elif ogg == "cut":
-        recording.warnings.append("cut off: it ends within a page of Ogg")
+        recording.warnings.extend(containers.length_fault(file))
     return recording
 
 
@@ -195,16 +202,16 @@ def _block_length(sample_rate: int, channels: int) -> int:
 
 
 def _open_soundfile(
-    file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64], data: list[int]
+    file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64], *, empty: bool
 ) -> Recording:
-    """By libsndfile; `data` are the bytes of audio that a WAV holds."""
+    """By libsndfile; `empty` says whether a file of no samples may be just that."""
     try:
         sound = stack.enter_context(opened(file))
     except soundfile.LibsndfileError as error:
         raise _UnrecognisedError(error.error_string.rstrip(".")) from error
-    size = os.fstat(file.fileno()).st_size
-    if sound.frames == 0 and (sum(data) or (data == [0] and size > LARGEST_EMPTY)):
+    if sound.frames == 0 and not empty:
         raise _UnrecognisedError("its header promises no audio, as after a crash of the recorder")
+    size = os.fstat(file.fileno()).st_size
     if sound.format == "MP3" and find_spec("av") and not containers.tells_length(file):
         raise _UnrecognisedError("its length can only be guessed, and libsndfile would stop there")
     rate = sound.samplerate
@@ -231,15 +238,17 @@ def _open_soundfile(
             if filled:
                 yield block[:filled]
         place = file.seek(0, os.SEEK_CUR)
-        goes_on = sound.format == "OGG" if place < size else False
-        if sound.format == "MP3" and place < size and containers.mpeg_follows(file, place):
-            if (yield from _rest_by_av(file, sound, done, dtype, warnings)):
-                return
-            goes_on = True
-        if goes_on and (sound.format == "MP3" or b"OggS" in read_at(file, place, 1 << 16)):
+        goes_on = place < size and (
+            containers.mpeg_follows(file, place)
+            if sound.format == "MP3"
+            else sound.format == "OGG" and b"OggS" in read_at(file, place, 1 << 16)
+        )
+        if goes_on and (yield from _rest_by_av(file, sound, done, dtype, warnings)):
+            return
+        if goes_on:
             warnings.append(
-                f"heard in part: libsndfile ends after {done / rate:.3f} s, with {size - place:,} bytes to come; "
-                "convert it to WAV or FLAC to hear all"
+                f"heard in part: libsndfile ends after {done / rate:.3f} s, with {size - place:,} bytes to "
+                "come; convert it to WAV or FLAC to hear all"
             )
         most = sound.frames - (MPEG_DELAY if sound.subtype.startswith("MPEG") else 0)
         if done < most < UNKNOWN_FRAMES:
@@ -271,10 +280,10 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
         import av  # noqa: F401
     except ImportError as error:
         known = os.path.splitext(path)[1].lower() in AV_SUFFIXES
-        what, remedy = other or (
-            "reading this format needs PyAV" if known else f"not audio that libsndfile reads ({cause})",
-            f"{'' if known else 'If other programs play it: '}{install('av')}",
-        )
+        what, remedy = "reading this format needs PyAV", install("av")
+        if not known:
+            unread = f"not audio that libsndfile reads ({cause})"
+            what, remedy = other or (unread, f"If other programs play it: {remedy}")
         raise InputError("unsupported-format", what, remedy) from error
     try:
         found = av_reader.AvFile(file, stack)
@@ -295,6 +304,6 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
         except av_reader.errors() as error:
             raise InputError("unreadable", f"decoding fails: {av_reader.reason(error)}") from error
         if not any(one.startswith("cut off") for one in found.warnings):
-            found.warnings.extend(containers.cut_off(file))
+            found.warnings.extend(containers.length_fault(file))
 
     return Recording(found.sample_rate, found.channels, blocks(), found.warnings)

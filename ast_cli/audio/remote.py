@@ -6,15 +6,15 @@ threads at once. fsspec is loaded when the first address is met.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
+from ast_cli.audio.local import new_copy, no_room
 from ast_cli.audio.suffixes import counts, found_or_failure, is_audio
 from ast_cli.errors import EngineError, InputError, UsageError
 from ast_cli.extras import install
@@ -116,7 +116,7 @@ def fetch(name: str) -> IO[bytes]:
     """
     scheme = parse_name(name).scheme
     system = _system(scheme)
-    copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
+    copy = new_copy()
     try:
         # s3fs goes on by itself where it was cut off.
         attempts = 1 if scheme in S3 else ATTEMPTS
@@ -140,12 +140,18 @@ def _copied(system: Any, name: str, copy: IO[bytes]) -> Exception | None:
 
     copy.seek(0)
     copy.truncate()
-    told = Callback()
+    told, parsed = Callback(), parse_name(name)
+    # Some stores open what they write to themselves, as Python's `open` does, which takes a descriptor too.
+    opens = system.async_impl and not parsed.is_web
+    target: Any = os.dup(copy.fileno()) if opens else copy
     try:
-        # By the name of the descriptor: some stores take nothing but names.
-        system.get_file(_path(system, parse_name(name)), f"/dev/fd/{copy.fileno()}", callback=told)
+        system.get_file(_path(system, parsed), target, callback=told)
     except Exception as error:
         return error
+    finally:
+        with suppress(OSError):  # it closed it, unless it did not come so far
+            if opens and os.path.sameopenfile(target, copy.fileno()):
+                os.close(target)
     size = os.fstat(copy.fileno()).st_size
     if told.size is not None and told.size != size:
         return _ShortError(f"{size:,} of {told.size:,} bytes came")
@@ -321,13 +327,12 @@ def input_error(name: str, error: BaseException) -> InputError:
     status = getattr(error, "status", None) or getattr(error, "code", None)
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__ if kind not in (Exception, OSError))
     remedy = "Try again later"
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        cause = f"no room for a copy of it in {tempfile.gettempdir()}"
-        remedy = "Free some space, or set TMPDIR to where there is some"
-    elif isinstance(error, FileNotFoundError) or status in (404, 410):
+    if (full := no_room(error)) is not None:
+        return full
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
         what = "no such bucket" if "bucket does not exist" in str(error) else "nothing is at this address"
         return InputError("not-found", what, "Check the spelling")
-    elif isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
+    if isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
         cause = f"access denied ({status})" if status else "access denied"
         remedy = f"Check the credentials: {_credentials(scheme)}"
     elif isinstance(error, TimeoutError) or SLOW.search(kinds):
