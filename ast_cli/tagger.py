@@ -25,14 +25,14 @@ from ast_cli.audio.discover import discover
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.engines.engine import Engine
-from ast_cli.engines.factory import Way, open_engine
+from ast_cli.engines.factory import check_engine, open_engine
 from ast_cli.errors import CheckpointError, InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.masking import NoiseMasking
 from ast_cli.features.window_stream import Window
 from ast_cli.pipeline.batches import PendingScores
 from ast_cli.pipeline.counters import Counters
-from ast_cli.pipeline.pipeline import Flow
+from ast_cli.pipeline.pipeline import Pipeline
 from ast_cli.results import Facts, FileFailure, FileResult, ModelInfo, Outcome, RunInfo, display_name
 from ast_cli.scoring.aggregate import Aggregate, to_scores
 from ast_cli.scoring.embedding import Embedding, Pooling
@@ -129,13 +129,12 @@ class Tagger:
         on_notice: Callable[[str], None] | None = None,
     ) -> Tagger:
         """The same as `from_pretrained`, which see, for settings in one record."""
-        way = Way(settings.engine, settings.device, settings.dtype, settings.attn, settings.compile)
-        way.check()  # before anything is fetched
+        check_engine(settings)  # before anything is fetched
         sources = [source] if isinstance(source, str | Path) else list(source)
         if not sources:
             raise UsageError("no model was named")
         checkpoints = [Checkpoint.open(one, settings.revision, offline=settings.offline) for one in sources]
-        opened = [open_engine(one, way, on_notice) for one in checkpoints]
+        opened = [open_engine(one, settings, on_notice) for one in checkpoints]
         _refuse_ensemble(checkpoints, opened)
         engines, extractors = zip(*opened, strict=True)
         config = engines[0].config
@@ -348,7 +347,7 @@ class Tagger:
             return lambda: pending().numpy()
 
         masking = None if noise_masking is None else NoiseMasking(self.extractor, noise_masking)
-        flow = Flow((engine,), self.extractor, _settings(settings, options), start, masking)
+        flow = Pipeline((engine,), self.extractor, _settings(settings, options), start, masking)
         found = discover(_several(paths), leave_out)
         pooling = partial(Pooling, per=per, normalize=normalize)
         return flow.outcomes(found, pooling, batch_size=batch_size, workers=workers, on_heard=on_heard)
@@ -366,15 +365,15 @@ class Tagger:
             InputError: It cannot be read to its end, or is shorter than one frame.
             UsageError: The settings ask for a window or hop that cannot be.
         """
-        for piece in Flow(self.engines, self.extractor, settings, self._start).windows(recording):
+        for piece in Pipeline(self.engines, self.extractor, settings, self._start).windows(recording):
             yield piece if isinstance(piece, Facts) else (piece, self._start([piece])()[0])
 
-    def _plan(self, given: TagSettings | None, options: TagOptions) -> tuple[Flow, Selection]:
+    def _plan(self, given: TagSettings | None, options: TagOptions) -> tuple[Pipeline, Selection]:
         settings = _settings(given, options)
-        flow = Flow(self.engines, self.extractor, settings, self._start)
+        flow = Pipeline(self.engines, self.extractor, settings, self._start)
         return flow, Selection(self.labels, settings)
 
-    def _only(self, name: str, recording: Recording, plan: tuple[Flow, Selection]) -> FileResult:
+    def _only(self, name: str, recording: Recording, plan: tuple[Pipeline, Selection]) -> FileResult:
         """The outcome of one recording; its failure is raised where it happens."""
         flow, selection = plan
         return flow.only(Aggregate(name, selection, flow.settings, self.scores), recording)

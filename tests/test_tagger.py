@@ -293,7 +293,7 @@ def test_every_batch_runs_side_by_side_whatever_decoding_threads_do(
         list(tagger.tag_many(mixed * 3, batch_size=2, workers=2))
     finally:
         torch.set_num_threads(before)
-    in_the_pool = {name for name in running if name.startswith("stream")}
+    in_the_pool = {name for name in running if name.startswith("window")}
     assert len(in_the_pool) == 2
     assert running - in_the_pool <= {"MainThread"}  # at most the last window, which is alone
 

@@ -22,7 +22,7 @@ class Stage:
     Attributes:
         median: Milliseconds, as the other two.
         q1: See `Spread`.
-        q3: Likewise.
+        q3: See `Spread`.
         share: Part of all stages together, by medians.
     """
 
@@ -57,13 +57,13 @@ class Roofline:
 
 
 @dataclass(frozen=True, slots=True)
-class Flow:
+class FolderFigures:
     """The whole flow over a folder.
 
     Attributes:
         files: Recordings that came through.
         failed: Recordings that could not be read.
-        seconds: Of audio that was heard.
+        seconds: Of audio that was processed.
         windows: Of all recordings.
         load_seconds: Until the network had run once.
         wall_seconds: From the first recording's opening to the last one's result.
@@ -82,7 +82,7 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Measurement:
     """One way of running, with one size of batch.
 
     Attributes:
@@ -94,13 +94,13 @@ class Run:
         batch_size: Windows in a forward pass.
         ms_per_window: Of the network alone; of the whole flow where there is a `flow`.
         windows_per_s: By the median of it.
-        x_realtime: Seconds of audio a second, likewise.
+        x_realtime: Seconds of audio a second, by the median too.
         peak_memory_mb: See `bench.memory`.
         stages: What each stage takes; empty where there is a `flow`.
-        roofline: None likewise.
+        roofline: None where there is a `flow`.
         deviation: The farthest that a score is from that of torch in float32 with eager attention; None
-            likewise, and where scores are not finite.
-        flow: See `Flow`.
+            where there is a `flow` or scores are not finite.
+        flow: See `FolderFigures`.
     """
 
     attn: str
@@ -116,7 +116,7 @@ class Run:
     stages: dict[str, Stage] = field(default_factory=dict)
     roofline: Roofline | None = None
     deviation: float | None = None
-    flow: Flow | None = None
+    flow: FolderFigures | None = None
 
     @property
     def name(self) -> str:
@@ -134,7 +134,7 @@ class Failure:
     """A way that cannot run here.
 
     Attributes:
-        name: See `Run.name`.
+        name: See `Measurement.name`.
         batch_size: Windows in the forward pass that failed.
         error: Why.
     """
@@ -149,7 +149,7 @@ class Speedup:
     """How many times as fast one run is as another with the same size of batch.
 
     Attributes:
-        name: The faster one, or so one hopes; see `Run.name`.
+        name: The faster one, or so one hopes; see `Measurement.name`.
         against: The other one.
         batch_size: Windows in a forward pass.
         ms_per_batch: Median of the one.
@@ -176,14 +176,14 @@ class Document:
         runs: By way, then by size of batch.
         failures: Ways that could not run.
         gemm: The fastest product; None for a folder.
-        flops_per_window: See `roofline.window_flops`; None likewise.
+        flops_per_window: See `roofline.window_flops`; None for a folder.
         repeats: How often each was timed.
     """
 
     command: list[str]
     model: str
     machine: Machine
-    runs: list[Run]
+    runs: list[Measurement]
     repeats: int
     failures: list[Failure] = field(default_factory=list)
     gemm: Product | None = None
@@ -198,7 +198,7 @@ class Document:
         ]
 
     @property
-    def fastest(self) -> Run:
+    def fastest(self) -> Measurement:
         """The run of ours that takes least time for a window."""
         ours = [run for run in self.runs if run.engine != TRANSFORMERS]
         return min(ours or self.runs, key=lambda run: run.ms_per_window.median)
@@ -214,7 +214,7 @@ class Document:
         }
 
 
-def speedups(runs: Sequence[Run], against: str) -> list[Speedup]:
+def speedups(runs: Sequence[Measurement], against: str) -> list[Speedup]:
     """Each other run against that of this name with the same size of batch, where there is one."""
     others = {run.batch_size: run.ms_per_batch for run in runs if run.name == against}
     return [

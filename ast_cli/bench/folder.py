@@ -6,7 +6,7 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,26 +17,26 @@ import torch
 from numpy.typing import NDArray
 
 from ast_cli.audio.discover import discover
-from ast_cli.bench.document import Document, Flow, Run
+from ast_cli.bench.document import Document, FolderFigures, Measurement
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
 from ast_cli.bench.network import attentions, device_of, nothing, peer_dtype
 from ast_cli.bench.peer import load_extractor, load_network
 from ast_cli.bench.request import TRANSFORMERS, Request
-from ast_cli.bench.stages import window_seconds
 from ast_cli.bench.timing import Spread, Stopwatch
 from ast_cli.checkpoints.checkpoint import Checkpoint
-from ast_cli.engines.factory import Way, open_engine
+from ast_cli.engines.factory import check_engine, open_engine
 from ast_cli.errors import UsageError
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
 from ast_cli.results import FileResult
+from ast_cli.settings import Attention
 from ast_cli.tagger import Tagger
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What a pass over the folder heard.
+class Processed:
+    """What a pass over the folder processed.
 
     Attributes:
         files: Recordings that came through.
@@ -51,13 +51,17 @@ class Heard:
     windows: int
 
 
-class Flowing(ABC):
-    """One way of tagging a folder.
+class FolderTagger(ABC):
+    """One way of tagging a folder, and what was measured of it.
 
     Attributes:
         batch_size: Windows in a forward pass.
-        heard: What its last pass heard.
+        processed: What its last pass processed.
         counters: Where that spent its time, if it tells.
+        load_seconds: Until the network had run once.
+        own_mb: What it takes at rest.
+        peak_mb: The most that it took.
+        seconds: Of each pass.
     """
 
     engine: str
@@ -68,47 +72,52 @@ class Flowing(ABC):
 
     def __init__(self, batch_size: int) -> None:
         self.batch_size = batch_size
-        self.heard = Heard(0, 0, 0.0, 0)
+        self.processed = Processed(0, 0, 0.0, 0)
         self.counters: dict[str, Any] | None = None
+        self.load_seconds = self.own_mb = self.peak_mb = 0.0
+        self.seconds: list[float] = []
 
     @abstractmethod
-    def warm_up(self) -> None:
-        """Run the network once."""
+    def load(self) -> None:
+        """Load the network, and run a whole batch of it."""
 
     @abstractmethod
     def tag(self, paths: Sequence[str]) -> None:
-        """Tag recordings and leave in `heard` what they were."""
+        """Tag recordings and leave in `processed` what they were."""
 
 
-class OurFlow(Flowing):
+class OurTagger(FolderTagger):
     """`Tagger.tag_many`."""
 
-    def __init__(self, checkpoint: Checkpoint, request: Request, attn: str, batch_size: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, request: Request, attn: Attention, batch_size: int) -> None:
         super().__init__(batch_size)
-        way = Way(request.engine, request.device, request.dtype, attn, request.compile)
-        engine, extractor = open_engine(checkpoint, way)
-        labels, scores = engine.config.labels, engine.config.scores
-        self._tagger = Tagger([engine], extractor, labels, scores, [checkpoint])
-        self.engine, self.attn = engine.name, engine.attn
-        self.device, self.dtype, self.compile = engine.device, engine.dtype, request.compile
+        self.compile = request.compile
+        self._open = partial(open_engine, checkpoint, request.settings(attn))
+        self._checkpoint = checkpoint
 
-    def warm_up(self) -> None:
-        """Run a whole batch of the network."""
-        extractor = self._tagger.extractor
-        batch = torch.zeros(self.batch_size, extractor.max_length, extractor.num_mel_bins)
-        for engine in self._tagger.engines:
-            engine.logits(batch)
+    def load(self) -> None:
+        """See `FolderTagger.load`."""
+        engine, extractor = self._open()
+        self.engine, self.attn, self.device, self.dtype = (
+            engine.name,
+            engine.attn,
+            engine.device,
+            engine.dtype,
+        )
+        labels, scores = engine.config.labels, engine.config.scores
+        self._tagger = Tagger([engine], extractor, labels, scores, [self._checkpoint])
+        engine.logits(torch.zeros(self.batch_size, extractor.max_length, extractor.num_mel_bins))
 
     def tag(self, paths: Sequence[str]) -> None:
-        """Tag recordings and leave in `heard` what they were."""
+        """See `FolderTagger.tag`."""
         outcomes = [*self._tagger.tag_many(paths, batch_size=self.batch_size)]
         self.counters = self._tagger.counters.to_dict()
-        heard = [one.seconds_heard for one in outcomes if isinstance(one, FileResult)]
-        windows = sum(num_windows(seconds, self._tagger.extractor) for seconds in heard)
-        self.heard = Heard(len(heard), len(outcomes) - len(heard), math.fsum(heard), windows)
+        seconds = [one.seconds_heard for one in outcomes if isinstance(one, FileResult)]
+        windows = sum(num_windows(one, self._tagger.extractor) for one in seconds)
+        self.processed = Processed(len(seconds), len(outcomes) - len(seconds), math.fsum(seconds), windows)
 
 
-class PlainPipeline(Flowing):
+class TransformersPipeline(FolderTagger):
     """soundfile, torchaudio's resampling and the pipeline of `transformers`, as its documentation shows them.
 
     The pipeline hears but the first window of what it is given: here it is given every window.
@@ -120,10 +129,15 @@ class PlainPipeline(Flowing):
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, batch_size: int
     ) -> None:
         super().__init__(batch_size)
+        self._checkpoint, self._device, self._dtype = checkpoint, device, dtype
+
+    def load(self) -> None:
+        """See `FolderTagger.load`."""
         from transformers import pipeline
 
-        network = load_network(checkpoint, device, dtype)
-        extractor = load_extractor(checkpoint)
+        device, dtype = self._device, self._dtype
+        network = load_network(self._checkpoint, device, dtype)
+        extractor = load_extractor(self._checkpoint)
         self._pipeline: Callable[..., Any] = pipeline(
             "audio-classification", model=network, feature_extractor=extractor, device=device, dtype=dtype
         )
@@ -132,24 +146,23 @@ class PlainPipeline(Flowing):
         self._labels: int = network.config.num_labels
         self.device, self.dtype = str(device), str(dtype).removeprefix("torch.")
         self.attn = str(network.config._attn_implementation)
-
-    def warm_up(self) -> None:
-        """Run a whole batch of the network."""
         silence = np.zeros(self._samples, np.float32)
         for _ in self._results(silence for _ in range(self.batch_size)):
             pass
 
     def tag(self, paths: Sequence[str]) -> None:
-        """Tag recordings and leave in `heard` what they were."""
+        """See `FolderTagger.tag`."""
         counted = {"files": 0, "failed": 0, "samples": 0}
         windows = sum(1 for _ in self._results(self._windows(paths, counted)))
-        self.heard = Heard(counted["files"], counted["failed"], counted["samples"] / self._rate, windows)
+        self.processed = Processed(
+            counted["files"], counted["failed"], counted["samples"] / self._rate, windows
+        )
 
     def _results(self, windows: Iterator[NDArray[np.float32]]) -> Iterator[Any]:
-        heard = ({"raw": window, "sampling_rate": self._rate} for window in windows)
+        inputs = ({"raw": window, "sampling_rate": self._rate} for window in windows)
         top_k = min(5, self._labels)
         results: Iterator[Any] = self._pipeline(
-            heard, function_to_apply="sigmoid", top_k=top_k, batch_size=self.batch_size
+            inputs, function_to_apply="sigmoid", top_k=top_k, batch_size=self.batch_size
         )
         return results
 
@@ -173,20 +186,8 @@ class PlainPipeline(Flowing):
                 yield window
 
 
-@dataclass
-class _Entry:
-    """A way of tagging, and what was measured of it."""
-
-    open: Callable[[], Flowing]
-    flow: Flowing | None = None
-    load_seconds: float = 0.0
-    own_mb: float = 0.0
-    peak_mb: float = 0.0
-    seconds: list[float] = field(default_factory=list)
-
-
 def num_windows(seconds: float, extractor: ASTFeatureExtractor) -> int:
-    """Windows of a recording of which so many seconds were heard: as many as hold all of its frames."""
+    """Windows of a recording of which so many seconds were processed: as many as hold all of its frames."""
     frames = round((seconds - FRAME_SECONDS) * FRAMES_PER_SECOND) + 1
     return -(-frames // extractor.max_length)
 
@@ -209,19 +210,20 @@ def bench_folder(
     assert request.folder is not None
     if request.peer:
         require_extra("verify")
-    Way(request.engine, request.device, request.dtype, "auto", request.compile).check()
+    check_engine(request.settings())
     paths = _recordings(request.folder)
     device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)
     machine = Machine.describe(device)
     asked = attentions(request, device) if request.attn else ("auto",)
-    ways: list[Callable[[int], Flowing]] = [partial(OurFlow, checkpoint, request, attn) for attn in asked]
+    ways: list[Callable[[int], FolderTagger]] = [
+        partial(OurTagger, checkpoint, request, attn) for attn in asked
+    ]
     if request.peer:
-        ways.append(partial(PlainPipeline, checkpoint, device, peer_dtype(request, device, on_notice)))
-    entries = [_Entry(partial(way, size)) for size in request.batch_sizes for way in ways]
-    _measure(entries, paths, request.repeats, device, on_step)
-    window = window_seconds(ASTFeatureExtractor.from_pretrained(checkpoint))
-    runs = [_run(entry, window) for entry in entries]
+        ways.append(partial(TransformersPipeline, checkpoint, device, peer_dtype(request, device, on_notice)))
+    taggers = [way(size) for size in request.batch_sizes for way in ways]
+    _measure(taggers, paths, request.repeats, device, on_step)
+    runs = [_run(tagger) for tagger in taggers]
     failed = runs[0].flow.failed if runs[0].flow else 0
     if failed:
         on_notice(f"{failed} of {len(paths)} recordings could not be read; `ast-tag` on the folder says why")
@@ -238,59 +240,50 @@ def _recordings(folder: str) -> list[str]:
 
 
 def _measure(
-    entries: list[_Entry],
+    taggers: list[FolderTagger],
     paths: list[str],
     repeats: int,
     device: torch.device,
     on_step: Callable[[str], None],
 ) -> None:
     memory, stopwatch = Memory(device), Stopwatch(device)
-    for entry in entries:
+    for tagger in taggers:
         on_step("loading")
         before = memory.mark()
         start = time.perf_counter()
-        entry.flow = entry.open()
-        entry.flow.warm_up()
-        entry.load_seconds = time.perf_counter() - start
-        entry.own_mb = memory.own(before, memory.mark())
+        tagger.load()
+        tagger.load_seconds = time.perf_counter() - start
+        tagger.own_mb = memory.own(before, memory.mark())
     for repeat in range(repeats):  # in turns, as in `timing.take_turns`
-        for entry in entries:
-            flow = entry.flow
-            assert flow is not None
-            on_step(
-                f"{flow.engine}: {len(paths)} recordings, {flow.batch_size} at once ({repeat + 1}/{repeats})"
-            )
+        for tagger in taggers:
+            at_once = f"{len(paths)} recordings, {tagger.batch_size} at once ({repeat + 1}/{repeats})"
+            on_step(f"{tagger.engine}: {at_once}")
             at_rest = memory.mark() if repeat == 0 else 0.0
-            entry.seconds.append(stopwatch.seconds(partial(flow.tag, paths)))
+            tagger.seconds.append(stopwatch.seconds(partial(tagger.tag, paths)))
             if repeat == 0:
-                entry.peak_mb = entry.own_mb + memory.peak() - at_rest
-            if not flow.heard.files:
+                tagger.peak_mb = tagger.own_mb + memory.peak() - at_rest
+            if not tagger.processed.files:
                 raise UsageError("none of the recordings could be tagged", "`ast-tag` on the folder says why")
 
 
-def _run(entry: _Entry, window_seconds: float) -> Run:
-    flow = entry.flow
-    assert flow is not None
-    heard, wall = flow.heard, Spread.of(entry.seconds)
-    return Run(
-        attn=flow.attn,
-        engine=flow.engine,
-        dtype=flow.dtype,
-        device=flow.device,
-        compile=flow.compile,
-        batch_size=flow.batch_size,
-        ms_per_window=wall.times(1e3 / heard.windows),
-        windows_per_s=heard.windows / wall.median,
-        x_realtime=heard.seconds / wall.median,
-        peak_memory_mb=entry.peak_mb,
-        flow=Flow(
-            files=heard.files,
-            failed=heard.failed,
-            seconds=heard.seconds,
-            windows=heard.windows,
-            load_seconds=entry.load_seconds,
+def _run(tagger: FolderTagger) -> Measurement:
+    done, wall = tagger.processed, Spread.of(tagger.seconds)
+    return Measurement(
+        attn=tagger.attn,
+        engine=tagger.engine,
+        dtype=tagger.dtype,
+        device=tagger.device,
+        compile=tagger.compile,
+        batch_size=tagger.batch_size,
+        ms_per_window=wall.times(1e3 / done.windows),
+        windows_per_s=done.windows / wall.median,
+        x_realtime=done.seconds / wall.median,
+        peak_memory_mb=tagger.peak_mb,
+        flow=FolderFigures(
+            **asdict(done),
+            load_seconds=tagger.load_seconds,
             wall_seconds=wall,
-            files_per_s=heard.files / wall.median,
-            counters=flow.counters,
+            files_per_s=done.files / wall.median,
+            counters=tagger.counters,
         ),
     )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from ast_cli.bench.document import Document, Failure, Roofline, Run, as_stages
+from ast_cli.bench.document import Document, Failure, Measurement, Roofline, as_stages
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
 from ast_cli.bench.peer import TransformersEngine
@@ -20,13 +21,14 @@ from ast_cli.bench.timing import Spread, Stopwatch, take_turns
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.devices import DTYPES, resolve_attention, resolve_device, resolve_dtype
 from ast_cli.engines.engine import Engine
-from ast_cli.engines.factory import Way, open_engine
+from ast_cli.engines.factory import check_engine, open_engine
 from ast_cli.errors import EngineError
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.scoring.aggregate import to_scores
+from ast_cli.settings import Attention, ModelSettings
 
-REFERENCE = Way(dtype="float32", attn="eager")  # whose scores are the measure of the others
+REFERENCE = ModelSettings(dtype="float32", attn="eager")  # whose scores are the measure of the others
 
 
 def nothing(_: str) -> None:
@@ -38,14 +40,14 @@ class Contender:
     """One way of running, and what was measured of it.
 
     Attributes:
-        name: See `Run.name`; before it is opened, what was asked for.
+        name: See `Measurement.name`; before it is opened, what was asked for.
         open: Opens its engine.
         engine: Once it is open.
         own_mb: What its network takes at rest.
         seconds: Of each forward pass, by size of batch.
         peak_mb: By size of batch.
         failures: What it could not do.
-        deviation: See `Run`.
+        deviation: See `Measurement`.
     """
 
     name: str
@@ -82,11 +84,15 @@ def peer_dtype(request: Request, device: torch.device, on_notice: Callable[[str]
     return resolve_dtype(request.dtype, device)
 
 
-def attentions(request: Request, device: torch.device) -> tuple[str, ...]:
+def attentions(request: Request, device: torch.device) -> tuple[Attention, ...]:
     """The attentions to time: those asked for, or all that matter on the device."""
     if request.engine != "torch":
         return ("auto",)
-    asked = request.attn or ("eager", "sdpa", *(("heads",) if device.type == "cpu" else ()))
+    asked = cast("tuple[Attention, ...]", request.attn) or (
+        "eager",
+        "sdpa",
+        *(("heads",) if device.type == "cpu" else ()),
+    )
     if request.compile:
         if not request.attn:
             asked = ("eager", "sdpa")  # a loop over heads would be compiled head by head
@@ -111,7 +117,7 @@ def bench_network(
     """
     if request.peer:
         require_extra("verify")
-    Way(request.engine, request.device, request.dtype, "auto", request.compile).check()
+    check_engine(request.settings())
     device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)
     machine = Machine.describe(device)  # before anything adds to its load
@@ -148,35 +154,34 @@ def bench_network(
     assert able[0].engine is not None
     dtype = DTYPES.get(able[0].engine.dtype)
     gemm = None if dtype is None else fastest_product(config, request.batch_sizes, device, dtype)
-    flops = window_flops(config)
     return Document(
         command=request.command,
         model=checkpoint.files.id,
         machine=machine,
         runs=[
-            _run(contender, size, around, gemm, flops, extractor)
+            _run(contender, size, around, gemm, extractor)
             for contender in able
             for size in sorted(contender.seconds)
         ],
         repeats=request.repeats,
         failures=failures,
         gemm=gemm,
-        flops_per_window=flops,
+        flops_per_window=window_flops(config),
     )
 
 
 def _contenders(
     request: Request, checkpoint: Checkpoint, device: torch.device, on_notice: Callable[[str], None]
 ) -> list[Contender]:
-    way = Way(request.engine, request.device, request.dtype, "auto", request.compile)
-
-    def open_way(attn: str) -> Engine:
-        return open_engine(checkpoint, replace(way, attn=attn), on_notice)[0]
+    def open_ours(attn: Attention) -> Engine:
+        return open_engine(checkpoint, request.settings(attn), on_notice)[0]
 
     def open_peer() -> Engine:
         return TransformersEngine(checkpoint, device, peer_dtype(request, device, on_notice), on_notice)
 
-    ours = [Contender(name, partial(open_way, name), request.compile) for name in attentions(request, device)]
+    ours = [
+        Contender(name, partial(open_ours, name), request.compile) for name in attentions(request, device)
+    ]
     return ours if request.peer is None else [*ours, Contender(request.peer, open_peer)]
 
 
@@ -234,9 +239,8 @@ def _run(
     size: int,
     around: dict[str, Spread],
     gemm: Product | None,
-    flops: int,
     extractor: ASTFeatureExtractor,
-) -> Run:
+) -> Measurement:
     engine = contender.engine
     assert engine is not None
     taken = Spread.of(contender.seconds[size]).times(1e3 / size)
@@ -244,8 +248,10 @@ def _run(
     a_second = 1e3 / taken.median
     roofline = None
     if gemm is not None:
+        whole = engine.attn == "eager" or isinstance(engine, TransformersEngine)
+        flops = window_flops(engine.config, whole=whole)
         roofline = Roofline(flops * a_second, gemm.flops, flops * a_second / gemm.flops)
-    return Run(
+    return Measurement(
         attn=engine.attn,
         engine=engine.name,
         dtype=engine.dtype,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ast_cli.bench.document import Document, Run
+from ast_cli.bench.document import Document, Measurement
 from ast_cli.errors import OutputError
 from ast_cli.extras import require_extra
 
@@ -45,7 +45,7 @@ def draw(path: Path, document: Document) -> None:
 
 
 def _draw_speed(axes: Any, document: Document) -> None:
-    by_name: dict[str, list[Run]] = {}
+    by_name: dict[str, list[Measurement]] = {}
     for run in document.runs:
         by_name.setdefault(run.name, []).append(run)
     for name, runs in by_name.items():
@@ -64,7 +64,7 @@ def _draw_speed(axes: Any, document: Document) -> None:
     axes.legend()
 
 
-def _draw_stages(axes: Any, run: Run) -> None:
+def _draw_stages(axes: Any, run: Measurement) -> None:
     names = [*run.stages]
     times = [stage.median for stage in run.stages.values()]
     bars = axes.barh(names, times)

@@ -7,7 +7,7 @@ from typing import get_args
 
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.errors import UsageError
-from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention, require_choice
+from ast_cli.settings import DEFAULT_BATCH_SIZE, Attention, Dtype, EngineName, ModelSettings, require_choice
 
 BATCH_SIZES = (1, 2, 4, 8)
 REPEATS = 5
@@ -40,9 +40,9 @@ class Request:
     offline: bool = False
     attn: tuple[str, ...] = ()
     batch_sizes: tuple[int, ...] = ()
-    dtype: str = "auto"
+    dtype: Dtype = "auto"
     device: str = "auto"
-    engine: str = "torch"
+    engine: EngineName = "torch"
     compile: bool = False
     peer: str | None = None
     repeats: int = REPEATS
@@ -56,6 +56,18 @@ class Request:
             require_choice("attention", name, get_args(Attention))
         if self.repeats < 1:
             raise UsageError(f"repeats must be at least 1, not {self.repeats}")
+
+    def settings(self, attn: Attention = "auto") -> ModelSettings:
+        """How networks are opened, with one attention."""
+        return ModelSettings(
+            self.revision,
+            self.device,
+            self.dtype,
+            attn,
+            self.engine,
+            self.compile,
+            offline=self.offline,
+        )
 
     @property
     def command(self) -> list[str]:

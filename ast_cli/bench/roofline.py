@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ast_cli.bench.timing import Stopwatch
-from ast_cli.engines.cpu_threads import Streams
+from ast_cli.engines.cpu_threads import WindowThreads
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.errors import TooLittleMemoryError
 from ast_cli.networks.config import ASTConfig
@@ -51,18 +51,21 @@ def num_tokens(config: ASTConfig) -> int:
     return config.frequency_patches * config.time_patches + 2
 
 
-def window_flops(config: ASTConfig) -> int:
+def window_flops(config: ASTConfig, *, whole: bool = False) -> int:
     """Operations of the matrix products for one window; a multiplication and its addition are two.
 
-    Without norms, activations and softmax, which are about a hundredth.
+    Without norms, activations and softmax, which are about a hundredth. The last block computes only the two
+    tokens that are pooled (`ASTModel.pooled`), unless the network is computed `whole`.
     """
-    width, tokens = config.hidden_size, num_tokens(config)
+    width, tokens, blocks = config.hidden_size, num_tokens(config), config.num_hidden_layers
     patches = (tokens - 2) * config.patch_size**2 * width
-    projections = 4 * tokens * width * width  # query, key, value; output
+    projections = 4 * width * width  # query, key, value; output
+    mlp = 2 * width * config.intermediate_size
     attention = 2 * tokens * tokens * width  # scores; context
-    mlp = 2 * tokens * width * config.intermediate_size
-    classifier = width * config.num_labels
-    return 2 * (patches + config.num_hidden_layers * (projections + attention + mlp) + classifier)
+    block = tokens * (projections + mlp) + attention
+    of_two = 2 * (projections + mlp) + 2 * (2 * config.num_attention_heads * tokens * width)
+    last = block if whole else of_two
+    return 2 * (patches + (blocks - 1) * block + last + width * config.num_labels)
 
 
 def fastest_product(
@@ -111,7 +114,7 @@ def _ways(rows: Tensor, inputs: int, outputs: int) -> Iterator[tuple[str, Callab
             continue
         yield f"{name}, all threads", partial(multiply, rows)
         if len(rows) > 1:
-            yield f"{name}, side by side", partial(Streams().map, multiply, rows)
+            yield f"{name}, side by side", partial(WindowThreads().map, multiply, rows)
 
 
 def _multiply(layer: nn.Linear, rows: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from rich.text import Text
 from ast_cli.text import one_line
 
 if TYPE_CHECKING:
-    from ast_cli.bench.document import Document, Run
+    from ast_cli.bench.document import Document, Measurement
 
 NONE = "—"
 GAP = 2  # between columns
@@ -164,7 +164,7 @@ def _reference(document: Document) -> Block:
     )
 
 
-def _stages(run: Run) -> Block:
+def _stages(run: Measurement) -> Block:
     return Block(
         f"Stages of a window, with {run.name} and {run.batch_size} at once",
         ["stage", "ms a window", "q1", "q3", "share"],
@@ -187,7 +187,7 @@ def _runs(document: Document) -> Block:
     )
 
 
-def _run_row(run: Run) -> list[str]:
+def _run_row(run: Measurement) -> list[str]:
     taken, roofline = run.ms_per_window, run.roofline
     return [
         run.name,
@@ -228,9 +228,6 @@ def _flows(document: Document) -> Iterator[Block]:
         rows,
         keys=2,
     )
-    counted = [run for run in document.runs if run.flow and run.flow.counters]
-    if counted:
-        yield _counters(counted)
     if document.speedup:
         yield Block(
             "How many times as fast",
@@ -240,9 +237,12 @@ def _flows(document: Document) -> Iterator[Block]:
                 for one in document.speedup
             ],
         )
+    counted = [run for run in document.runs if run.flow and run.flow.counters]
+    if counted:
+        yield _counters(counted)
 
 
-def _counters(runs: Sequence[Run]) -> Block:
+def _counters(runs: Sequence[Measurement]) -> Block:
     """Who waited for whom, and milliseconds of a core for each stage of a recording."""
     rows: list[list[str]] = []
     stages: list[str] = []

@@ -239,7 +239,7 @@ class EngineOptions:
         metavar="NAME",
     )
     engine: EngineName = option(
-        "torch", "What runs the network; openvino is faster on the CPU and comes with the extra of this name."
+        "torch", "What runs the network; openvino is for the CPU and comes with the extra of this name."
     )
     compile_: bool = option(False, "Let torch compile the network first; for long runs on CUDA.")
     workers: int | None = option(

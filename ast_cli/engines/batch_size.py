@@ -1,4 +1,4 @@
-"""The batch size from which a device gains no more: the knee of its windows a second."""
+"""The batch size from which a device gains no more."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SIZES = (8, 16, 32, 64, 128, 256)
 NEARLY_ALL = 0.95  # of the best rate; the rest is not worth the memory
 
 
-def knee(seconds: Callable[[int], float]) -> int:
+def smallest_fast_batch(seconds: Callable[[int], float]) -> int:
     """The smallest batch size of `SIZES` that is nearly as fast as the fastest.
 
     Args:

@@ -14,12 +14,12 @@ from torch import Tensor
 from ast_cli.allocation import keep_memory
 
 
-class Streams:
+class WindowThreads:
     """Runs a function of windows on as many threads as torch may use."""
 
     def __init__(self) -> None:
         # As many as torch may use now. Later its number may be another thread's idea: it is the calling
-        # thread's own, and what threads begin with, and both streams and decoding threads lower theirs.
+        # thread's own, and what threads begin with, and both these and decoding threads lower theirs.
         self._threads = torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
         keep_memory()
@@ -37,7 +37,7 @@ class Streams:
             if side_by_side <= 1:
                 return torch.cat([one(window) for window in windows[:, None]])
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, "stream")
+                self._pool = ThreadPoolExecutor(self._threads, "window")
             return torch.cat([*self._pool.map(one, windows[:, None])])
         finally:
             torch.set_num_threads(self._threads)

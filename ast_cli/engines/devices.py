@@ -10,6 +10,7 @@ from typing import get_args
 import torch
 
 from ast_cli.errors import EngineError, TooLittleMemoryError, UsageError
+from ast_cli.networks.processor import fastest_attention
 from ast_cli.settings import Attention, require_choice
 
 CPU = torch.device("cpu")
@@ -72,12 +73,12 @@ def resolve_dtype(name: str = "auto", device: torch.device = CPU) -> torch.dtype
     return DTYPES[name]
 
 
-def resolve_attention(name: str, device: torch.device) -> str:
+def resolve_attention(name: Attention, device: torch.device) -> Attention:
     """The way of attention that a name stands for; `auto` is the fastest that was measured on the device."""
     require_choice("attention", name, get_args(Attention))
     if name != "auto":
         return name
-    return "heads" if device.type == "cpu" else "sdpa"
+    return fastest_attention() if device.type == "cpu" else "sdpa"
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import get_args
 
 from ast_cli.checkpoints.checkpoint import Checkpoint
@@ -16,58 +15,37 @@ from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.networks.config import require_fit
-from ast_cli.settings import Dtype, EngineName, require_choice
+from ast_cli.settings import Dtype, EngineName, ModelSettings, require_choice
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How networks shall run, by the names that a user says.
-
-    Attributes:
-        engine: One of `settings.EngineName`.
-        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
-        dtype: One of `settings.Dtype`.
-        attn: One of `settings.Attention`.
-        compile: Whether torch compiles the network first.
-    """
-
-    engine: str = "torch"
-    device: str = "auto"
-    dtype: str = "auto"
-    attn: str = "auto"
-    compile: bool = False
-
-    def check(self) -> None:
-        """Raise what `open_engine` would raise whatever the checkpoint: before one is fetched, say."""
-        require_choice("engine", self.engine, get_args(EngineName))
-        if self.engine == "openvino":
-            self._check_openvino()
-            return
-        device = resolve_device(self.device)
-        resolve_dtype(self.dtype, device)
-        resolve_attention(self.attn, device)
-
-    def _check_openvino(self) -> None:
-        for what, asked, possible in (
-            ("device", self.device, ("auto", "cpu")),
-            ("attention", self.attn, ("auto", "sdpa")),
-        ):
-            if asked not in possible:
-                raise UsageError(f"OpenVINO has no {what} {asked}", "Use --engine torch")
-        if self.compile:
-            raise UsageError("--compile is torch's", "Use --engine torch")
-        require_choice("number format", self.dtype, get_args(Dtype))
-        require_extra("openvino")
+def check_engine(settings: ModelSettings) -> None:
+    """Raise what `open_engine` would raise whatever the checkpoint: before one is fetched, say."""
+    require_choice("engine", settings.engine, get_args(EngineName))
+    if settings.engine != "openvino":
+        device = resolve_device(settings.device)
+        resolve_dtype(settings.dtype, device)
+        resolve_attention(settings.attn, device)
+        return
+    for what, asked, possible in (
+        ("device", settings.device, ("auto", "cpu")),
+        ("attention", settings.attn, ("auto", "sdpa")),
+    ):
+        if asked not in possible:
+            raise UsageError(f"OpenVINO has no {what} {asked}", "Use --engine torch")
+    if settings.compile:
+        raise UsageError("--compile is torch's", "Use --engine torch")
+    require_choice("number format", settings.dtype, get_args(Dtype))
+    require_extra("openvino")
 
 
 def open_engine(
-    checkpoint: Checkpoint, way: Way, on_notice: Callable[[str], None] | None = None
+    checkpoint: Checkpoint, settings: ModelSettings, on_notice: Callable[[str], None] | None = None
 ) -> tuple[Engine, ASTFeatureExtractor]:
     """The engine, and the features that its network takes.
 
     Args:
         checkpoint: Whose network runs.
-        way: How it runs.
+        settings: How it runs.
         on_notice: See `Engine`.
 
     Raises:
@@ -75,14 +53,16 @@ def open_engine(
         EngineError: The engine or device is not there.
         UsageError: A name stands for nothing, or names contradict each other.
     """
-    way.check()
+    check_engine(settings)
     extractor = ASTFeatureExtractor.from_pretrained(checkpoint)
-    if way.engine == "openvino":
-        return OpenVINOEngine(checkpoint, extractor, way.dtype, on_notice), extractor
-    device = resolve_device(way.device)
-    dtype = resolve_dtype(way.dtype, device)
+    if settings.engine == "openvino":
+        return OpenVINOEngine(checkpoint, extractor, settings.dtype, on_notice), extractor
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
     # A loop over heads would be compiled head by head.
-    attn = "sdpa" if way.compile and way.attn == "auto" else resolve_attention(way.attn, device)
+    attn = (
+        "sdpa" if settings.compile and settings.attn == "auto" else resolve_attention(settings.attn, device)
+    )
     model = ASTForAudioClassification.from_pretrained(checkpoint, attn_implementation=attn)
     require_fit(model.config, extractor)
-    return TorchEngine(model, extractor, device, dtype, on_notice, compiled=way.compile), extractor
+    return TorchEngine(model, extractor, device, dtype, on_notice, compiled=settings.compile), extractor

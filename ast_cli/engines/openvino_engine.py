@@ -65,7 +65,7 @@ class OpenVINOEngine(Engine):
         if CAPABILITIES[dtype] not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError(
                 f"this processor does not compute in {dtype}",
-                "Use --dtype float32, or --dtype int8, which is less exact",
+                "Use --dtype float32",
             )
         with _what_cannot_run():
             self._graph = load_graph(self._core, checkpoint, config, dtype, self.on_notice)

@@ -26,6 +26,7 @@ GRAPH = "graph.xml"
 OF = "of.txt"  # which weights, in which format
 HALF_PRECISION = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 INT8_LARGEST = 127
+FORM = 2  # of the graphs: those of another are made anew. Since 2, the last block computes two tokens
 
 
 def load_graph(
@@ -47,7 +48,7 @@ def load_graph(
             return core.read_model(folder / GRAPH)
     except RuntimeError:  # damaged: made anew
         shutil.rmtree(folder, ignore_errors=True)
-    except OSError:  # somebody else's, who lets nobody in
+    except OSError:  # another user's, without permission to read it
         pass
     notice(f"{checkpoint.files.id} is converted for OpenVINO, once")
     network = ASTForAudioClassification.from_pretrained(checkpoint)
@@ -70,7 +71,7 @@ def _key(checkpoint: Checkpoint, dtype: str) -> str:
 
     files = [file.resolve() for file in (checkpoint.files.weights, checkpoint.files.config) if file]
     stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-    text = json.dumps([__version__, openvino.__version__, torch.__version__, stamps, dtype])
+    text = json.dumps([FORM, __version__, openvino.__version__, torch.__version__, stamps, dtype])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -123,7 +124,7 @@ def _round_weights(graph: Any) -> None:
 
 
 def _keep(graph: Any, folder: Path, of: str) -> None:
-    """Write the graph as a whole or not at all, whoever else does the same now.
+    """Write the graph as a whole or not at all, though other processes may do the same now.
 
     Those of the same weights as they were before, or of another version of us, are removed.
     """

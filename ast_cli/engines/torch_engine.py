@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from copy import copy
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli.engines.batch_size import knee
-from ast_cli.engines.cpu_threads import Streams
+from ast_cli.engines.batch_size import smallest_fast_batch
+from ast_cli.engines.cpu_threads import WindowThreads
 from ast_cli.engines.cuda_graphs import Graphs
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine, Pending, lengths_of
 from ast_cli.errors import EngineError, TooLittleMemoryError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.features.window_stream import Window
-from ast_cli.networks.ast import SDPA_BACKENDS, ASTForAudioClassification, ASTPreTrainedModel
+from ast_cli.networks.ast import SDPA_BACKENDS, ASTForAudioClassification
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
 COMPILED_BATCH_SIZE = 32  # other sizes would be compiled anew, and none is known to be better
@@ -68,23 +69,21 @@ class TorchEngine(Engine):
         if compiled:
             for layer in self.model.audio_spectrogram_transformer.layers:
                 layer.compile(dynamic=False)  # once for all, as they are alike
-        self._network: ASTPreTrainedModel = self.model
-        self._output = "logits"
+        self._network: Callable[[Tensor], Tensor] = self._logits
         # Which backend SDPA may use is one setting for all threads; compiling is for one thread.
         side_by_side = (
             device.type == "cpu" and not compiled and model.attn_implementation not in SDPA_BACKENDS
         )
-        self._streams = Streams() if side_by_side else None
+        self._threads = WindowThreads() if side_by_side else None
         self.takes_waveforms = device.type == "cuda"
         self._copies: torch.cuda.Stream | None = None
         self.ahead = BATCHES_AHEAD if device.type == "cuda" else 0
         self._graphs = Graphs(self._rows) if device.type == "cuda" else None
 
     def pooled(self) -> TorchEngine:
-        """See `Engine.pooled`: weights, streams and device are shared."""
+        """See `Engine.pooled`: weights, threads and device are shared."""
         other = copy(self)
-        other._network = self.model.audio_spectrogram_transformer
-        other._output = "pooler_output"
+        other._network = partial(self.model.audio_spectrogram_transformer.pooled, cropped=True)
         if other._graphs is not None:
             other._graphs = Graphs(other._rows)
         return other
@@ -129,7 +128,7 @@ class TorchEngine(Engine):
         """See `Engine.find_batch_size`: on CUDA, it is measured."""
         if self._place.type != "cuda" or self._largest_batch is not None:
             return self.batch_size
-        size = knee(self._seconds)
+        size = smallest_fast_batch(self._seconds)
         self._release_memory()
         return size
 
@@ -165,8 +164,8 @@ class TorchEngine(Engine):
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         with what_cannot_run(self._place, self.attn, self.dtype, len(windows)), self._exact():
-            if self._streams is not None and lengths is None:
-                return self._streams.map(self._forward, windows)
+            if self._threads is not None and lengths is None:
+                return self._threads.map(self._forward, windows)
             return self._forward(windows, lengths).cpu()
 
     def _forward(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -186,8 +185,11 @@ class TorchEngine(Engine):
 
     def _rows(self, windows: Tensor) -> Tensor:
         """[B, T, M] -> [B, C] or [B, D], float32."""
-        rows: Tensor = getattr(self._network(windows, return_dict=True, cropped=True), self._output)
-        return rows.float()
+        return self._network(windows).float()
+
+    def _logits(self, windows: Tensor) -> Tensor:
+        logits: Tensor = self.model(windows, return_dict=True, cropped=True).logits
+        return logits
 
     def _release_memory(self) -> None:
         if self._largest_batch is not None:

@@ -9,10 +9,10 @@ Classes, arguments and outputs follow the `transformers` classes of the same nam
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -166,17 +166,25 @@ class ASTForAudioClassification(ASTPreTrainedModel):
             cropped: Whether windows may be shorter than the config's: then only the tokens that they have are
                 computed, with the positions that these have in a whole window.
         """
-        hidden = self.audio_spectrogram_transformer(
-            input_values,
-            head_mask=head_mask,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            cropped=cropped,
-        )
-        logits = self.classifier(hidden.pooler_output)
+        backbone = self.audio_spectrogram_transformer
+        wants_attentions = _either(output_attentions, self.config.output_attentions)
+        wants_hidden_states = _either(output_hidden_states, self.config.output_hidden_states)
+        hidden_states = attentions = None
+        if self.training or wants_attentions or wants_hidden_states:
+            hidden = backbone(
+                input_values,
+                head_mask=head_mask,
+                output_attentions=wants_attentions,
+                output_hidden_states=wants_hidden_states,
+                return_dict=True,
+                cropped=cropped,
+            )
+            pooled, hidden_states, attentions = hidden.pooler_output, hidden.hidden_states, hidden.attentions
+        else:
+            pooled = backbone.pooled(input_values, head_mask=head_mask, cropped=cropped)
+        logits = self.classifier(pooled)
         loss = None if labels is None else self._loss(logits, labels)
-        output = ASTClassifierOutput(loss, logits, hidden.hidden_states, hidden.attentions)
+        output = ASTClassifierOutput(loss, logits, hidden_states, attentions)
         return output if _either(return_dict, self.config.return_dict) else output.to_tuple()
 
     def round_blocks(self, dtype: torch.dtype, *, whole: bool = False) -> None:
@@ -242,32 +250,55 @@ class ASTModel(ASTPreTrainedModel):
         wants_hidden_states = _either(output_hidden_states, self.config.output_hidden_states)
         if wants_attentions and attn != "eager":
             raise UsageError(f"{attn} never forms the attentions", "Use attn_implementation='eager'")
-        heads = self.config.num_attention_heads
-        if head_mask is not None and head_mask.shape not in ((heads,), (len(self.layers), heads)):
-            raise UsageError(
-                f"head_mask is {list(head_mask.shape)}, not [{heads}] or [{len(self.layers)}, {heads}]"
-            )
-        head_masks = (
-            [None] * len(self.layers) if head_mask is None else head_mask.expand(len(self.layers), -1)
-        )
 
         tokens = self.embeddings(input_values, cropped)  # [B, N, D]
         hidden_states, attentions = [tokens], []
         with _backend(attn):
-            for layer, mask in zip(self.layers, head_masks, strict=True):
+            for layer, mask in zip(self.layers, self._masks(head_mask), strict=True):
                 tokens, attention = layer(tokens, mask, attn)
                 if wants_hidden_states:
                     hidden_states.append(tokens)
                 if wants_attentions:
                     attentions.append(attention)
-        tokens = self.layernorm(tokens.to(self.layernorm.weight.dtype))  # of rounded blocks too
+        tokens = self._normalized(tokens)
         output = ASTModelOutput(
             last_hidden_state=tokens,
-            pooler_output=(tokens[:, 0] + tokens[:, 1]) / 2,
+            pooler_output=_mean_of_two(tokens),
             hidden_states=tuple(hidden_states) if wants_hidden_states else None,
             attentions=tuple(attentions) if wants_attentions else None,
         )
         return output if _either(return_dict, self.config.return_dict) else output.to_tuple()
+
+    def pooled(
+        self, input_values: Tensor, *, head_mask: Tensor | None = None, cropped: bool = False
+    ) -> Tensor:
+        """[B, T, M] -> `pooler_output` [B, D]: less work, as the last block computes only two tokens.
+
+        With eager attention, which the others are compared with, nothing is left out.
+        """
+        attn = self.attn_implementation
+        if attn == "eager":
+            whole = self(input_values, head_mask=head_mask, return_dict=True, cropped=cropped)
+            pooler_output: Tensor = whole.pooler_output
+            return pooler_output
+        tokens = self.embeddings(input_values, cropped)
+        with _backend(attn):
+            for layer, mask in zip(self.layers, self._masks(head_mask), strict=True):
+                tokens, _ = layer(tokens, mask, attn, only_two=layer is self.layers[-1])
+        return _mean_of_two(self._normalized(tokens))
+
+    def _masks(self, head_mask: Tensor | None) -> Sequence[Tensor | None]:
+        """A mask [H], or None, for each block."""
+        layers, heads = len(self.layers), self.config.num_attention_heads
+        if head_mask is None:
+            return [None] * layers
+        if head_mask.shape not in ((heads,), (layers, heads)):
+            raise UsageError(f"head_mask is {list(head_mask.shape)}, not [{heads}] or [{layers}, {heads}]")
+        return head_mask.expand(layers, -1).unbind()
+
+    def _normalized(self, tokens: Tensor) -> Tensor:
+        normalized: Tensor = self.layernorm(tokens.to(self.layernorm.weight.dtype))  # of rounded blocks too
+        return normalized
 
 
 class ASTEmbeddings(nn.Module):
@@ -340,9 +371,19 @@ class ASTLayer(nn.Module):
         self.mlp = ASTMLP(config)
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
-    def forward(self, tokens: Tensor, head_mask: Tensor | None, attn: str) -> tuple[Tensor, Tensor | None]:
-        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `attn` is `eager`."""
-        attended, attention = self.attention(self.layernorm_before(tokens), head_mask, attn)
+    def forward(
+        self, tokens: Tensor, head_mask: Tensor | None, attn: str, *, only_two: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """[B, N, D] -> [B, N, D], and the attentions [B, H, N, N] if `attn` is `eager`.
+
+        If the first two tokens are wanted and no others, [B, 2, D] and None.
+        """
+        normalized = self.layernorm_before(tokens)
+        if only_two:
+            tokens, attention = tokens[:, :2], None
+            attended = self.attention.of_first_two(normalized, head_mask)
+        else:
+            attended, attention = self.attention(normalized, head_mask, attn)
         tokens = tokens + self.dropout(attended)
         return tokens + self.dropout(self.mlp(self.layernorm_after(tokens))), attention
 
@@ -380,6 +421,32 @@ class ASTAttention(nn.Module):
                 context = context * head_mask.view(1, -1, 1, 1).to(value.dtype)
         return self.output(context.transpose(1, 2).flatten(2)), attention
 
+    def of_first_two(self, tokens: Tensor, head_mask: Tensor | None) -> Tensor:
+        """[B, N, D] -> [B, 2, D]: what the first two tokens attend to, without forming keys and values.
+
+        q · (K x) = (Kᵀ q) · x, and Σ p (V x) = V Σ p x: of 2 H vectors of all heads, not of N tokens. The
+        keys' bias adds the same to all scores of a query, which softmax does not see; weights sum to one, so
+        that the values' bias is added once.
+        """
+        query_weight, key_weight, value_weight = self.qkv.weight.chunk(3)  # [D, D] each
+        has_bias = cast("Tensor | None", self.qkv.bias) is not None
+        query_bias, _, value_bias = self.qkv.bias.chunk(3) if has_bias else (None, None, None)
+        heads, width = self.num_heads, tokens.shape[-1]
+        query = F.linear(tokens[:, :2].to(query_weight.dtype), query_weight, query_bias).to(tokens.dtype)
+        query = query.view(len(query), 2, heads, -1).transpose(1, 2)  # [B, H, 2, D / H]
+        query = query * query.shape[-1] ** -0.5
+        absorbed = query @ key_weight.to(tokens.dtype).view(heads, -1, width)  # [B, H, 2, D]
+        scores = absorbed.flatten(1, 2) @ tokens.transpose(1, 2)  # [B, 2 H, N]
+        weights = scores.softmax(dim=-1, dtype=torch.float32).to(tokens.dtype)
+        mean = (weights @ tokens).unflatten(1, (heads, 2))  # [B, H, 2, D]
+        context = mean @ value_weight.to(tokens.dtype).view(heads, -1, width).transpose(1, 2)
+        if value_bias is not None:
+            context = context + value_bias.to(tokens.dtype).view(heads, 1, -1)
+        if head_mask is not None:
+            context = context * head_mask.view(1, -1, 1, 1).to(tokens.dtype)
+        out: Tensor = self.output(context.transpose(1, 2).flatten(2))
+        return out
+
 
 class ASTMLP(nn.Module):
     """The two-layer perceptron of a block."""
@@ -394,6 +461,11 @@ class ASTMLP(nn.Module):
         """[B, N, D] -> [B, N, D]."""
         out: Tensor = self.fc2(self.activation(self.fc1(tokens)))
         return out
+
+
+def _mean_of_two(tokens: Tensor) -> Tensor:
+    """[B, N, D] -> [B, D]: the mean of the cls and the distillation token."""
+    return (tokens[:, 0] + tokens[:, 1]) / 2
 
 
 def _either(asked: bool | None, default: bool) -> bool:

@@ -1,6 +1,6 @@
 """Linear layers and attention, computed the way that a CPU does fastest; public torch operators only.
 
-torch gives float32 products to MKL, which on many x86 processors has half the speed of oneDNN. oneDNN is what
+torch gives float32 products to MKL, which on processors by AMD has half the speed of oneDNN. oneDNN is what
 torch gives convolutions to, and a linear layer is a convolution of one by one: the tokens are its pixels, as
 they lie in memory. Gradients, other devices and other formats take torch's own way.
 
@@ -9,14 +9,13 @@ Shapes: B windows, N tokens, D width, H heads; R rows, I inputs, O outputs of a 
 
 from __future__ import annotations
 
-import platform
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ast_cli.networks.processor import products_want_onednn
+
 FEWEST_ROWS = 64  # of a product for which setting up a convolution pays
-X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 
 class Linear(nn.Linear):
@@ -61,12 +60,12 @@ def _product(rows: Tensor, columns: Tensor) -> Tensor:
 
 def _convolution_is_faster(rows: Tensor) -> bool:
     return (
-        X86
+        not torch.compiler.is_compiling()
+        and products_want_onednn()
         and rows.device.type == "cpu"
         and rows.dtype == torch.float32
         and rows.numel() >= FEWEST_ROWS * rows.shape[-1]
         and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
         and bool(torch.backends.mkldnn.enabled)

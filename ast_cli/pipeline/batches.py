@@ -111,8 +111,8 @@ class Batches(Generic[ResultT]):
         """Score the windows of all recordings; an outcome for each, in their order.
 
         Args:
-            recordings: Each with what becomes of its windows, and these. None says that the next one takes
-                its time: what waits is scored then, so that nobody waits for results that could be there.
+            recordings: Each with the collector of its scores, and its windows. None says that the next one
+                takes its time: what waits is scored then, so that no result is held back.
         """
         for recording in recordings:
             if recording is None:

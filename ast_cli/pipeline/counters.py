@@ -77,7 +77,7 @@ class Counters:
         starting: That it took to put batches together and hand them to the device.
         waited_for_scores: That it waited for the device, or computed where there is none.
         choosing_batch_size: That it took to find the best one.
-        waited_for_caller: That whoever takes the outcomes had them.
+        waited_for_caller: That the caller kept an outcome before taking the next.
         decoders_waited: For the network to take what was decoded; of all threads together.
         network_core: Of a core, that the network's thread took.
         process_core: Of a core, that this process took, all threads together; not the decoding processes.
@@ -166,8 +166,9 @@ class Counters:
     def in_words(self) -> str:
         """All of it in one line."""
         stages = ", ".join(f"{stage} {taken:.2f}" for stage, taken in self.milliseconds().items())
+        recordings = f"{self.recordings:,} recording{'' if self.recordings == 1 else 's'}"
         return (
-            f"{self.recordings:,} recordings decoded by {self.decoded_by} in {self.wall:.1f} s; the network "
+            f"{recordings} decoded by {self.decoded_by} in {self.wall:.1f} s; the network "
             f"waited {self.waited_for_recordings:.1f} s for recordings, decoders "
             f"{self.decoders_waited:.1f} s for the network; scores took "
             f"{self.starting + self.waited_for_scores:.1f} s; "

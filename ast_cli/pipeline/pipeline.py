@@ -1,7 +1,7 @@
 """Recordings -> windows, those of all in full batches -> an outcome for each recording, in their order.
 
 Decoding runs ahead of the network: on threads, and in child processes where the network is fast. What the
-network gives for a window, and what becomes of it, are handed in: scores and labels, or vectors.
+network gives for a window, and what collects it, are handed in: scores and labels, or vectors.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ast_cli.pipeline.batches import Batches, Collector, PendingScores
 from ast_cli.pipeline.counters import Counters, Spent
 from ast_cli.pipeline.process_pool import Decoders
 from ast_cli.pipeline.readahead import read_ahead
-from ast_cli.pipeline.windows import file_windows, recording_windows, timed_windows, window_and_hop
+from ast_cli.pipeline.windows import Windowing, window_and_hop
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import DEFAULT_BATCH_SIZE, TagSettings
 
@@ -48,13 +48,13 @@ ResultT = TypeVar("ResultT", bound=_Named)
 
 
 @dataclass(frozen=True)
-class Flow:
+class Pipeline:
     """How recordings flow through networks.
 
     Attributes:
         engines: Networks of one shape of window.
         extractor: The features all of them take.
-        settings: How recordings are heard.
+        settings: How recordings are processed.
         start: B windows -> what the networks give for each, [B, …], on its way.
         masking: Hides what is quiet in each window, if given.
         counters: Where the time of `outcomes` goes.
@@ -92,10 +92,10 @@ class Flow:
 
         Args:
             found: Paths, taken as they are needed.
-            collector: Makes what becomes of the windows of a recording, by its path.
+            collector: Makes the collector of a recording's scores, by its path.
             batch_size: Windows in a forward pass; None for what the engine does best with.
             workers: Recordings decoded at once; None for one a core, at most `MOST_WORKERS`.
-            on_heard: Called with the seconds of audio that were newly heard, after every batch.
+            on_heard: Called with the seconds of audio that were newly scored, after every batch.
 
         Raises:
             EngineError: The device cannot run the network.
@@ -122,15 +122,8 @@ class Flow:
         return outcome
 
     def windows(self, recording: Recording) -> Iterator[Window | Facts]:
-        """The windows of an open recording; see `recording_windows`."""
-        return recording_windows(
-            recording,
-            self.extractor,
-            self.settings,
-            self._cropped,
-            self.masking,
-            waveforms=self._as_waveforms,
-        )
+        """The windows of an open recording; see `Windowing.of_recording`."""
+        return self._windowing.of_recording(recording)
 
     def _outcomes(
         self,
@@ -140,15 +133,7 @@ class Flow:
         workers: int,
         depth: int,
     ) -> Iterator[ResultT | FileFailure]:
-        windows_of = partial(
-            file_windows,
-            extractor=self.extractor,
-            settings=self.settings,
-            cropped=self._cropped,
-            masking=self.masking,
-            waveforms=self._as_waveforms,
-        )
-        here = partial(timed_windows, run=windows_of)
+        here = self._windowing.of_file_timed
         counters = self.counters
         counters.workers = workers
         # With slower networks threads keep up, and they need no seconds to be started.
@@ -196,19 +181,17 @@ class Flow:
         )
 
     @property
-    def _as_waveforms(self) -> bool:
-        """Whether the engines extract the frames themselves; what changes frames must have them before."""
-        return self.settings.short != "repeat" and self.masking is None and self._take_waveforms
+    def _windowing(self) -> Windowing:
+        """With waveforms, unless frames are changed before the engines have them."""
+        as_waveforms = self.settings.short != "repeat" and self.masking is None and self._take_waveforms
+        # The shortest window in which every network has patches over so many frames.
+        cropped = partial(_cropped_length, tuple(engine.config for engine in self.engines))
+        return Windowing(self.extractor, self.settings, cropped, self.masking, as_waveforms)
 
     @property
     def _take_waveforms(self) -> bool:
         """Whether the engines can extract the frames themselves: they are much faster than threads, then."""
         return all(engine.takes_waveforms for engine in self.engines)
-
-    @property
-    def _cropped(self) -> Callable[[int], int]:
-        """The shortest window in which every network has patches over so many frames; can be pickled."""
-        return partial(_cropped_length, tuple(engine.config for engine in self.engines))
 
 
 def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:

@@ -1,17 +1,16 @@
-"""What goes between two processes: messages through a socket, windows through memory that both have mapped.
+"""What goes between two processes: messages through a pipe, windows through memory that both have mapped.
 
 A window of 0.6 MB in a message would be copied twice, and cost a dozen system calls; from there, it is copied
-once.
+once. A pipe that nobody is at the other end of raises OSError or EOFError, as `multiprocessing`'s do.
 """
 
 from __future__ import annotations
 
 import mmap
 import pickle
-import socket
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import TypeVar
 
 import numpy as np
@@ -20,14 +19,11 @@ import torch
 from ast_cli.features.window_stream import Window
 
 MEMORY_BYTES = 1 << 23  # twelve windows of 10.24 s, as waveforms
-LENGTH = struct.Struct("<Q")
-PIECE_BYTES = 1 << 16  # as most messages are shorter, they are read at once
+CLOSED = (EOFError, OSError)
+READY, FORK = b"ready", b"fork"  # to and from the fork server, as are pids, in digits
+CONTROL_BYTES = 64
 
 OtherT = TypeVar("OtherT")
-
-
-class ClosedError(Exception):
-    """Nobody is at the other end any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +45,20 @@ class Channel:
         memory: Mapped here and at the other end.
     """
 
-    def __init__(self, connection: socket.socket, memory: mmap.mmap) -> None:
+    def __init__(self, connection: Connection, memory: mmap.mmap) -> None:
+        self.close = connection.close
         self._connection = connection
         self._memory = memory
         self._used = 0
 
-    def close(self) -> None:
-        """The other end learns of it."""
-        self._connection.close()
-
     def send(self, message: object) -> None:
-        """Send anything that can be pickled; raises ClosedError."""
-        send(self._connection, message)
+        """Send anything that can be pickled."""
+        # Not `Connection.send`: with torch, that sends tensors by file descriptors, from another thread.
+        self._connection.send_bytes(pickle.dumps(message, pickle.HIGHEST_PROTOCOL))
 
     def receive(self) -> object:
-        """Wait for the next message; raises ClosedError."""
-        return receive(self._connection)
+        """Wait for the next message."""
+        return pickle.loads(self._connection.recv_bytes())  # noqa: S301 — of our own processes
 
     def forget(self) -> None:
         """The memory may be written over: the other end has taken all that was stored."""
@@ -93,35 +87,3 @@ class Channel:
         size = int(np.prod(stored.shape))
         content = np.frombuffer(self._memory, np.float32, size, stored.offset).reshape(stored.shape)
         return Window(stored.start, stored.length, stored.new, torch.from_numpy(content.copy()))
-
-
-def send(connection: socket.socket, message: object) -> None:
-    """Send anything that can be pickled; raises ClosedError."""
-    pickled = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    try:
-        connection.sendall(LENGTH.pack(len(pickled)) + pickled)
-    except OSError as error:
-        raise ClosedError from error
-
-
-def receive(connection: socket.socket) -> object:
-    """Wait for the next message; raises ClosedError."""
-    data = _some(connection)
-    while len(data) < LENGTH.size:
-        data += _some(connection)
-    (length,) = LENGTH.unpack_from(data)
-    pieces, missing = [data[LENGTH.size :]], length + LENGTH.size - len(data)
-    while missing > 0:
-        pieces.append(_some(connection))
-        missing -= len(pieces[-1])
-    return pickle.loads(pieces[0] if len(pieces) == 1 else b"".join(pieces))  # noqa: S301 — of our own processes
-
-
-def _some(connection: socket.socket) -> bytes:
-    try:
-        data = connection.recv(PIECE_BYTES)
-    except OSError as error:
-        raise ClosedError from error
-    if not data:
-        raise ClosedError
-    return data

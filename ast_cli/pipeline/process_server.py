@@ -1,4 +1,4 @@
-"""The process that all decoding children are forked from, and what each of them does.
+"""The fork server, the process that all decoding processes are forked from; and what each of them does.
 
 It imports torch once for all, which takes seconds, and has a single thread, so that to fork it is safe. It
 ends as soon as nobody is at the other end of its socket, however the parent ended, and its children with it.
@@ -12,56 +12,49 @@ import os
 import pickle
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from typing import NoReturn
 
-from ast_cli.allocation import keep_memory
-from ast_cli.pipeline.process_channel import Channel, ClosedError, receive, send
+import torch
 
-READY = "ready"
+from ast_cli.allocation import keep_memory
+from ast_cli.pipeline.process_channel import CLOSED, CONTROL_BYTES, FORK, READY, Channel
 
 
 def main(descriptor: int) -> None:
-    """Serve the parent: of each socket and memory that it sends, a child is made.
+    """Serve the parent: the function comes on standard input, then for each connection and memory, a child.
 
     Args:
         descriptor: Of the socket that leads to the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     control = socket.socket(fileno=descriptor)
+    run: Callable[[str], Iterator[object]] = pickle.load(sys.stdin.buffer)  # noqa: S301 — of our own parent
+    keep_memory()  # the blocks of a recording are as large as those of the one before
+    torch.set_num_threads(1)  # there is a process for each core
+    gc.collect()
+    gc.freeze()  # or the collector would write to, and so copy, the memory that children share
     children: set[int] = set()
     try:
-        pickled = receive(control)
-        assert isinstance(pickled, bytes)
-        run = _load(pickled)
-        send(control, READY)
+        control.send(READY)
         while True:
-            asked, descriptors, _, _ = socket.recv_fds(control, 64, 2)
+            asked, descriptors, _, _ = socket.recv_fds(control, CONTROL_BYTES, 2)
             if not asked:
                 break
-            if descriptors:
-                children.add(pid := _fork(run, control, *descriptors))
-                send(control, pid)
+            if asked == FORK:
+                children.add(answer := _fork(run, control, *descriptors))
             else:
                 children.remove(pid := int(asked))
-                send(control, os.waitpid(pid, 0)[1])
-    except ClosedError:
+                answer = os.waitpid(pid, 0)[1]
+            control.send(b"%d" % answer)
+    except OSError:  # the parent is not there any more
         pass
     for pid in children:
         os.kill(pid, signal.SIGKILL)  # one that waits for a pipe nobody writes to would stay
     for pid in children:
         os.waitpid(pid, 0)
-
-
-def _load(pickled: bytes) -> Callable[[str], Iterator[object]]:
-    run: Callable[[str], Iterator[object]] = pickle.loads(pickled)  # noqa: S301 — of our own parent
-    import torch
-
-    keep_memory()  # the blocks of a recording are as large as those of the one before
-    torch.set_num_threads(1)  # there is a process for each core
-    gc.collect()
-    gc.freeze()  # or the collector would write to, and so copy, the memory that children share
-    return run
 
 
 def _fork(
@@ -71,7 +64,7 @@ def _fork(
     pid = os.fork()
     if pid == 0:
         control.close()
-        _serve(run, Channel(socket.socket(fileno=descriptor), mmap.mmap(memory, 0)))
+        _serve(run, Channel(Connection(descriptor), mmap.mmap(memory, 0)))
     os.close(descriptor)
     os.close(memory)
     return pid
@@ -99,7 +92,7 @@ def _serve(run: Callable[[str], Iterator[object]], channel: Channel) -> NoReturn
                     ready, stored = [], channel.store(item)
                 ready.append(stored)
             channel.send((ready, True))
-    except ClosedError:
+    except CLOSED:
         code = 0
     finally:
-        os._exit(code)  # nothing that the nursery registered is this process's to tidy up
+        os._exit(code)  # nothing that the fork server registered is this process's to tidy up

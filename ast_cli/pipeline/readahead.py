@@ -1,4 +1,4 @@
-"""Runs generators on threads, ahead of whoever consumes them; their items come out in the order of the jobs.
+"""Runs generators on threads, ahead of the consumer; their items come out in the order of the jobs.
 
 Knows nothing of audio: a job is anything, and what it yields is anything.
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass
 
 # Imported here, before any thread is: two that import it first at the same time would find it half made.
 import torchaudio.compliance.kaldi
@@ -24,114 +24,98 @@ from ast_cli.pipeline.counters import Spent, StageClock
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import Short, TagSettings
 
-KnownT = TypeVar("KnownT")
-ItemT = TypeVar("ItemT")
 
+@dataclass(frozen=True)
+class Windowing:
+    """How a recording becomes windows; can be pickled.
 
-def file_windows(
-    found: str | KnownT | FileFailure,
-    extractor: ASTFeatureExtractor,
-    settings: TagSettings,
-    cropped: Callable[[int], int] | None = None,
-    masking: NoiseMasking | None = None,
-    *,
-    waveforms: bool = False,
-    clock: StageClock | None = None,
-) -> Iterator[Window | Facts | KnownT | FileFailure]:
-    """The windows of what was found, in order of time; last of all its facts or its failure.
-
-    An outcome that is known already is handed on. For the other arguments see `recording_windows`.
-    """
-    if not isinstance(found, str):
-        yield found
-        return
-    try:
-        with open_recording(found) as recording:
-            yield from recording_windows(
-                recording, extractor, settings, cropped, masking, waveforms=waveforms, clock=clock
-            )
-    except InputError as error:
-        yield FileFailure.of(found, error)
-    except AstCliError:  # a package is missing, and so all that need it would fail
-        raise
-    except Exception as error:  # a fault of ours or of a decoder must not cost the other recordings
-        message = f"{type(error).__name__}: {error}. This is a fault of the tool: please report it"
-        yield FileFailure(found, "internal-error", message)
-
-
-def timed_windows(path: str, run: Callable[..., Iterator[ItemT]]) -> Iterator[ItemT | Spent]:
-    """What `run(path, clock=…)` yields, and last of all what it took."""
-    clock = StageClock.of_thread()
-    clock.lap("hand over")
-    yield from run(path, clock=clock)
-    yield clock.take()
-
-
-def recording_windows(
-    recording: Recording,
-    extractor: ASTFeatureExtractor,
-    settings: TagSettings,
-    cropped: Callable[[int], int] | None = None,
-    masking: NoiseMasking | None = None,
-    *,
-    waveforms: bool = False,
-    clock: StageClock | None = None,
-) -> Iterator[Window | Facts]:
-    """The windows of an open recording, in order of time; last of all its facts.
-
-    Args:
-        recording: Read to its end.
+    Attributes:
         extractor: Makes the frames.
-        settings: How long windows are, and what becomes of short ones.
+        settings: How long windows are, and what is done with short ones.
         cropped: Says how many frames the network needs at least for so many; wanted for `short="crop"`.
         masking: Hides what is quiet in a window, if given.
         waveforms: Whether windows hold waveforms rather than frames; not with `short="repeat"`, which repeats
             frames, nor with `masking`.
-        clock: Told of each stage.
-
-    Raises:
-        InputError: It cannot be read to its end, or is shorter than one frame.
-        UsageError: The settings ask for a window or hop that cannot be.
     """
-    resampler = StreamResampler(recording.sample_rate, extractor.sampling_rate)
-    fit = fitting(extractor, settings.short, cropped, waveforms=waveforms)
-    if masking is not None:
-        assert not waveforms
-        fit = _masked(masking, fit)
-    stream = WindowStream(extractor, *window_and_hop(extractor, settings), fit=fit, waveforms=waveforms)
-    clock = clock or StageClock()
-    recording.blocks = clock.timed(recording.blocks, "read")
-    samples = 0
-    for mono in recording.mono(settings.channel):
-        clock.lap("mix")
-        samples += len(mono)
-        resampled = resampler.push(mono)
+
+    extractor: ASTFeatureExtractor
+    settings: TagSettings
+    cropped: Callable[[int], int] | None = None
+    masking: NoiseMasking | None = None
+    waveforms: bool = False
+
+    def of_file(self, path: str, clock: StageClock | None = None) -> Iterator[Window | Facts | FileFailure]:
+        """The windows of a file, in order of time; last of all its facts or its failure."""
+        try:
+            with open_recording(path) as recording:
+                yield from self.of_recording(recording, clock)
+        except InputError as error:
+            yield FileFailure.of(path, error)
+        except AstCliError:  # a package is missing, and so all that need it would fail
+            raise
+        except Exception as error:  # a fault of ours or of a decoder must not cost the other recordings
+            message = f"{type(error).__name__}: {error}. This is a fault of the tool: please report it"
+            yield FileFailure(path, "internal-error", message)
+
+    def of_file_timed(self, path: str) -> Iterator[Window | Facts | FileFailure | Spent]:
+        """The same, and last of all what it took."""
+        clock = StageClock.of_thread()
+        clock.lap("hand over")
+        yield from self.of_file(path, clock)
+        yield clock.take()
+
+    def of_recording(self, recording: Recording, clock: StageClock | None = None) -> Iterator[Window | Facts]:
+        """The windows of an open recording, read to its end, in order of time; last of all its facts.
+
+        Args:
+            recording: Just opened.
+            clock: Told of each stage.
+
+        Raises:
+            InputError: It cannot be read to its end, or is shorter than one frame.
+            UsageError: The settings ask for a window or hop that cannot be.
+        """
+        clock = clock or StageClock()
+        resampler = StreamResampler(recording.sample_rate, self.extractor.sampling_rate)
+        fit = fitting(self.extractor, self.settings.short, self.cropped, waveforms=self.waveforms)
+        if self.masking is not None:
+            assert not self.waveforms
+            fit = _masked(self.masking, fit)
+        length, hop = window_and_hop(self.extractor, self.settings)
+        stream = WindowStream(self.extractor, length, hop, fit=fit, waveforms=self.waveforms)
+        recording.blocks = clock.timed(recording.blocks, "read")
+        samples = 0
+        for mono in recording.mono(self.settings.channel):
+            clock.lap("mix")
+            samples += len(mono)
+            resampled = resampler.push(mono)
+            clock.lap("resample")
+            windows = stream.push(resampled)
+            clock.lap("cut")
+            yield from windows
+            clock.lap("hand over")
+        clock.lap("read")
+        resampled = resampler.finish()
         clock.lap("resample")
-        windows = stream.push(resampled)
+        windows = [*stream.push(resampled), *stream.finish()]
         clock.lap("cut")
         yield from windows
         clock.lap("hand over")
-    clock.lap("read")
-    resampled = resampler.finish()
-    clock.lap("resample")
-    windows = [*stream.push(resampled), *stream.finish()]
-    clock.lap("cut")
-    yield from windows
-    clock.lap("hand over")
-    if samples == 0:
-        raise InputError("empty", "it holds no audio, only a header")
-    if stream.total_frames == 0:
-        raise InputError(
-            "too-short", f"{samples} samples at {recording.sample_rate} Hz do not fill one frame of 25 ms"
+        if samples == 0:
+            raise InputError("empty", "it holds no audio, only a header")
+        if stream.total_frames == 0:
+            raise InputError(
+                "too-short",
+                f"{samples} samples at {recording.sample_rate} Hz do not fill one frame of 25 ms",
+            )
+        yield Facts(
+            duration=samples / recording.sample_rate,
+            frames=stream.total_frames,
+            sample_rate=recording.sample_rate,
+            channels=recording.channels,
+            warnings=tuple(recording.warnings),
+            stamp=recording.stamp,
         )
-    yield Facts(
-        duration=samples / recording.sample_rate,
-        frames=stream.total_frames,
-        sample_rate=recording.sample_rate,
-        channels=recording.channels,
-        warnings=tuple(recording.warnings),
-        stamp=recording.stamp,
-    )
 
 
 def _masked(masking: NoiseMasking, fit: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

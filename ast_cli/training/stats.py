@@ -15,7 +15,7 @@ from torch import Tensor
 from ast_cli.errors import InputError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.config import FeatureConfig
-from ast_cli.pipeline.windows import recording_windows
+from ast_cli.pipeline.windows import Windowing
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import TagSettings
 from ast_cli.training.datasets import LabelledClip
@@ -125,7 +125,7 @@ def _measure_clip(
     """Add a clip's frames to `moments` as they come; returns its seconds."""
     duration = 0.0
     with open_clip(clip) as recording, torch.inference_mode():
-        for number, item in enumerate(recording_windows(recording, extractor, TagSettings())):
+        for number, item in enumerate(Windowing(extractor, TagSettings()).of_recording(recording)):
             if isinstance(item, Facts):
                 duration = item.duration
             elif not (with_padding and number):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from ast_cli.audio.discover import discover
 from ast_cli.errors import EngineError, InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.pipeline.process_pool import Decoders
-from ast_cli.pipeline.windows import file_windows
+from ast_cli.pipeline.windows import Windowing
 from ast_cli.results import FileFailure
 from ast_cli.settings import TagSettings
 from ast_cli.tagger import Tagger
@@ -154,7 +153,7 @@ def test_a_thousand_recordings_on_several_pages(s3: S3Server, tagger: Tagger, tm
 
 
 def test_processes_that_decode_open_addresses_themselves(s3: S3Server, bucket: str) -> None:
-    here = partial(file_windows, extractor=ASTFeatureExtractor(), settings=TagSettings())
+    here = Windowing(ASTFeatureExtractor(), TagSettings()).of_file
     names = ["s3://tree/all/a.wav", "s3://tree/all/none.wav"]
     with closing(Decoders(here, after=0)) as decoders:
         there = [[*decoders.items(name)][-1] for name in names]

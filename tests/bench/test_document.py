@@ -8,22 +8,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from ast_cli.bench.document import Document, Run, Stage, as_stages
+from ast_cli.bench.document import Document, Measurement, Stage, as_stages
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.picture import draw
 from ast_cli.bench.timing import Spread
 from ast_cli.errors import EngineError, OutputError
 
 
-def run(attn: str, batch_size: int, ms: float, engine: str = "torch") -> Run:
+def run(attn: str, batch_size: int, ms: float, engine: str = "torch") -> Measurement:
     """A run that took so many milliseconds a window."""
     stages = as_stages({"decode": Spread(1, 1, 1), "model": Spread(ms, ms - 1, ms + 1)})
     spread = Spread(ms, ms - 1, ms + 1)
     a_second = 1000 / ms
-    return Run(attn, engine, "float32", "cpu", False, batch_size, spread, a_second, a_second, 700.0, stages)
+    return Measurement(
+        attn, engine, "float32", "cpu", False, batch_size, spread, a_second, a_second, 700.0, stages
+    )
 
 
-def document(*runs: Run) -> Document:
+def document(*runs: Measurement) -> Document:
     return Document(["ast-tag", "bench"], "tiny", Machine.describe(torch.device("cpu")), [*runs], 3)
 
 

@@ -8,6 +8,7 @@ import torch
 from ast_cli.bench.network import attentions
 from ast_cli.bench.request import Request, batch_sizes_of
 from ast_cli.errors import UsageError
+from ast_cli.networks.processor import fastest_attention
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
@@ -57,7 +58,7 @@ def test_a_slip_is_told_at_once(wrong: dict[str, object]) -> None:
         (Request(), CUDA, ("eager", "sdpa")),
         (Request(compile=True), CPU, ("eager", "sdpa")),
         (Request(attn=("math", "eager", "math")), CPU, ("math", "eager")),
-        (Request(attn=("auto", "heads")), CPU, ("heads",)),
+        (Request(attn=("auto", fastest_attention())), CPU, (fastest_attention(),)),
         (Request(attn=("auto",)), CUDA, ("sdpa",)),
         (Request(attn=("auto",), compile=True), CPU, ("sdpa",)),
         (Request(engine="openvino", attn=("eager", "sdpa")), CPU, ("auto",)),

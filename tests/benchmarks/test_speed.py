@@ -17,14 +17,14 @@ from ast_cli.audio.decode import open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.bench.signals import RATE, make_clip, write_clip
 from ast_cli.checkpoints.checkpoint import Checkpoint
-from ast_cli.engines.factory import Way, open_engine
+from ast_cli.engines.factory import open_engine
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.outputs.csv_writer import CsvWriter
 from ast_cli.results import Facts, FileResult, RunInfo
 from ast_cli.scoring.aggregate import Aggregate, to_scores
 from ast_cli.scoring.labels import LabelSet, audioset_classes
 from ast_cli.scoring.selection import Selection
-from ast_cli.settings import LabelSettings, TagSettings
+from ast_cli.settings import LabelSettings, ModelSettings, TagSettings
 
 pytest.importorskip("pytest_benchmark", reason="pytest-benchmark is not installed")
 
@@ -68,7 +68,7 @@ def test_fbank(benchmark: Any) -> None:
 
 
 def test_network(benchmark: Any) -> None:
-    engine, extractor = open_engine(Checkpoint.open("tiny"), Way(device="cpu"))
+    engine, extractor = open_engine(Checkpoint.open("tiny"), ModelSettings(device="cpu"))
     windows = torch.randn(2, extractor.max_length, 128, generator=torch.Generator().manual_seed(0))
     assert len(benchmark(engine.logits, windows)) == 2
 

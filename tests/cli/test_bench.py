@@ -62,12 +62,13 @@ def test_what_cannot_run_has_a_dash_in_the_table(checkpoint: Path) -> None:
 def test_a_folder(checkpoint: Path, here: Path) -> None:
     done = bench(checkpoint, here, "--peer", "transformers")
     assert done.code == 0
-    _, (header, *rows), ratios = blocks(done.out)
+    _, (header, *rows), ratios, (_, *waits) = blocks(done.out)
     for row in rows[::2]:
         assert dict(zip(header, row, strict=True)) | {"files": "2", "failed": "1"} == dict(
             zip(header, row, strict=True)
         )
     assert [row[:3] for row in ratios[1:]] == [["heads", "transformers", "1"], ["heads", "transformers", "2"]]
+    assert [row[:2] for row in waits] == [["heads", "1"], ["heads", "2"]]
     assert done.one_line().startswith("ast-tag: warning: 1 of 3 recordings could not be read")
 
 

@@ -395,7 +395,7 @@ def test_logits_may_be_asked_for(here: Path, known: str) -> None:
     done = ast_tag("clip.wav", "--scores", "logits", "-k1", "-m", known, "--verbose")
     assert done.out == "clip.wav\tSpeech\t2.000000\n"
     assert done.closing.endswith("× realtime · logits")
-    assert done.one_line().startswith(f"{known}: logits, ")
+    assert done.errors[0].startswith(f"{known}: logits, ")
 
 
 # Where it is written
@@ -526,7 +526,8 @@ def test_quiet_says_only_what_failed(here: Path, known: str) -> None:
 
 def test_verbose_says_what_runs_where_and_stdout_holds_results_only(here: Path, known: str) -> None:
     done = ast_tag("clip.wav", "-m", known, "-v", "--device", "cpu", "--dtype", "float32")
-    [runs] = done.errors
+    runs, took = done.errors
+    assert took.startswith("1 recording decoded by ")
     assert runs == f"{known}: sigmoid scores, heads attention, float32 on cpu"
     assert done.closing.startswith("1 input: 1 tagged, 0 failed, 0 skipped · 1.0 s of audio")
     assert done.out == plain("clip.wav")

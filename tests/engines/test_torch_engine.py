@@ -98,7 +98,7 @@ def with_memory_for(
     notices: list[str] = []
     tested = TorchEngine(random_model(), EXTRACTOR, CPU, torch.float32, notices.append)
     little = LittleMemory(tested, most)
-    monkeypatch.setattr(tested, "_streams", None)
+    monkeypatch.setattr(tested, "_threads", None)
     monkeypatch.setattr(tested, "_forward", little)
     return tested, little, notices
 
@@ -141,7 +141,7 @@ def test_nothing_of_the_batch_that_had_no_room_on_cuda_is_held_while_smaller_one
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *shape, pin_memory=False: empty(*shape))
     monkeypatch.setattr(tested, "_place", torch.device("cuda"))
-    monkeypatch.setattr(tested, "_streams", None)
+    monkeypatch.setattr(tested, "_threads", None)
     monkeypatch.setattr(tested, "_copy", lambda staged: staged)
     monkeypatch.setattr(tested, "_forward", forward)
     logits = tested.start([Window(0, 128, 128, window) for window in windows(4)])()
@@ -172,7 +172,7 @@ def test_batches_are_timed_on_the_stream_of_the_engines_own_device(monkeypatch: 
 
 def test_without_a_listener_a_notice_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     tested = engine()
-    monkeypatch.setattr(tested, "_streams", None)
+    monkeypatch.setattr(tested, "_threads", None)
     monkeypatch.setattr(tested, "_forward", LittleMemory(tested, 2))
     with pytest.warns(UserWarning, match="too little memory for 3 windows at once: going on with 1"):
         tested.logits(windows(3))
@@ -184,9 +184,9 @@ def test_a_compiled_network_gives_the_same_logits_and_is_compiled_for_one_size_o
     sizes: list[int] = []  # of each of its two blocks
 
     def compile_(block: Callable[..., object], **_: object) -> Callable[..., object]:
-        def run(tokens: Tensor, *arguments: object) -> object:
+        def run(tokens: Tensor, *arguments: object, **more: object) -> object:
             sizes.append(len(tokens))
-            return block(tokens, *arguments)
+            return block(tokens, *arguments, **more)
 
         return run
 
@@ -206,11 +206,11 @@ def test_a_compiled_network_too_runs_in_smaller_batches(monkeypatch: pytest.Monk
     sizes: list[int] = []
 
     def compile_(block: Callable[..., object], **_: object) -> Callable[..., object]:
-        def run(tokens: Tensor, *arguments: object) -> object:
+        def run(tokens: Tensor, *arguments: object, **more: object) -> object:
             sizes.append(len(tokens))
             if len(tokens) > 3:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-            return block(tokens, *arguments)
+            return block(tokens, *arguments, **more)
 
         return run
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ast_cli.errors import UsageError
-from ast_cli.networks.ast import ASTForAudioClassification, ASTModel
+from ast_cli.networks.ast import ASTAttention, ASTForAudioClassification, ASTModel
 from ast_cli.networks.config import ASTConfig
 from tests.random_checkpoint import random_config, random_model, save_random_checkpoint
 
@@ -36,6 +36,31 @@ def logits(model: ASTForAudioClassification, attn: str = "sdpa", **arguments: ob
 def test_every_attention_equals_eager(attn: str) -> None:
     model = random_model()
     torch.testing.assert_close(logits(model, attn), logits(model, "eager"), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("attn", ["sdpa", "heads", "math", "flash"])
+@pytest.mark.parametrize("qkv_bias", [True, False])
+def test_the_pooled_vector_is_that_of_all_tokens(attn: str, qkv_bias: bool) -> None:
+    model = random_model(random_config(qkv_bias=qkv_bias))
+    model.attn_implementation = attn
+    backbone = model.audio_spectrogram_transformer
+    with torch.inference_mode():
+        for frames in (128, 64):
+            found = backbone.pooled(windows(frames=frames), cropped=True)
+            expected = backbone(windows(frames=frames), cropped=True).pooler_output
+            torch.testing.assert_close(found, expected, rtol=0, atol=TOLERANCE)
+
+
+def test_the_last_block_is_whole_where_its_tokens_are_wanted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = random_model()
+    monkeypatch.setattr(ASTAttention, "of_first_two", None)  # nobody may call it
+    model(windows(), output_hidden_states=True)
+    model.train()(windows())
+    model.eval().attn_implementation = "eager"
+    model(windows())
+    model(windows(), output_attentions=True)
 
 
 def test_attention_equals_softmax_by_hand() -> None:

@@ -22,6 +22,12 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.fixture(params=[True, False], ids=["oneDNN", "MKL"])
+def onednn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a processor where products are faster by the one, and where by the other."""
+    monkeypatch.setattr(kernels, "products_want_onednn", lambda: request.param)
+
+
 @pytest.fixture(params=[1, 2])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     before = torch.get_num_threads()
@@ -44,7 +50,7 @@ def convolutions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     return seen
 
 
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("threads", "onednn")
 @each_format
 @pytest.mark.parametrize("shape", [(768,), (5, 768), (3, 146, 768), (2, 3, 50, 768), (0, 768)])
 @pytest.mark.parametrize("bias", [True, False])
@@ -62,16 +68,18 @@ def test_a_linear_layer_is_torchs(shape: tuple[int, ...], bias: bool, dtype: tor
         torch.testing.assert_close(found, theirs(rows), rtol=0, atol=SUMS[dtype])
 
 
+@pytest.mark.usefixtures("onednn")
 def test_rows_may_lie_in_memory_as_they_like() -> None:
     layer, rows = Linear(64, 32), noise(64, 200).T
     with torch.inference_mode():
         torch.testing.assert_close(layer(rows), F.linear(rows, layer.weight, layer.bias), rtol=0, atol=1e-5)
 
 
-@pytest.mark.skipif(not kernels.X86, reason="elsewhere torch's own way is taken")
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch has no oneDNN here")
 def test_only_float32_without_gradients_and_of_many_rows_is_a_convolution(
     convolutions: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(kernels, "products_want_onednn", lambda: True)
     layer, rows = Linear(64, 32), noise(100, 64)
     layer(rows).sum().backward()
     assert layer.weight.grad is not None
@@ -81,12 +89,12 @@ def test_only_float32_without_gradients_and_of_many_rows_is_a_convolution(
         layer(rows)
         assert convolutions == [(100, 64, 32)]
         layer.bfloat16()(rows.bfloat16())
-        monkeypatch.setattr(kernels, "X86", False)
+        monkeypatch.setattr(kernels, "products_want_onednn", lambda: False)
         layer.float()(rows)
         assert len(convolutions) == 1
 
 
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("threads", "onednn")
 @each_format
 @pytest.mark.parametrize(
     ("windows", "heads", "tokens", "width"), [(2, 3, 146, 64), (1, 1, 1, 2), (1, 2, 3, 8)]

@@ -142,8 +142,8 @@ def test_ctrl_c_ends_the_run_and_its_processes_and_nothing_else_is_said(
     checkpoint: Path, recordings: list[str], tmp_path: Path
 ) -> None:
     before = (
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from ast_cli import flow; "
-        "flow.Flow._take_waveforms = True; flow.PROCESSES_AFTER = 0"
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from ast_cli.pipeline import pipeline as p; p.Pipeline._take_waveforms = True; p.PROCESSES_AFTER = 0"
     )
     out, journal = tmp_path / "out.jsonl", tmp_path / "out.jsonl.journal"
     arguments = ("-m", checkpoint, "-o", out, "-b1", "--workers", str(WORKERS), *recordings[:1] * 3000)

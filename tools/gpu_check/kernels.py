@@ -10,7 +10,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from ast_cli.bench.roofline import fastest_product, window_flops
 from ast_cli.checkpoints.checkpoint import Checkpoint
-from ast_cli.engines import factory
+from ast_cli.engines.factory import open_engine
+from ast_cli.settings import ModelSettings
 from tools.gpu_check.common import CHECKPOINT, Step
 
 TOP, BATCH = 15, 32
@@ -51,9 +52,8 @@ def main() -> None:
 
 
 def _open(step: Step, dtype: str) -> Any:
-    how = getattr(factory, "Way", None) or factory.EngineSettings  # type: ignore[attr-defined]
-    way = how(engine="torch", device=step.device, dtype=dtype, attn="sdpa")
-    return factory.open_engine(Checkpoint.open(str(step.scratch / CHECKPOINT)), way)
+    settings = ModelSettings(device=step.device, dtype=dtype, attn="sdpa")  # type: ignore[arg-type]
+    return open_engine(Checkpoint.open(str(step.scratch / CHECKPOINT)), settings)
 
 
 def _top(profiled: Any, *, on_device: bool) -> list[tuple[str, float, int]]:

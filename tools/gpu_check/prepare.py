@@ -46,7 +46,6 @@ def main() -> None:
     few = DRY_COUNT if step.dry else FEW_COUNT
     size = ["--width", "64", "--layers", "2"] if step.dry else []
     program = Path(__file__).parents[1] / "random_checkpoint.py"
-    program = program if program.exists() else Path(__file__).parents[2] / "examples" / "random_checkpoint.py"
     checkpoint = subprocess.Popen([sys.executable, program, step.scratch / CHECKPOINT, *size])
     tasks = [(step.scratch / WAV / f"{number:05}.wav", number) for number in range(count)]
     mixed = [(step.scratch / MIXED / f"{n:05}{SUFFIXES[n % 3]}", n) for n in range(count)]

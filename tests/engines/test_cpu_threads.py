@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ast_cli.engines.cpu_threads import Streams
+from ast_cli.engines.cpu_threads import WindowThreads
 
 WINDOWS = torch.arange(12.0).reshape(6, 2)
 
@@ -25,9 +25,9 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("count", [1, 2, 3, 6])
 def test_results_are_those_of_each_window_in_order(count: int) -> None:
-    streams = Streams()
+    threads = WindowThreads()
     for _ in range(3):
-        assert torch.equal(streams.map(lambda window: window * 2, WINDOWS[:count]), WINDOWS[:count] * 2)
+        assert torch.equal(threads.map(lambda window: window * 2, WINDOWS[:count]), WINDOWS[:count] * 2)
 
 
 def test_the_threads_are_shared_among_the_windows(threads: int) -> None:
@@ -37,7 +37,7 @@ def test_the_threads_are_shared_among_the_windows(threads: int) -> None:
         seen.append(torch.get_num_threads())
         return window
 
-    Streams().map(run, WINDOWS)
+    WindowThreads().map(run, WINDOWS)
     assert seen == [max(1, threads // 6)] * 6
 
 
@@ -51,13 +51,13 @@ def test_windows_run_at_the_same_time() -> None:
         return window
 
     try:
-        Streams().map(run, WINDOWS)
+        WindowThreads().map(run, WINDOWS)
     finally:
         torch.set_num_threads(before)
 
 
 def test_the_callers_threads_stay_as_they_are_and_so_do_those_of_threads_to_come(threads: int) -> None:
-    Streams().map(lambda window: window + torch.ones(1000).sum(), WINDOWS)
+    WindowThreads().map(lambda window: window + torch.ones(1000).sum(), WINDOWS)
     assert torch.get_num_threads() == threads
     later: list[int] = []
     thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
@@ -69,7 +69,7 @@ def test_the_callers_threads_stay_as_they_are_and_so_do_those_of_threads_to_come
 def test_threads_that_are_started_meanwhile_do_not_lower_the_number_for_good() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(8)
-    streams, used = Streams(), list[int]()
+    threads, used = WindowThreads(), list[int]()
 
     def run(window: Tensor) -> Tensor:
         used.append(torch.get_num_threads())
@@ -79,7 +79,7 @@ def test_threads_that_are_started_meanwhile_do_not_lower_the_number_for_good() -
         torch.get_num_threads()  # a thread takes its number when it first asks
         started.set()
         ended.wait(20)
-        streams.map(run, WINDOWS[:2])
+        threads.map(run, WINDOWS[:2])
 
     def start_another(window: Tensor) -> Tensor:
         if window[0, 0] == 0:
@@ -89,10 +89,10 @@ def test_threads_that_are_started_meanwhile_do_not_lower_the_number_for_good() -
 
     started, ended, thread = threading.Event(), threading.Event(), threading.Thread(target=another)
     try:
-        streams.map(start_another, WINDOWS[:3])
+        threads.map(start_another, WINDOWS[:3])
         ended.set()
         thread.join()
-        streams.map(run, WINDOWS[:2])
+        threads.map(run, WINDOWS[:2])
     finally:
         torch.set_num_threads(before)
     assert used == [4, 4, 4, 4]
@@ -103,7 +103,7 @@ def test_an_error_is_the_callers() -> None:
     def run(window: Tensor) -> Tensor:
         raise RuntimeError(f"window {int(window[0, 0])}")
 
-    streams = Streams()
+    threads = WindowThreads()
     with pytest.raises(RuntimeError, match="window 0"):
-        streams.map(run, WINDOWS)
-    assert torch.equal(streams.map(lambda window: window, WINDOWS), WINDOWS)
+        threads.map(run, WINDOWS)
+    assert torch.equal(threads.map(lambda window: window, WINDOWS), WINDOWS)

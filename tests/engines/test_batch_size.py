@@ -1,4 +1,4 @@
-"""Where the knee is found for devices that somebody made up."""
+"""Which batch size is chosen for devices that somebody made up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ast_cli.engines.batch_size import SIZES, knee
+from ast_cli.engines.batch_size import SIZES, smallest_fast_batch
 from ast_cli.errors import TooLittleMemoryError
 
 
@@ -33,14 +33,14 @@ def device(start: float, each: float, room: int = 1000) -> tuple[Callable[[int],
 )
 def test_the_smallest_that_is_nearly_the_fastest(start: float, each: float, expected: int) -> None:
     seconds, tried = device(start, each)
-    assert knee(seconds) == expected
+    assert smallest_fast_batch(seconds) == expected
     assert tried == [*SIZES]
 
 
 @pytest.mark.parametrize(("room", "expected"), [(100, 64), (8, 8), (0, 8)])
 def test_what_does_not_fit_is_not_taken(room: int, expected: int) -> None:
     seconds, tried = device(100.0, 1.0, room)
-    assert knee(seconds) == expected
+    assert smallest_fast_batch(seconds) == expected
     assert max(tried) <= max(8, 2 * room)
 
 
@@ -51,5 +51,5 @@ def test_larger_sizes_are_not_tried_once_it_becomes_slower() -> None:
         tried.append(size)
         return size * (1.0 if size <= 16 else 2.0)
 
-    assert knee(seconds) == 8
+    assert smallest_fast_batch(seconds) == 8
     assert tried == [8, 16, 32]
