@@ -101,7 +101,9 @@ class Name:
         if not self.scheme or self.shown == self.text:
             return False
         query = self.text.partition("?")[2] if self.scheme not in _BUCKETS else ""
-        return _USER.search(self.text) is not None or any(map(_gives_access, query.split("&") if query else ()))
+        return _USER.search(self.text) is not None or any(
+            map(_gives_access, query.split("&") if query else ())
+        )
 
     def of_member(self, member: str) -> str:
         """What a recording in this shard is called: a path below it."""
@@ -171,7 +173,10 @@ class Name:
             begin = len(f"{self.scheme}://") if self.is_address else 0
             found = _PATTERN.search(self.text, begin) if begin else None
             first = found.start() if found else next(_choices(self.text))[0]
-            above = parse_name(self.text[: max(begin, max(self.text.rfind(one, begin, first) for one in ("/", os.sep)) + 1)] or ".")
+            above = parse_name(
+                self.text[: max(begin, max(self.text.rfind(one, begin, first) for one in ("/", os.sep)) + 1)]
+                or "."
+            )
             return above.tree_folder() if begin else above.tree_path()
         if self.is_address:
             bare = self.bare.rstrip("/")

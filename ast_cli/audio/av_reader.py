@@ -46,6 +46,7 @@ class AvFile:
     Args:
         file: Unbuffered; read from its start.
         stack: Closes what is opened.
+        from_zero: Whether what comes before the first time stamp was lost.
 
     Attributes:
         sample_rate: In Hz; 0 if there is no sound, or the header is damaged.
@@ -57,7 +58,7 @@ class AvFile:
         Exception: One of `errors()`: it cannot be opened.
     """
 
-    def __init__(self, file: IO[bytes], stack: ExitStack) -> None:
+    def __init__(self, file: IO[bytes], stack: ExitStack, *, from_zero: bool = False) -> None:
         import av
 
         file.seek(0)
@@ -72,7 +73,9 @@ class AvFile:
         self._is_timed = self._container.format.name.startswith(TIMED)
         tells = self._container.format.name.startswith(TELLING)
         self._told = (self._container.duration or 0) / av.time_base if tells else 0.0
-        self._start = (self._container.start_time or 0) / av.time_base
+        start = (self._container.start_time or 0) / av.time_base
+        # A recording of a broadcast begins anywhere. Where the header tells an end, time begins at 0.
+        self._start = 0.0 if from_zero or 0 < start < self._told else start
         self._origin = self._start  # the time of sample 0; another one where time stamps begin anew
         self._reach = 0.0  # how far the packets of all streams go, in seconds
         self._done = 0  # samples that came out, silence among them

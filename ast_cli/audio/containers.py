@@ -66,9 +66,7 @@ def what_else(file: IO[bytes], path: str) -> tuple[str, str] | None:
     if read_at(file, 257, 5) == b"ustar":
         return "a tar", "Give it a name that ends in .tar, and its recordings are read"
     if head[4:8] == b"ftyp" and b"moov" not in _parts(file, 0, ">I4s"):
-        what = (
-            "an MP4 without its index, which is written last: its recorder was interrupted, or the file cut"
-        )
+        what = "an MP4 without its index, which is written last: the recorder was interrupted, or it is cut"
         return what, "Fetch it again; or mend it by a whole file of the same recorder, with `untrunc`"
     if path.lower().endswith(RAW_SUFFIXES):
         return "samples without a header", "Say what they are: `ast-tag listen --rate 16000 < FILE`"
@@ -230,12 +228,16 @@ def _frame_bytes(head: bytes) -> int:
     return (72 if layer == 1 and version != 3 else 144) * bits // rate + padding
 
 
-def tells_length(file: IO[bytes]) -> bool:
-    """Whether an MP3 says how long it is, in the first frame after its ID3 tag."""
+def mp3_promise(file: IO[bytes]) -> int | None:
+    """How many bytes an MP3 has by its own first frame; 0 if that tells its length only, None if nothing."""
     head = read_at(file, 0, 10)
     start = 10 + syncsafe(head[6:]) if head[:3] == b"ID3" else 0
     frame = read_at(file, start, 512)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+    for mark in (b"Xing", b"Info"):
+        if (place := frame.find(mark)) >= 0:
+            flags, frames, size = struct.unpack_from(">III", frame.ljust(512, b"\0"), place + 4)
+            return start + (size if flags & 1 else frames) if flags & 2 else 0
+    return 0 if b"VBRI" in frame else None
 
 
 def syncsafe(digits: bytes) -> int:

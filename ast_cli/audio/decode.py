@@ -175,7 +175,7 @@ def _open(path: str, file: IO[bytes], stack: ExitStack, dtype: type[np.float32 |
     ogg = containers.ogg_fault(file) if head[:4] == b"OggS" else ""
     if ogg in ("damaged", "chained") and find_spec("av"):
         with suppress(InputError):  # what FFmpeg does not read either, libsndfile reads in part
-            return _open_av(path, file, stack, "")
+            return _open_av(path, file, stack, "", from_zero=ogg == "damaged")
     empty = os.fstat(file.fileno()).st_size <= LARGEST_EMPTY
     if head[:4] == b"RIFF" and head[8:] == b"WAVE":
         parts = containers.wav_data(file)
@@ -192,8 +192,6 @@ def _open(path: str, file: IO[bytes], stack: ExitStack, dtype: type[np.float32 |
         recording.warnings.append(
             f"damaged: what is lost is left out, and times after it are too early; {install('av')} keeps them"
         )
-    elif ogg == "cut":
-        recording.warnings.extend(containers.length_fault(file))
     return recording
 
 
@@ -212,7 +210,8 @@ def _open_soundfile(
     if sound.frames == 0 and not empty:
         raise _UnrecognisedError("its header promises no audio, as after a crash of the recorder")
     size = os.fstat(file.fileno()).st_size
-    if sound.format == "MP3" and find_spec("av") and not containers.tells_length(file):
+    mp3_promise = containers.mp3_promise(file) if sound.format == "MP3" else 0
+    if sound.format == "MP3" and find_spec("av") and mp3_promise is None:
         raise _UnrecognisedError("its length can only be guessed, and libsndfile would stop there")
     rate = sound.samplerate
     warnings = [*containers.length_warnings(sound.extra_info)]
@@ -250,10 +249,20 @@ def _open_soundfile(
                 f"heard in part: libsndfile ends after {done / rate:.3f} s, with {size - place:,} bytes to "
                 "come; convert it to WAV or FLAC to hear all"
             )
-        most = sound.frames - (MPEG_DELAY if sound.subtype.startswith("MPEG") else 0)
+        most = sound.frames - (
+            MPEG_DELAY if sound.subtype.startswith("MPEG") and sound.format != "MP3" else 0
+        )
         if done < most < UNKNOWN_FRAMES:
             seconds, promised = done / rate, sound.frames / rate
+            if 0 < (mp3_promise or 0) <= size:
+                lost = promised - seconds
+                warnings.append(
+                    f"damaged: {lost:.3f} s of it are lost, and times after them as much too early"
+                )
+                return
             warnings.append(f"cut off: it ends after {seconds:.3f} s, its header promises {promised:.3f} s")
+        elif sound.format in ("OGG", "AIFF", "CAF") and not warnings:
+            warnings.extend(containers.length_fault(file))
 
     return Recording(rate, sound.channels, blocks(), warnings, encoding=sound.subtype)
 
@@ -274,7 +283,9 @@ def _rest_by_av(
     return found
 
 
-def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Recording:
+def _open_av(
+    path: str, file: IO[bytes], stack: ExitStack, cause: str, *, from_zero: bool = False
+) -> Recording:
     other = containers.what_else(file, path)
     try:
         import av  # noqa: F401
@@ -286,13 +297,15 @@ def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Record
             what, remedy = other or (unread, f"If other programs play it: {remedy}")
         raise InputError("unsupported-format", what, remedy) from error
     try:
-        found = av_reader.AvFile(file, stack)
+        found = av_reader.AvFile(file, stack, from_zero=from_zero)
     except av_reader.errors() as error:
         what, remedy = other or (
             f"neither libsndfile nor FFmpeg can read it ({cause}; {av_reader.reason(error)})",
             "If other programs play it, convert it to WAV or FLAC first",
         )
         raise InputError("unsupported-format", what, remedy) from error
+    if not found.has_sound and other:
+        raise InputError("unsupported-format", *other)
     if not found.has_sound:
         raise InputError("no-audio", "it holds no sound, only other streams")
     if not found.sample_rate or not found.channels:

@@ -109,7 +109,7 @@ class _OpenShards:
         try:
             shard.opened()
         except BaseException:
-            self._drop(shard)
+            self.drop(shard)
             raise
         self._drop_oldest(shard)
         return shard
@@ -141,9 +141,15 @@ class _OpenShards:
     def _drop_done(self, shard: _OpenShard) -> None:
         # A process that has not listed it cannot know which member is the last.
         if shard.listed and shard.listings == 0 and not shard.waiting:
-            self._drop(shard)
+            self.drop(shard)
 
-    def _drop(self, shard: _OpenShard) -> None:
+    def listed(self) -> list[_OpenShard]:
+        """Those of which all members were listed."""
+        with self._lock:
+            return [shard for shard in self._by_key.values() if shard.listed and not shard.listings]
+
+    def drop(self, shard: _OpenShard) -> None:
+        """Keep it no longer."""
         with self._lock:
             for key in [key for key, one in self._by_key.items() if one is shard]:
                 del self._by_key[key]
@@ -196,6 +202,12 @@ def _members(cache: _OpenShards, name: str) -> Iterator[str | FileFailure]:
             cache.listing(shard, -1)
     except InputError as error:
         yield FileFailure.of(name, error)
+
+
+def forget_listed() -> None:
+    """Drop the shards whose members were listed, opened or not, as at the end of a run."""
+    for shard in _cache.listed():
+        _cache.drop(shard)
 
 
 def pass_over(name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TextIO
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
 ROOM_FOR_LONG_BAR = 110
 LONG_BAR, SHORT_BAR = 40, 10
+FEW = 6  # suffixes that are named
 FAST = 100  # times realtime, of which nobody wants a decimal
 
 
@@ -63,6 +65,15 @@ def error_line(message: str, console: Console | None = None) -> None:
     (console or stderr()).print(line)
 
 
+def _of_other_kinds(passed_over: Counter[str]) -> str:
+    count = passed_over.total()
+    kinds = ", ".join(
+        f"{suffix or 'without a suffix'} {number:,}" for suffix, number in passed_over.most_common(FEW)
+    )
+    more = ", …" if len(passed_over) > FEW else ""
+    return f"passed over {count:,} {'file' if count == 1 else 'files'} of other kinds: {kinds}{more}"
+
+
 class TagScreen:
     """The messages of one tagging run: progress while it lasts, failures as they come, a closing line.
 
@@ -84,6 +95,7 @@ class TagScreen:
         self.tagged = 0
         self.failed = 0
         self.skipped = 0
+        self.passed_over: Counter[str] = Counter()
 
     @contextmanager
     def progress(
@@ -243,6 +255,8 @@ class TagScreen:
             self._say(
                 f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"
             )
+            if self.passed_over:
+                self._say(_of_other_kinds(self.passed_over), "dim")
 
     def _counts(self) -> str:
         return f"{self.tagged} {self._done}, {self.failed} failed"

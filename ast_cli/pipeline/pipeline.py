@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from ast_cli.audio import shards
 from ast_cli.audio.decode import Recording
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import InputError, UsageError
@@ -168,6 +169,7 @@ class Pipeline:
                     yield outcome
                     counters.waited_for_caller += time.perf_counter() - given
         finally:
+            shards.forget_listed()
             counters.end()
             torch.set_num_threads(threads)  # which threads that are started later begin with
 
