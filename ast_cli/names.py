@@ -29,10 +29,14 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _DIGEST = re.compile(r"\?~[0-9a-f]{8}")
-_SEPARATORS = r"/\\" if os.name == "nt" else "/"  # in paths; below a shard, names have slashes only
+
+
+def _shard_pattern(system: str) -> str:
+    return r"\.(?:tar|parquet)(?=[/\\].)" if system == "nt" else r"\.(?:tar|parquet)(?=/.)"
+
 
 SHARD_SUFFIXES = (".tar", ".parquet")
-_SHARD = re.compile(rf"\.(?:tar|parquet)(?=[{_SEPARATORS}].)", re.IGNORECASE | re.DOTALL)
+_SHARD = re.compile(_shard_pattern(os.name), re.IGNORECASE | re.DOTALL)
 _IN_WEB = {"%": "%25", "?": "%3F", "#": "%23"}  # of a member below an address of the web
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")

@@ -75,7 +75,8 @@ def _named(text: str, walk: _Walk) -> Iterator[str | FileFailure]:
     elif name.is_shard and os.path.isfile(text):
         yield from shards.members(text)
     elif EXPANDS and glob.has_magic(text) and not os.path.lexists(text):
-        yield from sorted(glob.glob(text)) or [text]
+        for found in sorted(glob.glob(text)) or [text]:
+            yield from [found] if found == text else _named(found, walk)
     else:
         yield text
 

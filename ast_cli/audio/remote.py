@@ -145,9 +145,13 @@ def _copied(system: Any, name: str, copy: IO[bytes]) -> Exception | None:
     told, parsed = Callback(), parse_name(name)
     # Some stores open what they write to themselves, as Python's `open` does, which takes a descriptor too.
     opens = system.async_impl and not parsed.is_web
-    target: Any = os.dup(copy.fileno()) if opens else copy
+    target: Any = os.dup(copy.fileno()) if opens else None
     try:
-        system.get_file(_path(system, parsed), target, callback=told)
+        if opens:
+            system.get_file(_path(system, parsed), target, callback=told)
+        else:  # buffered: it writes all that it is given
+            with open(copy.fileno(), "rb+", closefd=False) as buffered:
+                system.get_file(_path(system, parsed), buffered, callback=told)
     except Exception as error:
         return error
     finally:
