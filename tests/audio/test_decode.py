@@ -21,7 +21,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from ast_cli.audio import decode
+from ast_cli.audio import decode, soundfile_reader
 from ast_cli.audio.decode import BLOCK_SECONDS, BLOCK_VALUES, Recording, open_recording
 from ast_cli.errors import InputError
 
@@ -927,3 +927,22 @@ def test_a_keyboard_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "stdin", Keyboard())
     assert "keyboard" in str(failure("-"))
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"),
+    [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("CAF", "ALAC_16")],
+)
+def test_where_descriptors_mean_nothing_to_libraries_files_are_handed_over(
+    tmp_path: Path, form: str, subtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(write(tmp_path / "x", tones(12, 16_000, 2), 16_000, subtype, form))
+    whole, _ = read(path)
+    path_cut = tmp_path / "cut"
+    path_cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut, recording = read(path_cut)
+    monkeypatch.setattr(soundfile_reader, "BY_DESCRIPTOR", False)  # as on Windows
+    assert np.array_equal(read(path)[0], whole)
+    found, its = read(path_cut)
+    assert np.array_equal(found, cut)
+    assert its.warnings == recording.warnings
