@@ -3,6 +3,7 @@
 # make test      the default tests: a few minutes on two cores, no network
 # make test-fast PKG=outputs   those of one package or module, tests/outputs or tests/test_outputs.py: within a minute
 # make test-all  the slow ones too: the full-size network, thousands of files, the README as it stands
+# make test-oldest   at the oldest torch that is allowed, with the torchaudio of its day, in .venv-oldest
 # make lint      style, formatting, types
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,7 +12,7 @@ BIN = $(VENV)/bin
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 PKG ?= outputs
 
-.PHONY: demo install test test-fast test-all test-changed lint format clean
+.PHONY: demo install test test-fast test-all test-changed test-oldest lint format clean
 
 demo: install
 	$(BIN)/ast-tag examples/clips --model tiny
@@ -36,6 +37,20 @@ test-all: install
 test-changed: install
 	files=$$($(BIN)/python tools/slow_tests.py $(SINCE)) && \
 	if [ -n "$$files" ]; then $(TEST) -m slow $$files; fi
+OLDEST = $(VENV)-oldest
+# The lower bound in pyproject.toml: 2.9 means any 2.9.
+FLOOR = $(shell sed -n 's/^ *"torch>=\([0-9.]*\)",$$/\1/p' pyproject.toml).*
+
+test-oldest: $(OLDEST)/installed
+	OMP_NUM_THREADS=1 $(OLDEST)/bin/python -m pytest --numprocesses auto --dist loadfile \
+		tests/networks tests/features tests/audio tests/engines tests/cli tests/training
+
+$(OLDEST)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(OLDEST)
+	grep -vE '^(torch|torchaudio|setuptools)==' constraints.txt > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --constraint $(OLDEST)/constraints.txt \
+		'torch==$(FLOOR)' 'torchaudio==$(FLOOR)' --editable '.[test]'
+	touch $@
 
 lint: install
 	$(BIN)/ruff check .
@@ -47,4 +62,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .mypy_cache .ruff_cache .hypothesis

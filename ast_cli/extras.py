@@ -16,7 +16,7 @@ EXTRAS = {
     "remote": {"fsspec": "fsspec", "s3fs": "s3fs"},
     "report": {"jinja2": "jinja2", "markupsafe": "markupsafe", "matplotlib": "matplotlib", "PIL": "Pillow"},
     "train": {"accelerate": "accelerate", "sklearn": "scikit-learn", "matplotlib": "matplotlib"},
-    "verify": {"transformers": "transformers"},
+    "verify": {"transformers": "transformers", "torchaudio": "torchaudio"},
 }
 
 

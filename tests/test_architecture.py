@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from structure import floors, functions, imported_parts, part_of  # noqa: E402
+from structure import functions, imported_parts, layers, part_of  # noqa: E402
 
 PACKAGE = ROOT / "ast_cli"
 LONGEST_MODULE = 420
@@ -88,8 +88,8 @@ def test_no_module_hides_the_one_of_the_standard_library() -> None:
 
 
 def test_imports_run_in_no_circle(tmp_path: Path) -> None:
-    assert max(floors(PACKAGE).values()) < len(LAYERS)
+    assert max(layers(PACKAGE).values()) < len(LAYERS)
     for own, other in (("one", "two"), ("two", "one")):
         (tmp_path / f"{own}.py").write_text(f"from ast_cli.{other} import name")
     with pytest.raises(SystemExit, match="circle among one, two"):
-        floors(tmp_path)
+        layers(tmp_path)

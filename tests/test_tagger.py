@@ -14,7 +14,6 @@ import pytest
 import soundfile
 import torch
 from numpy.typing import NDArray
-from torchaudio.functional import resample
 
 import ast_cli
 from ast_cli import FileFailure, FileResult, Tagger
@@ -26,6 +25,7 @@ from ast_cli.scoring.selection import Selection
 from ast_cli.settings import TagSettings
 from tests.extras import Extra
 from tests.random_checkpoint import random_config, save_random_checkpoint
+from tests.reference import resample
 
 transformers = Extra("transformers")
 

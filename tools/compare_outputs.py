@@ -70,8 +70,8 @@ COMMANDS = [
     "ast-tag eval data -m mine -o classes.csv",
     "ast-tag eval data -m mine --calibrate mine.csv --save-scores scores.npz --out eval.json",
     "ast-tag sounds -m mine --threshold mine.csv -k 0",
-    f"sox {ONE} -t wav - | ast-tag listen -m tiny",
-    f"sox {ONE} -t raw -r 16000 -c 1 -e signed -b 16 - | ast-tag listen -m tiny --rate 16000",
+    f"sox -D {ONE} -t wav - | ast-tag listen -m tiny",
+    f"sox -D {ONE} -t raw -r 16000 -c 1 -e signed -b 16 - | ast-tag listen -m tiny --rate 16000",
     "ast-tag verify sounds/birds.ogg --against transformers -m tiny",
     # What goes wrong.
     "ast-tag nothing.wav -m tiny",

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ast_cli.audio.discover import discover
+from ast_cli.audio.sinc_filter import resample
 from ast_cli.bench.document import Document, FolderFigures, Measurement
 from ast_cli.bench.machine import Machine
 from ast_cli.bench.memory import Memory
@@ -118,7 +119,7 @@ class OurTagger(FolderTagger):
 
 
 class TransformersPipeline(FolderTagger):
-    """soundfile, torchaudio's resampling and the pipeline of `transformers`, as its documentation shows them.
+    """soundfile, a resampling equal to torchaudio's and the pipeline of `transformers`, as it documents them.
 
     The pipeline hears but the first window of what it is given: here it is given every window.
     """
@@ -167,8 +168,6 @@ class TransformersPipeline(FolderTagger):
         return results
 
     def _windows(self, paths: Sequence[str], counted: dict[str, int]) -> Iterator[NDArray[np.float32]]:
-        from torchaudio.functional import resample
-
         for path in paths:
             try:
                 samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -209,7 +208,7 @@ def bench_folder(
     """
     assert request.folder is not None
     if request.peer:
-        require_extra("verify")
+        require_extra("verify", "transformers")
     check_engine(request.settings())
     paths = _recordings(request.folder)
     device = device_of(request)

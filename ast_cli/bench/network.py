@@ -116,7 +116,7 @@ def bench_network(
         UsageError: A name stands for nothing.
     """
     if request.peer:
-        require_extra("verify")
+        require_extra("verify", "transformers")
     check_engine(request.settings())
     device = device_of(request)
     checkpoint = Checkpoint.open(request.model, request.revision, offline=request.offline)

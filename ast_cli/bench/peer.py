@@ -14,9 +14,9 @@ from ast_cli.checkpoints.locate import WEIGHT_FILES
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import CheckpointError
-from ast_cli.extras import require_extra
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.config import ASTConfig
+from ast_cli.reference import load_transformers
 from ast_cli.text import first_line
 
 
@@ -78,11 +78,7 @@ def load_extractor(checkpoint: Checkpoint) -> Any:
 
 
 def _load(kind: str, checkpoint: Checkpoint, **how: Any) -> Any:
-    require_extra("verify")
-    import transformers
-
-    transformers.logging.set_verbosity_error()  # what fails, our errors say
-    transformers.logging.disable_progress_bar()
+    transformers = load_transformers()
     weights = checkpoint.files.weights
     if weights.name not in WEIGHT_FILES:  # it would take the folder's other weights instead
         raise CheckpointError(

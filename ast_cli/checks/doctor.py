@@ -9,16 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ast_cli import __version__
 from ast_cli.checkpoints.locate import cached_models, converted_folder
 from ast_cli.checkpoints.published import PUBLISHED_MODELS
 from ast_cli.cluster.connection import Actors, cluster, installed, nodes, room_for
-from ast_cli.errors import AstCliError
+from ast_cli.errors import AstCliError, EngineError
 from ast_cli.extras import install
+from ast_cli.reference import load_torchaudio
 from ast_cli.text import counted, first_line
 
-REINSTALL = "Install the matching pair: pip install 'torch>=2.11,<2.12' 'torchaudio>=2.11,<2.12'"
+DISTRIBUTION = "ast-cli"  # whose metadata say which versions are needed
+FEATURE_TOLERANCE = 1e-4  # of rounding; another filter or taper moves features by 1e-2 and more
 WEIGHTS_BYTES = 350_000_000  # of a full-size checkpoint
 
 
@@ -44,20 +47,19 @@ class Finding:
 def examine() -> Iterator[Finding]:
     """Try everything, in the order in which things depend on each other."""
     yield Finding("ast-tag", f"{__version__}, Python {platform.python_version()} at {sys.prefix}")
-    yield _try("torch", _torch, REINSTALL)
-    yield _try("torchaudio", _torchaudio, REINSTALL)
+    yield _try("torch", _torch, _install("torch"), package="torch")
+    yield _torchaudio()
     yield _try("device", _device, "Use --device cpu, or check the driver (`nvidia-smi`)")
-    yield _try("soundfile", _soundfile, "pip install --force-reinstall soundfile")
-    yield _try("PyAV", _av, f"For m4a, mp4, webm and wma: {install('av')}", needed=False)
-    yield _try("OpenVINO", _openvino, f"Only for `--engine openvino`: {install('openvino')}", needed=False)
-    yield _try("pyarrow", _pyarrow, f"Only for `--format parquet`: {install('parquet')}", needed=False)
-    yield _try(
-        "transformers",
-        _transformers,
-        f"Only for `verify --against transformers`: {install('verify')}",
-        needed=False,
-    )
-    yield _try("cache", _cache, "pip install --force-reinstall huggingface_hub")
+    yield _try("soundfile", _soundfile, "pip install --force-reinstall soundfile", package="soundfile")
+    for what, how, package, extra, purpose in (
+        ("PyAV", _av, "av", "av", "For m4a, mp4, webm and wma"),
+        ("OpenVINO", _openvino, "openvino", "openvino", "Only for `--engine openvino`"),
+        ("pyarrow", _pyarrow, "pyarrow", "parquet", "Only for `--format parquet`"),
+        ("transformers", _transformers, "transformers", "verify", "Only for `verify --against transformers`"),
+    ):
+        remedy = f"{purpose}: {install(extra)}"
+        yield _try(what, how, remedy, package=package, needed=False)
+    yield _try("cache", _cache, "pip install --force-reinstall huggingface_hub", package="huggingface_hub")
 
 
 def examine_cluster(address: str) -> Iterator[Finding]:
@@ -90,13 +92,48 @@ def _actors(actors: Actors) -> str:
     return f"{counted(actors.count, 'actor')} with {each}{counted(actors.cores, 'core')}"
 
 
-def _try(what: str, how: Callable[[], str | Finding], remedy: str, *, needed: bool = True) -> Finding:
+def _try(
+    what: str, how: Callable[[], str | Finding], remedy: str, *, package: str = "", needed: bool = True
+) -> Finding:
     try:
         found = how()
-        return found if isinstance(found, Finding) else Finding(what, found, needed=needed)
+        if isinstance(found, Finding):
+            return found
+        if package and _too_old_or_new(package):
+            found += f"; ast-tag needs {_requirement(package)}"
+            return Finding(what, found, works=False, needed=needed, remedy=_install(package))
+        return Finding(what, found, needed=needed)
     except (ImportError, OSError, RuntimeError, AttributeError, AstCliError) as error:
         reason = first_line(error)
         return Finding(what, reason, works=False, needed=needed, remedy=remedy)
+
+
+def _requirement(package: str) -> Any:
+    """A package with the bounds of its version, as our own metadata have it, or without if they do not."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    from packaging.requirements import Requirement
+
+    try:
+        ours = [Requirement(line) for line in requires(DISTRIBUTION) or ()]
+    except PackageNotFoundError:  # run from a folder of source text
+        ours = []
+    named = next((one for one in ours if one.name == package), Requirement(package))
+    named.marker = None  # which extra it belongs to
+    return named
+
+
+def _too_old_or_new(package: str) -> bool:
+    from importlib.metadata import version
+
+    try:
+        return not _requirement(package).specifier.contains(version(package), prereleases=True)
+    except ImportError:  # it works, but nobody knows its version
+        return False
+
+
+def _install(package: str) -> str:
+    return f"pip install '{_requirement(package)}'"
 
 
 def _torch() -> str:
@@ -106,16 +143,31 @@ def _torch() -> str:
     return f"{torch.__version__}, {built}, {torch.get_num_threads()} threads"
 
 
-def _torchaudio() -> str:
+def _torchaudio() -> Finding:
+    """Our features and resampling against its own; nothing else needs it."""
+    try:
+        torchaudio = load_torchaudio()
+    except EngineError as error:
+        found = error.cause.removeprefix("torchaudio ")
+        return Finding("torchaudio", found, works=False, needed=False, remedy=error.remedy)
     import torch
-    import torchaudio
 
-    from ast_cli.audio.resample import StreamResampler
+    from ast_cli.audio.sinc_filter import resample
     from ast_cli.features.extractor import ASTFeatureExtractor
 
-    ASTFeatureExtractor().fbank(torch.zeros(400))
-    StreamResampler(44100, 16000).push(torch.zeros(4410))
-    return str(torchaudio.__version__)
+    extractor = ASTFeatureExtractor()
+    noise = torch.rand(44_100, generator=torch.Generator().manual_seed(0)) - 0.5
+    rate, bins = extractor.sampling_rate, extractor.num_mel_bins
+    ours, theirs = resample(noise, 44_100, rate), torchaudio.functional.resample(noise, 44_100, rate)
+    apart = [(ours - theirs).abs().max()]
+    reference = torchaudio.compliance.kaldi.fbank(
+        theirs[None], sample_frequency=rate, window_type="hanning", num_mel_bins=bins
+    )
+    apart.append((extractor.fbank(ours) - reference).abs().max())
+    most = float(max(apart))
+    found = f"{torchaudio.__version__}: resampling and features are at most {most:.0e} from its"
+    works = most <= FEATURE_TOLERANCE
+    return Finding("torchaudio", found, works, remedy="Please report it: one of them computes something else")
 
 
 def _device() -> str:

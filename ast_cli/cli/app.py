@@ -93,13 +93,11 @@ def _print_version(wanted: bool) -> None:
 
         def installed(package: str) -> str:
             try:
-                return version(package)
+                return f"{package} {version(package)}"
             except PackageNotFoundError:
-                return "missing"
+                return f"{package} not installed"
 
-        typer.echo(
-            f"ast-tag {__version__} (torch {installed('torch')}, torchaudio {installed('torchaudio')})"
-        )
+        typer.echo(f"ast-tag {__version__} ({installed('torch')}, {installed('torchaudio')})")
         raise typer.Exit
 
 

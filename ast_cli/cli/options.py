@@ -14,6 +14,7 @@ from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
 from ast_cli.files import STDOUT
 from ast_cli.names import parse_name
+from ast_cli.outputs import FORMATS, choose_format
 from ast_cli.settings import (
     Attention,
     Dtype,
@@ -99,6 +100,10 @@ OverwriteOption = Annotated[
 ]
 
 
+def _formats(*, of_events: bool) -> str:
+    return ", ".join(name for name, writer in FORMATS.items() if writer.of_events is of_events)
+
+
 @option_group(OUTPUT)
 class OutputOptions:
     """Where results go, and as what."""
@@ -111,7 +116,7 @@ class OutputOptions:
     )
     format_: str | None = option(
         None,
-        "table, json, jsonl, csv, tsv, parquet; of events: audacity, raven, dcase, rttm, vtt, srt.",
+        f"{_formats(of_events=False)}; of events: {_formats(of_events=True)}.",
         "-f",
         metavar="FORMAT",
         show_default="by the suffix of --out, else table",
@@ -130,8 +135,6 @@ class OutputOptions:
         Raises:
             UsageError: There is no such format, or none of the name of --out.
         """
-        from ast_cli.outputs import FORMATS, choose_format
-
         out = self.out
         if not out:
             raise UsageError("--out is empty", "Name a file or a folder; - is stdout")

@@ -11,7 +11,7 @@ from rich.text import Text
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.cli.option_groups import argument, grouped, option
 from ast_cli.cli.options import OfflineOption, RevisionOption
-from ast_cli.cli.screen import error_line, stdout
+from ast_cli.cli.screen import error_line, stderr, stdout
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.text import one_line
 
@@ -44,7 +44,7 @@ def verify(
     if against == "published":
         comparisons = verify_published(model, revision, offline=offline)
     else:
-        comparisons = verify_against_transformers(model, file, revision, offline=offline)
+        comparisons = verify_against_transformers(model, file, revision, offline=offline, on_notice=_notice)
     columns = ("what", "ours", against, "deviation", "verdict")
     rows = [
         (
@@ -68,3 +68,7 @@ def verify(
         theirs = "the published logits" if against == "published" else against
         error_line(f"{model} differs from {theirs} by more than {TOLERANCE:.0e}")
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _notice(message: str) -> None:
+    stderr().print(Text(one_line(f"ast-tag: {message}"), "yellow"))

@@ -1,1 +1,1 @@
-"""Where and how windows run: devices, number formats, and one engine for each way of running a network."""
+"""Where and how networks run: devices, number formats, and an engine for each runtime."""

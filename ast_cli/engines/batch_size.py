@@ -14,7 +14,7 @@ def smallest_fast_batch(seconds: Callable[[int], float]) -> int:
     """The smallest batch size of `SIZES` that is nearly as fast as the fastest.
 
     Args:
-        seconds: What a batch of so many windows takes; raises TooLittleMemoryError where there is no room.
+        seconds: What a batch of so many windows takes; raises TooLittleMemoryError.
     """
     rates: dict[int, float] = {}
     for size in SIZES:

@@ -18,8 +18,8 @@ class WindowThreads:
     """Runs a function of windows on as many threads as torch may use."""
 
     def __init__(self) -> None:
-        # As many as torch may use now. Later its number may be another thread's idea: it is the calling
-        # thread's own, and what threads begin with, and both these and decoding threads lower theirs.
+        # As many as torch may use now. Later its number may differ: each thread has its own, new threads
+        # inherit one, and these threads as well as those that decode lower theirs.
         self._threads = torch.get_num_threads()
         self._pool: ThreadPoolExecutor | None = None
         keep_memory()

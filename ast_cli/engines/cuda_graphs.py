@@ -27,12 +27,12 @@ class Graphs:
     """A function of windows on CUDA, captured for each shape of them that comes again.
 
     Args:
-        run: [B, T, M] -> [B, …]; does the same kernels on each call, and waits for nothing.
+        run: [B, T, M] -> [B, …]; launches the same kernels on each call, and waits for nothing.
     """
 
     run: Callable[[Tensor], Tensor]
     _seen: set[torch.Size] = field(default_factory=set)
-    _graphs: dict[torch.Size, _Graph | None] = field(default_factory=dict)  # None: there was no room
+    _graphs: dict[torch.Size, _Graph | None] = field(default_factory=dict)  # None: the memory was too little
     _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, windows: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class Graphs:
             self._graphs.clear()
 
     def _capture(self, windows: Tensor) -> _Graph | None:
-        """The graph of a shape; None where there is no room for it."""
+        """The graph of a shape; None where the memory is too little for it."""
         graph, place = torch.cuda.CUDAGraph(), windows.clone()
         try:
             # Other threads may go on using the device meanwhile.

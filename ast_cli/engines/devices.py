@@ -74,7 +74,7 @@ def resolve_dtype(name: str = "auto", device: torch.device = CPU) -> torch.dtype
 
 
 def resolve_attention(name: Attention, device: torch.device) -> Attention:
-    """The way of attention that a name stands for; `auto` is the fastest that was measured on the device."""
+    """The attention that a name stands for; `auto` is the fastest that was measured on the device."""
     require_choice("attention", name, get_args(Attention))
     if name != "auto":
         return name
@@ -83,7 +83,7 @@ def resolve_attention(name: Attention, device: torch.device) -> Attention:
 
 @contextmanager
 def what_cannot_run(device: torch.device, attn: str, dtype: str, windows: int) -> Iterator[None]:
-    """Around running a network: say what the device has too little of.
+    """Around running a network: turn torch's errors into ours, which name what the device lacks.
 
     Args:
         device: Where it runs.

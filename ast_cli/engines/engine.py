@@ -14,7 +14,7 @@ from ast_cli.features.window_stream import Window
 from ast_cli.networks.config import ASTConfig
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
-# Logits [B, C], or pooled vectors [B, D], on their way; called, it waits for them.
+# Logits [B, C], or pooled vectors [B, D], that are being computed; calling it waits for them.
 Pending = Callable[[], Tensor]
 
 
@@ -26,10 +26,10 @@ class Engine(ABC):
         name: One of `settings.EngineName`.
         device: Where it runs, as torch names it.
         dtype: Its number format.
-        attn: Its way of attention.
+        attn: How it computes attention: one of `settings.Attention`.
         takes_waveforms: Whether it extracts the frames of waveforms itself, and faster than a thread does.
         crops: Whether it runs windows that are shorter than the network's.
-        ahead: Batches that may be on their way before the first one's logits are wanted.
+        ahead: Batches that may be started before the logits of the first are awaited.
         on_notice: Called with what a user should know about how it runs.
     """
 
@@ -50,7 +50,7 @@ class Engine(ABC):
 
     @property
     def batch_size(self) -> int:
-        """Windows in a batch unless somebody says how many."""
+        """Windows in a batch unless the caller says how many."""
         return max(DEFAULT_BATCH_SIZE, torch.get_num_threads())
 
     def find_batch_size(self) -> int:
@@ -64,7 +64,7 @@ class Engine(ABC):
         return f"{self.attn} attention, {self.dtype} on {self.device}{by}"
 
     def logits(self, windows: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Run unnormalised windows [B, T, M]; returns logits [B, C], float32 on the CPU.
+        """Run unnormalized windows [B, T, M]; returns logits [B, C], float32 on the CPU.
 
         With `lengths` [B], they are waveforms [B, S] that fill so many frames each (`takes_waveforms`).
 

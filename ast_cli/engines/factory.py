@@ -1,4 +1,4 @@
-"""A checkpoint and the names of how it shall run -> the engine that runs it so."""
+"""A checkpoint and the settings of how it runs -> the engine that runs it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ast_cli.settings import Dtype, EngineName, ModelSettings, require_choice
 
 
 def check_engine(settings: ModelSettings) -> None:
-    """Raise what `open_engine` would raise whatever the checkpoint: before one is fetched, say."""
+    """Raise what `open_engine` would raise for any checkpoint, before one is fetched."""
     require_choice("engine", settings.engine, get_args(EngineName))
     if settings.engine != "openvino":
         device = resolve_device(settings.device)

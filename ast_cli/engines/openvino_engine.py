@@ -33,7 +33,7 @@ class OpenVINOEngine(Engine):
 
     Args:
         checkpoint: Converted when it is first run here, then kept in the cache folder.
-        extractor: Whose mean and standard deviation the windows are normalised with.
+        extractor: Whose mean and standard deviation the windows are normalized with.
         dtype: `auto` (float32), `float32`, `bfloat16`, `float16`, or `int8`: linear layers of 8-bit weights
             and inputs, the rest in float32.
         on_notice: See `Engine`.
@@ -70,7 +70,7 @@ class OpenVINOEngine(Engine):
         with _what_cannot_run():
             self._graph = load_graph(self._core, checkpoint, config, dtype, self.on_notice)
         self._queues: dict[int, Any] = {}
-        self._one_at_a_time = Lock()  # a queue tells its results to one listener
+        self._one_at_a_time = Lock()  # a queue has one callback for its results
 
     def _run(self, windows: Tensor, lengths: Tensor | None) -> Tensor:
         frames = self.config.max_length
@@ -115,7 +115,7 @@ class OpenVINOEngine(Engine):
 
 @contextmanager
 def _what_cannot_run() -> Iterator[None]:
-    """Say in a line what OpenVINO says in many; raises EngineError."""
+    """Turn OpenVINO's errors of many lines into an EngineError of one."""
     try:
         yield
     except RuntimeError as error:

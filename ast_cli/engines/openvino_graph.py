@@ -46,7 +46,7 @@ def load_graph(
     try:
         if (folder / GRAPH).exists():
             return core.read_model(folder / GRAPH)
-    except RuntimeError:  # damaged: made anew
+    except RuntimeError:  # damaged: made again
         shutil.rmtree(folder, ignore_errors=True)
     except OSError:  # another user's, without permission to read it
         pass

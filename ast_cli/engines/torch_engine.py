@@ -1,4 +1,4 @@
-"""Runs a network with torch. Knows the network and the features' normalisation; no files, labels or order."""
+"""Runs a network with torch. Knows the network and the features' normalization; no files, labels or order."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ast_cli.features.window_stream import Window
 from ast_cli.networks.ast import SDPA_BACKENDS, ASTForAudioClassification
 from ast_cli.settings import DEFAULT_BATCH_SIZE
 
-COMPILED_BATCH_SIZE = 32  # other sizes would be compiled anew, and none is known to be better
+COMPILED_BATCH_SIZE = 32  # other sizes would be compiled again, and none is known to be better
 TIMED_BATCHES = 2
 BATCHES_AHEAD = 2  # on CUDA: one that runs, and one that waits for it to end
 
@@ -32,7 +32,7 @@ class TorchEngine(Engine):
 
     Args:
         model: The network in float32, with its choice of attention; moved to `device`.
-        extractor: Whose mean and standard deviation the windows are normalised with.
+        extractor: Whose mean and standard deviation the windows are normalized with.
         device: See `devices.resolve_device`.
         dtype: See `devices.resolve_dtype`; half precision is that of `round_blocks`,
             on CUDA in float16 that of whole blocks.
@@ -177,7 +177,7 @@ class TorchEngine(Engine):
             if self._extractor.do_normalize:
                 windows = self._extractor.normalize(windows)
             count = len(windows)
-            if self._largest_batch is not None:  # each size of batch would be compiled anew
+            if self._largest_batch is not None:  # each batch size would be compiled again
                 self._largest_batch = max(self._largest_batch, count)
                 windows = F.pad(windows, (0, 0, 0, 0, 0, self._largest_batch - count))
             rows = self._rows(windows) if self._graphs is None else self._graphs(windows)
@@ -193,7 +193,7 @@ class TorchEngine(Engine):
 
     def _release_memory(self) -> None:
         if self._largest_batch is not None:
-            self._largest_batch = 0  # or the smaller batches would be filled up to the size that had no room
+            self._largest_batch = 0  # or the smaller batches would be padded to the size that did not fit
         if self._graphs is not None:
             self._graphs.clear()
             torch.cuda.empty_cache()

@@ -10,23 +10,21 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features.mel_filters import mel_filters
 from ast_cli.networks.config import FeatureConfig
-from ast_cli.results import FRAME_SECONDS as FRAME_SECONDS  # what a frame is, its recipe tells too
+from ast_cli.results import FRAME_SECONDS as FRAME_SECONDS  # frames belong to this recipe, too
 from ast_cli.results import FRAME_SHIFT_SECONDS as FRAME_SHIFT_SECONDS
 from ast_cli.results import FRAMES_PER_SECOND as FRAMES_PER_SECOND
 from ast_cli.settings import require_choice
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 PREEMPHASIS = 0.97
 ENERGY_FLOOR = torch.finfo(torch.float32).eps  # 1.1920929e-07, before the logarithm
@@ -37,7 +35,7 @@ class Features(dict[str, Any]):
 
     @property
     def input_values(self) -> Any:
-        """The normalized features; a tensor, an array or a list of arrays, as was asked for."""
+        """The normalized features; a tensor, an array or a list of arrays, by `return_tensors`."""
         return self["input_values"]
 
 
@@ -77,7 +75,7 @@ class ASTFeatureExtractor(FeatureConfig):
 
         Args:
             raw_speech: One mono waveform [S], or several: [B, S], or a list of waveforms of any lengths.
-            sampling_rate: Of the waveforms, in Hz; say it, so that a wrong one is an error.
+            sampling_rate: Of the waveforms, in Hz; when given, a wrong one is an error.
             return_tensors: `pt` or `np` for one tensor or array; None for a list of arrays.
 
         Returns:
@@ -95,7 +93,7 @@ class ASTFeatureExtractor(FeatureConfig):
         elif sampling_rate != self.sampling_rate:
             raise UsageError(
                 f"the waveform has {sampling_rate} Hz, the model wants {self.sampling_rate} Hz",
-                "Resample it first (`torchaudio.functional.resample`)",
+                "Resample it first (`ast_cli.audio.sinc_filter.resample`)",
             )
         require_choice("return_tensors", str(return_tensors), ("None", "pt", "np"))
         # What lies beyond the window is cut away before it costs anything.
@@ -153,7 +151,8 @@ class ASTFeatureExtractor(FeatureConfig):
     def power_weights(self) -> Tensor:
         """How much each energy [M] of a frame adds to the power of the waveform, above 20 Hz.
 
-        One over what the pre-emphasis and the taper make of a power of one in its band, as white noise tells.
+        One over what the pre-emphasis and the taper make of a power of one in its band; measured with white
+        noise.
         """
         _, filters = _tables(self.frame_length, self.sampling_rate, self.num_mel_bins, torch.device("cpu"))
         widths, white = filters.sum(dim=0), self.white_noise()

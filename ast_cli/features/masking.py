@@ -1,9 +1,9 @@
 """Noise masking: what is quieter than a noise of a set level is hidden behind it, in every recording alike.
 
 A recording and its copy in noise differ most where the recording is quiet: there the copy has the noise.
-Behind a noise that both are given they differ no more. After D. H. Klatt, "A digital filter bank for spectral
-matching", ICASSP 1976. The noise is white, of a level below that of the window; it is added as its mean
-energies, without chance, so that equal recordings stay equal.
+Behind a noise that both are given, they no longer differ. After D. H. Klatt, "A digital filter bank for
+spectral matching", ICASSP 1976. The noise is white, of a level below that of the window; it is added as its
+mean energies, without chance, so that equal recordings stay equal.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class _FrameTrack:
 
 
 class _WaveformTrack:
-    """The same in samples, of which somebody else makes the frames."""
+    """The same in samples; the engine's device makes frames of them."""
 
     def __init__(self, extractor: ASTFeatureExtractor) -> None:
         self._extractor = extractor
@@ -121,7 +121,7 @@ class WindowStream:
         self._track = _WaveformTrack(extractor) if waveforms else _FrameTrack(extractor)  # from `_first` on
         self._first = 0
         self._next = 0  # start of the next window
-        self._heard = 0  # frames that a window has held so far
+        self._covered = 0  # frames that a window has held so far
 
     def push(self, samples: Tensor) -> list[Window]:
         """Hand in the next samples [S], mono at the model's rate; returns the windows that are complete."""
@@ -138,7 +138,7 @@ class WindowStream:
 
     def finish(self) -> list[Window]:
         """The recording is over: returns the last window, if frames are left that no window has held."""
-        if self.total_frames == self._heard:
+        if self.total_frames == self._covered:
             return []
         return [self._cut(max(0, self.total_frames - self._length))]
 
@@ -149,6 +149,6 @@ class WindowStream:
 
     def _cut(self, start: int) -> Window:
         length = min(self._length, self.total_frames - start)
-        new = start + length - self._heard
-        self._heard += new
+        new = start + length - self._covered
+        self._covered += new
         return Window(start, length, new, self._fit(self._track.cut(start - self._first, length)))

@@ -1,8 +1,8 @@
-"""Linear layers and attention, computed the way that a CPU does fastest; public torch operators only.
+"""Linear layers and attention, computed as is fastest on a CPU; public torch operators only.
 
 torch gives float32 products to MKL, which on processors by AMD has half the speed of oneDNN. oneDNN is what
 torch gives convolutions to, and a linear layer is a convolution of one by one: the tokens are its pixels, as
-they lie in memory. Gradients, other devices and other formats take torch's own way.
+they lie in memory. Gradients, other devices and other formats are left to torch.
 
 Shapes: B windows, N tokens, D width, H heads; R rows, I inputs, O outputs of a product.
 """

@@ -41,8 +41,8 @@ class ASTModelOutput(ModelOutput):
     Attributes:
         last_hidden_state: [B, N, D], after the final LayerNorm.
         pooler_output: [B, D], the mean of the cls and the distillation token.
-        hidden_states: [B, N, D] for the embeddings and after each block, if asked for.
-        attentions: [B, H, N, N] for each block, if asked for.
+        hidden_states: [B, N, D] for the embeddings and after each block, if requested.
+        attentions: [B, H, N, N] for each block, if requested.
     """
 
     last_hidden_state: Tensor

@@ -9,9 +9,6 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-# Imported here, before any thread is: two that import it first at the same time would find it half made.
-import torchaudio.compliance.kaldi
-import torchaudio.transforms  # noqa: F401
 from torch import Tensor
 
 from ast_cli.audio.decode import Recording, open_recording

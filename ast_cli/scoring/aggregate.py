@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Timeline:
-    """What is asked of the windows of one recording, which come in order of time: labels, events, scores.
+    """The requested results of one recording's windows, which come in order of time: labels, events, scores.
 
     Args:
         selection: Which labels are shown.
@@ -56,17 +56,17 @@ class Timeline:
             self._found += ended
 
     def windows(self) -> Windows | tuple[()]:
-        """The labels of each window, if asked for."""
+        """The labels of each window, if requested."""
         return () if self._windows is None else self._windows
 
     def events(self) -> tuple[Event, ...] | None:
-        """The events, after the last window; None unless asked for."""
+        """The events, after the last window; None unless requested."""
         if self._finder is None or self._settings.events is None:
             return None
         return tidied(self._found + self._finder.finish(), self._settings.events)
 
     def scores(self) -> WindowScores | None:
-        """All scores of each window; None unless asked for."""
+        """All scores of each window; None unless requested."""
         if self._kept is None:
             return None
         start, end, scores = zip(*self._kept, strict=True)
@@ -117,11 +117,11 @@ class Aggregate:
         scores = (self._total / self._weight).astype(np.float32)
         require_finite(scores)
         self._pass_on(facts.duration)
-        heard = (facts.frames - 1) / FRAMES_PER_SECOND + FRAME_SECONDS
+        covered = (facts.frames - 1) / FRAMES_PER_SECOND + FRAME_SECONDS
         return FileResult(
             file=self.file,
             duration=facts.duration,
-            seconds_heard=min(facts.duration, heard),
+            seconds_heard=min(facts.duration, covered),
             sample_rate=facts.sample_rate,
             channels=facts.channels,
             scores=self._scores,

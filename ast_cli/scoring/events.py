@@ -37,7 +37,7 @@ class _OpenEvent:
 
 
 class EventFinder:
-    """Finds the events of one recording, whose windows come in order of time; those that ended it forgets.
+    """Finds the events of one recording, whose windows come in order of time; forgets those that ended.
 
     Args:
         thresholds: The score [C] at which an event of each class begins.

@@ -62,7 +62,7 @@ class LabelSet:
 
     @property
     def are_audioset(self) -> bool:
-        """Whether the classes are AudioSet's, but for a few that may be spelled otherwise."""
+        """Whether the classes are AudioSet's, except for a few that may be spelled differently."""
         return any(self.mids)
 
     def __len__(self) -> int:
@@ -162,7 +162,7 @@ def speech_commands_names() -> tuple[str, ...]:
 
 
 def tree_paths(node: AudioSetNode) -> list[tuple[str, ...]]:
-    """Every way from a root of the tree down to `node`, as names without the node itself."""
+    """Every path from a root of the tree down to `node`, as names without the node itself."""
     if not node.parents:
         return [()]
     nodes = audioset_nodes()

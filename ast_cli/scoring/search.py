@@ -1,6 +1,6 @@
 """Which vectors are nearest to one, and which are nearest to each other: exact cosines, block by block.
 
-Every vector is looked at, so that nothing is missed: a million of 768 numbers take a fraction of a second.
+Every vector is compared, so that nothing is missed: a million of 768 numbers take a fraction of a second.
 Pairs cost the square of that.
 """
 

@@ -20,7 +20,7 @@ class Selection:
 
     Args:
         labels: The classes.
-        settings: What is asked of them.
+        settings: Which of them are shown, from which score on, and whether they are rolled up.
 
     Raises:
         UsageError: There is no such class, none is left, or the thresholds are for other classes.
@@ -38,7 +38,7 @@ class Selection:
             self._below = np.concatenate([np.array(one, np.intp) for one in below]), starts
 
     def rolled_up(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Scores [C] with those of the classes below counted in, if that is asked for."""
+        """Scores [C] with those of the classes below counted in, if `rollup` is set."""
         if self._below is None:
             return scores
         members, starts = self._below
@@ -55,7 +55,7 @@ class Selection:
         return left[np.argsort(-scores[left], kind="stable")][:count]
 
     def tags(self, scores: NDArray[np.float32]) -> tuple[Tag, ...]:
-        """The labels of scores [C], rolled up if that is asked for."""
+        """The labels of scores [C], rolled up if `rollup` is set."""
         scores = self.rolled_up(scores)
         return tuple(
             Tag(rank, int(index), *self.labels[index], float(scores[index]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -43,7 +44,8 @@ def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 itself; one that imitates it is faster in float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.9 does not tell
+    return device.type == "cpu" and bool(capabilities().get("avx512_bf16"))
 
 
 def is_first_process() -> bool:

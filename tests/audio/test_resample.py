@@ -1,4 +1,4 @@
-"""`StreamResampler` in pieces against torchaudio on the whole, and against the sinc formula in float64."""
+"""`StreamResampler` in pieces against `reference.resample` on the whole, and the sinc formula in float64."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchaudio.functional import resample
 
-from ast_cli.audio.resample import MOST_TAPS, StreamResampler
+from ast_cli.audio.resample import StreamResampler
+from ast_cli.audio.sinc_filter import MOST_TAPS
+from tests.reference import needs_torchaudio, resample
 
 NEW = 16_000
 COMMON_RATES = [
@@ -119,6 +120,7 @@ def test_samples_equal_the_formula(rate: int, tolerance: float) -> None:
     np.testing.assert_allclose(found.numpy(), by_formula(waveform, rate), rtol=0, atol=tolerance)
 
 
+@needs_torchaudio
 def test_odd_rates_equal_torchaudio() -> None:
     waveform = noise(3000)
     whole = resample(waveform.double(), 44_056, NEW).float()  # with the large table, in float64

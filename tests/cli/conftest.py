@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from ast_cli.engines.torch_engine import TorchEngine
 from tests.cli.known import save_known_checkpoint
-from tests.cli.runner import TERMINALS
+from tests.cli.runner import ROOT, TERMINALS
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,12 @@ def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     return folder
+
+
+@pytest.fixture
+def broken_torchaudio(tmp_path: Path) -> str:
+    """PYTHONPATH with a torchaudio whose native library was built for another torch."""
+    package = tmp_path / "site" / "torchaudio"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise OSError('libtorchaudio.so: undefined symbol: [red]_ZN2at')")
+    return os.pathsep.join((str(package.parent), str(ROOT)))

@@ -13,6 +13,7 @@ from ast_cli.bench.network import bench_network
 from ast_cli.bench.request import Request
 from ast_cli.cli.bench_screen import Block, fitting, show
 from ast_cli.errors import ExitCode
+from ast_cli.networks.processor import fastest_attention
 from tests.cli.runner import Done, ast_tag
 
 
@@ -67,8 +68,8 @@ def test_a_folder(checkpoint: Path, here: Path) -> None:
         assert dict(zip(header, row, strict=True)) | {"files": "2", "failed": "1"} == dict(
             zip(header, row, strict=True)
         )
-    assert [row[:3] for row in ratios[1:]] == [["heads", "transformers", "1"], ["heads", "transformers", "2"]]
-    assert [row[:2] for row in waits] == [["heads", "1"], ["heads", "2"]]
+    assert [row[:3] for row in ratios[1:]] == [[fastest_attention(), "transformers", size] for size in "12"]
+    assert [row[:2] for row in waits] == [[fastest_attention(), size] for size in "12"]
     assert done.one_line().startswith("ast-tag: warning: 1 of 3 recordings could not be read")
 
 

@@ -19,13 +19,13 @@ import pytest
 import soundfile
 import torch
 from rich.console import Console
-from torchaudio.functional import resample
 
 from ast_cli.cli.live_screen import LiveScreen
 from ast_cli.errors import ExitCode
 from ast_cli.results import Event, Tag
 from tests.cli.runner import ROOT, Done, ast_tag, start
 from tests.random_checkpoint import random_config, save_random_checkpoint
+from tests.reference import resample
 
 RATE = 16_000
 CLIPS = ROOT / "examples" / "clips"

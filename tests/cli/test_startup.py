@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ast_cli
-from tests.cli.runner import environment
+from tests.cli.runner import ROOT, environment, in_a_process
 
 HEAVY = {"torch", "torchaudio", "numpy", "transformers", "soundfile", "av", "huggingface_hub", "safetensors"}
 REPORT = "import json, sys; print(json.dumps([*sys.modules]), file=sys.stderr)"
@@ -121,5 +122,38 @@ def test_the_module_is_the_command() -> None:
         text=True,
         check=True,
     )
-    torch, torchaudio = version("torch"), version("torchaudio")
-    assert done.stdout == f"ast-tag {ast_cli.__version__} (torch {torch}, torchaudio {torchaudio})\n"
+    try:
+        torchaudio = version("torchaudio")
+    except PackageNotFoundError:
+        torchaudio = "not installed"
+    assert (
+        done.stdout == f"ast-tag {ast_cli.__version__} (torch {version('torch')}, torchaudio {torchaudio})\n"
+    )
+
+
+def test_the_version_says_that_a_package_is_not_installed() -> None:
+    done = python(
+        "import importlib.metadata as metadata\n"
+        "def version(package): raise metadata.PackageNotFoundError(package)\n"
+        f"metadata.version = version\n{command('--version')}"
+    )
+    assert done.stdout == f"ast-tag {ast_cli.__version__} (torch not installed, torchaudio not installed)\n"
+
+
+def test_torchaudio_is_imported_in_one_place_which_only_comparisons_use() -> None:
+    importing = re.compile(r"^\s*(import|from) torchaudio\b", re.MULTILINE)
+    package = ROOT / "ast_cli"
+    sources = {path.relative_to(package).as_posix(): path.read_text() for path in package.rglob("*.py")}
+    assert [name for name, source in sources.items() if importing.search(source)] == ["reference.py"]
+    users = {name.partition("/")[0] for name, source in sources.items() if "ast_cli.reference" in source}
+    assert users == {"bench", "checks"}
+
+
+def test_recordings_are_tagged_alike_where_torchaudio_does_not_load(
+    here: Path, broken_torchaudio: str
+) -> None:
+    line = ("clip.wav", "long.wav", "--model", "tiny", "--top-k", "0", "--format", "tsv")
+    done = in_a_process(*line, env={"PYTHONPATH": broken_torchaudio})
+    assert done.code == 0
+    assert done.out == in_a_process(*line).out
+    assert "torchaudio" not in done.err

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import torchaudio.functional
 
 from ast_cli import Tagger
 from ast_cli.results import FileResult
 from ast_cli.settings import EventSettings
+from tests.reference import resample
 
 CLIPS = Path(__file__).parents[2] / "examples" / "clips"
 RATE = 16_000
@@ -33,7 +33,7 @@ def expected_labels() -> dict[str, set[str]]:
 
 def read(name: str) -> np.ndarray:
     samples, rate = soundfile.read(CLIPS / name, dtype="float32", always_2d=True)
-    mono: np.ndarray = torchaudio.functional.resample(torch.from_numpy(samples.mean(1)), rate, RATE).numpy()
+    mono: np.ndarray = resample(torch.from_numpy(samples.mean(1)), rate, RATE).numpy()
     return mono
 
 
