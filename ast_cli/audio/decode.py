@@ -210,8 +210,9 @@ def _open_soundfile(
     if sound.frames == 0 and not empty:
         raise _UnrecognisedError("its header promises no audio, as after a crash of the recorder")
     size = os.fstat(file.fileno()).st_size
-    mp3_promise = containers.mp3_promise(file) if sound.format == "MP3" else 0
-    if sound.format == "MP3" and find_spec("av") and mp3_promise is None:
+    is_mpeg = sound.subtype.startswith("MPEG")
+    promise = containers.mp3_promise(file) if sound.format == "MP3" else None
+    if is_mpeg and promise is None and find_spec("av"):  # in a WAV, too
         raise _UnrecognisedError("its length can only be guessed, and libsndfile would stop there")
     rate = sound.samplerate
     warnings = [*containers.length_warnings(sound.extra_info)]
@@ -254,7 +255,7 @@ def _open_soundfile(
         )
         if done < most < UNKNOWN_FRAMES:
             seconds, promised = done / rate, sound.frames / rate
-            if 0 < (mp3_promise or 0) <= size:
+            if 0 < (promise or 0) <= size:
                 lost = promised - seconds
                 warnings.append(
                     f"damaged: {lost:.3f} s of it are lost, and times after them as much too early"

@@ -350,10 +350,15 @@ def test_without_pyav_damage_and_what_is_not_heard_are_said(
 
 
 def test_an_mp3_in_a_wav_is_whole(tmp_path: Path) -> None:
-    mp3 = by_soundfile(tmp_path / "x.mp3", 0, 3, "MP3", "MPEG_LAYER_III").read_bytes()
-    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 4000, 1, 0, 12, 1, 2, 576, 1, 0)
+    sound, rate = seconds(0, 3, 44_100), 44_100
+    soundfile.write(
+        tmp_path / "x", sound, rate, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="CONSTANT"
+    )
+    whole = (tmp_path / "x").read_bytes()
+    mp3 = whole[whole.index(whole[:2], 100) :]  # without the frame that tells the length
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, rate, 16_000, 1152, 0, 12, 1, 0, 1152, 1, 1393)
     body = b"WAVEfmt " + struct.pack("<I", len(form)) + form
-    body += b"fact" + struct.pack("<II", 4, 3 * RATE + 1105) + b"data" + struct.pack("<I", len(mp3)) + mp3
+    body += b"fact" + struct.pack("<II", 4, len(sound) + 2304) + b"data" + struct.pack("<I", len(mp3)) + mp3
     (tmp_path / "x.wav").write_bytes(b"RIFF" + struct.pack("<I", len(body)) + body)
     found, recording = heard(tmp_path / "x.wav")
     assert (found, recording.warnings) == ([0, 1, 2], [])
