@@ -92,7 +92,7 @@ class AvFile:
         """
         block, filled = np.empty((length, self.channels), np.float32), 0
         for piece in self._pieces(length):
-            left = piece[first:]
+            left = piece[first:] if first else piece
             first -= len(piece) - len(left)
             while len(left):  # a frame is as long as its format or its damage makes it
                 taken = left[: length - filled]
@@ -117,11 +117,14 @@ class AvFile:
                 # Even where a broadcast changes its channels or rate on the way, all is in one format.
                 yield from self._converted(to_float, None)
                 to_float = av.AudioResampler(format="flt", layout=self._layout, rate=self.sample_rate)
-            left = self._gap_before(frame, after)
+            left = self._gap_before(frame, after) if self._is_timed and frame.pts is not None else 0
             while left > 0:
                 yield np.zeros((min(left, most), self.channels), np.float32)
                 left -= most
-            yield from self._converted(to_float, frame)
+            for one in to_float.resample(frame):
+                samples = one.to_ndarray().reshape(-1, self.channels)
+                self._done += len(samples)
+                yield samples
         yield from self._converted(to_float, None)
 
     def _converted(self, to_float: Any, frame: Any) -> Iterator[NDArray[np.float32]]:
@@ -134,8 +137,6 @@ class AvFile:
     def _gap_before(self, frame: Any, after: Any) -> int:
         """Samples of silence that come before a frame, by its time stamp and that of the next one."""
         rate = self.sample_rate
-        if frame.pts is None or not self._is_timed:
-            return 0
         lead: int = round((frame.time - self._origin) * rate) - self._done
         if abs(lead) <= GAP_SECONDS * rate:
             return 0

@@ -43,7 +43,7 @@ SAMPLE_DUMP = (
     b"\xf0\x7e"  # libsndfile prints what it finds wrong with one on standard output, among the results
 )
 LOUDEST = 32.0  # full scale is 1; beyond +30 dB somebody wrote integers as float
-EVERY, TAKEN = 1024, 64  # of so many samples, so many tell how loud channels are
+EVERY, TAKEN = 4096, 64  # of so many samples, so many tell how loud channels are
 CANCELLED = 0.02  # of the power that a mix has of channels that have nothing to do with each other
 
 
@@ -101,10 +101,11 @@ class Recording:
                     f"a sample at {seconds + first / self.sample_rate:.3f} s is not a finite number",
                     "Whatever wrote the file divided by zero or overflowed; export it again",
                 )
-            some = _some_of(samples)
-            peak = max(peak, float(some.abs().max()))
-            if channel is None:
-                mixed, apart = mixed + float(some.sum(-1).square().sum()), apart + float(some.square().sum())
+            some = _some_of(block)
+            peak = max(peak, float(np.abs(some).max()))
+            if channel is None and self.channels > 1:
+                products = some.T @ some
+                mixed, apart = mixed + float(products.sum()), apart + float(products.trace())
             seconds += len(block) / self.sample_rate
             yield mono
         if peak > LOUDEST:
@@ -119,10 +120,14 @@ class Recording:
             )
 
 
-def _some_of(samples: Tensor) -> Tensor:
+def _some_of(samples: Samples) -> Samples:
     """A few of many samples, from everywhere, cheaply: some runs of neighbours."""
     runs = len(samples) // EVERY
-    return samples[: runs * EVERY].view(runs, EVERY, -1)[:, :TAKEN] if runs else samples
+    return (
+        samples[: runs * EVERY].reshape(runs, EVERY, -1)[:, :TAKEN].reshape(runs * TAKEN, -1)
+        if runs
+        else samples
+    )
 
 
 @contextmanager
