@@ -111,7 +111,8 @@ class AvFile:
         """Samples and silence in the order of time."""
         import av
 
-        form, to_float = None, None
+        form: tuple[Any, ...] | None = None
+        to_float: Any = None
         for frame, after in pairwise(chain(self._frames(), [None])):
             if form != (form := (frame.format.name, frame.layout.name, frame.sample_rate)):
                 # Even where a broadcast changes its channels or rate on the way, all is in one format.

@@ -252,11 +252,11 @@ class TagScreen:
         if not self._quiet:
             scores = f" · {in_words(self.scores)}" if self.scores and self.tagged else ""
             counts = f"{self._counts()}, {self.skipped} skipped"
+            if self.passed_over:
+                self._say(_of_other_kinds(self.passed_over), "dim")
             self._say(
                 f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"
             )
-            if self.passed_over:
-                self._say(_of_other_kinds(self.passed_over), "dim")
 
     def _counts(self) -> str:
         return f"{self.tagged} {self._done}, {self.failed} failed"
