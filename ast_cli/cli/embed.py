@@ -88,6 +88,7 @@ def embed(
             workers=engine.workers,
             on_heard=screen.heard,
             leave_out=[output.out],
+            passed_over=screen.passed_over,
             settings=settings,
         )
         run = tagger.run_info(

@@ -6,6 +6,7 @@ import os
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TextIO
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
 ROOM_FOR_LONG_BAR = 110
 LONG_BAR, SHORT_BAR = 40, 10
+FEW = 6  # suffixes that are named
 FAST = 100  # times realtime, of which nobody wants a decimal
 
 
@@ -67,6 +69,15 @@ def error_line(message: str, console: Console | None = None) -> None:
     (console or stderr()).print(line)
 
 
+def _of_other_kinds(passed_over: Counter[str]) -> str:
+    count = passed_over.total()
+    kinds = ", ".join(
+        f"{suffix or 'without a suffix'} {number:,}" for suffix, number in passed_over.most_common(FEW)
+    )
+    more = ", …" if len(passed_over) > FEW else ""
+    return f"passed over {count:,} {'file' if count == 1 else 'files'} of other kinds: {kinds}{more}"
+
+
 class TagScreen:
     """The messages of one tagging run: progress while it lasts, failures as they come, a closing line.
 
@@ -88,6 +99,7 @@ class TagScreen:
         self.tagged = 0
         self.failed = 0
         self.skipped = 0
+        self.passed_over: Counter[str] = Counter()
 
     @contextmanager
     def progress(
@@ -264,6 +276,8 @@ class TagScreen:
         if not self._quiet:
             scores = f" · {in_words(self.scores)}" if self.scores and self.tagged else ""
             counts = f"{self._counts()}, {self.skipped} skipped"
+            if self.passed_over:
+                self._say(_of_other_kinds(self.passed_over), "dim")
             again = " · --resume tries the failed again" if self.failed and kept() else ""
             what = "input" if inputs == 1 else "inputs"
             self._say(f"{inputs} {what}: {counts}{self._rate(' · ')}{scores}{again}", "dim")

@@ -166,6 +166,7 @@ def _tag_here(
             on_heard=screen.heard,
             known=destination.known,
             leave_out=leave_out,
+            passed_over=screen.passed_over,
             settings=settings,
         )
         destination.begin(

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from ast_cli.audio import shards
 from ast_cli.audio.decode import Recording
 from ast_cli.cores import usable_cores
 from ast_cli.engines.engine import Engine
@@ -168,6 +169,7 @@ class Pipeline:
                     yield outcome
                     counters.waited_for_caller += time.perf_counter() - given
         finally:
+            shards.forget_listed()
             counters.end()
             torch.set_num_threads(threads)  # which threads that are started later begin with
 
