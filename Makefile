@@ -1,10 +1,11 @@
-# make demo      tag the example clips with the built-in model, in an environment of its own
-# make install   that environment: .venv, with the tested set of packages
+# make demo      tag the example clips with the built-in model; installs the package alone into .venv
+# make install   and what tests and extras need, all of the tested versions
 # make test      the default tests: a few minutes on two cores, no network
 # make test-fast PKG=outputs   those of one package or module, tests/outputs or tests/test_outputs.py: within a minute
 # make test-all  the slow ones too: the full-size network, thousands of files, the README as it stands
 # make test-oldest   at the oldest torch that is allowed, with the torchaudio of its day, in .venv-oldest
-# make lint      style, formatting, types
+# make test-portable   without what only POSIX has, as on Windows: see tests/without_posix.py
+# make lint      style, formatting, and types for Linux, Windows and macOS
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -12,10 +13,16 @@ BIN = $(VENV)/bin
 TEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 PKG ?= outputs
 
-.PHONY: demo install test test-fast test-all test-changed test-oldest lint format clean
+.PHONY: demo install test test-fast test-all test-changed test-oldest test-portable lint format clean
 
-demo: install
+demo: $(or $(wildcard $(VENV)/installed),$(VENV)/demo)
 	$(BIN)/ast-tag examples/clips --model tiny
+
+$(VENV)/demo: pyproject.toml constraints.txt
+	@echo 'Installing ast-tag and torch into $(VENV): 1.1 GB if torch is built for the CPU, several more for CUDA.' >&2
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
 
 install: $(VENV)/installed
 
@@ -37,6 +44,7 @@ test-all: install
 test-changed: install
 	files=$$($(BIN)/python tools/slow_tests.py $(SINCE)) && \
 	if [ -n "$$files" ]; then $(TEST) -m slow $$files; fi
+
 OLDEST = $(VENV)-oldest
 # The lower bound in pyproject.toml: 2.9 means any 2.9.
 FLOOR = $(shell sed -n 's/^ *"torch>=\([0-9.]*\)",$$/\1/p' pyproject.toml).*
@@ -52,10 +60,17 @@ $(OLDEST)/installed: pyproject.toml constraints.txt
 		'torch==$(FLOOR)' 'torchaudio==$(FLOOR)' --editable '.[test]'
 	touch $@
 
+# What needs no POSIX of its own.
+PORTABLE = audio checkpoints cli clips cluster engines explain features networks outputs pipeline report scoring training
+test-portable: install
+	$(TEST) -p tests.without_posix $(PORTABLE:%=tests/%) tests/test_*.py
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -25,13 +25,18 @@ _BUCKETS = ("s3", "s3a", "gs", "gcs", "hf", "file", "memory")
 # Parameters of a query that give access, and those beside them in signed addresses.
 _SECRET = re.compile(
     r"sig|token|key|auth|secret|pass|pwd|cred|session|jwt|ticket|policy|expire|access|^(x-)?(amz|goog)"
-    r"|^(code|hmac|hash|sv|st|se|sr|sp|spr|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid)$",
+    r"|^(code|hmac|hash|p|pw|pin|k|sv|st|se|sr|sp|spr|skoid|sktid|skt|ske|sks|skv|sdd|saoid|suoid|scid)$",
     re.IGNORECASE,
 )
-LONGEST_SHOWN = 16  # characters of a value in a query; a longer one may be a secret of any name
+_DIGEST = re.compile(r"\?~[0-9a-f]{8}")
+
+
+def _shard_pattern(system: str) -> str:
+    return r"\.(?:tar|parquet)(?=[/\\].)" if system == "nt" else r"\.(?:tar|parquet)(?=/.)"
+
 
 SHARD_SUFFIXES = (".tar", ".parquet")
-_SHARD = re.compile(r"\.(?:tar|parquet)(?=/.)", re.IGNORECASE | re.DOTALL)
+_SHARD = re.compile(_shard_pattern(os.name), re.IGNORECASE | re.DOTALL)
 _IN_WEB = {"%": "%25", "?": "%3F", "#": "%23"}  # of a member below an address of the web
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"([0-9]{1,18})\.\.([0-9]{1,18})")
@@ -76,10 +81,10 @@ class Name:
 
     @property
     def shown(self) -> str:
-        """The name as it may be shown and stored: an address without passwords, signatures and tokens.
+        """The name as it may be shown and stored: of an address neither what stands before `@` nor a query.
 
-        What stands before `@` goes, and so do the fragment and all parameters of a query that are named like
-        a secret or accompany one. Of others, long values become a digest, so that names that differ still do.
+        Whatever a query says, under whatever name, may be a secret. A digest stands for it, so that files
+        that differ in it do so here; without what gives access, which may be another one tomorrow.
         """
         if not self.scheme:
             return self.text
@@ -87,13 +92,22 @@ class Name:
         if self.scheme in _BUCKETS:
             return name
         bare, _, query = name.partition("#")[0].partition("?")
-        kept = [shown for one in query.split("&") if (shown := _shown_parameter(one))]
-        return f"{bare}?{'&'.join(kept)}" if kept else bare
+        if _DIGEST.fullmatch(f"?{query}"):
+            return f"{bare}?{query}"
+        told = [one for one in query.split("&") if "=" in one and not _gives_access(one)]
+        if not told:
+            return bare
+        return f"{bare}?~{hashlib.sha256('&'.join(told).encode('utf-8', 'surrogateescape')).hexdigest()[:8]}"
 
     @property
     def holds_secrets(self) -> bool:
-        """Whether it is opened with something that must not be shown or stored."""
-        return self.shown != self.text
+        """Whether it is opened with what gives access, as far as its parameters are called like it."""
+        if not self.scheme or self.shown == self.text:
+            return False
+        query = self.text.partition("?")[2] if self.scheme not in _BUCKETS else ""
+        return _USER.search(self.text) is not None or any(
+            map(_gives_access, query.split("&") if query else ())
+        )
 
     def of_member(self, member: str) -> str:
         """What a recording in this shard is called: a path below it."""
@@ -163,7 +177,10 @@ class Name:
             begin = len(f"{self.scheme}://") if self.is_address else 0
             found = _PATTERN.search(self.text, begin) if begin else None
             first = found.start() if found else next(_choices(self.text))[0]
-            above = parse_name(self.text[: max(begin, self.text.rfind("/", begin, first) + 1)] or ".")
+            above = parse_name(
+                self.text[: max(begin, max(self.text.rfind(one, begin, first) for one in ("/", os.sep)) + 1)]
+                or "."
+            )
             return above.tree_folder() if begin else above.tree_path()
         if self.is_address:
             bare = self.bare.rstrip("/")
@@ -182,15 +199,9 @@ def parse_name(text: str) -> Name:
     return Name(text, scheme, bare, text[len(bare) :])
 
 
-def _shown_parameter(parameter: str) -> str:
+def _gives_access(parameter: str) -> bool:
     key, _, value = parameter.partition("=")
-    # What is no parameter with a value may be a secret by itself.
-    if not value or len(key) > LONGEST_SHOWN or _SECRET.search(unquote_plus(key)):
-        return ""
-    if len(value) <= LONGEST_SHOWN:
-        return parameter
-    digest = hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
-    return f"{key}=~{digest[:8]}"
+    return not value or _SECRET.search(unquote_plus(key)) is not None
 
 
 def _expanded(name: str) -> Iterator[str]:

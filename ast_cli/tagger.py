@@ -7,6 +7,7 @@ nothing of outputs or terminals.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,7 +22,7 @@ from typing_extensions import Unpack
 
 from ast_cli import __version__
 from ast_cli.audio.decode import BLOCK_SECONDS, Recording, open_recording
-from ast_cli.audio.discover import discover
+from ast_cli.audio.discover import discover, unless_known
 from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.checkpoints.published import DEFAULT_MODEL
 from ast_cli.engines.engine import Engine
@@ -184,7 +185,7 @@ class Tagger:
             InputError: It cannot be tagged.
         """
         plan = self._plan(settings, options)
-        name = os.fspath(path)
+        name = _name(path)
         try:
             with open_recording(name) as recording:
                 return self._only(name, recording, plan)
@@ -242,6 +243,7 @@ class Tagger:
         on_heard: Callable[[float], None] | None = None,
         known: Callable[[str], Outcome | None] | None = None,
         leave_out: Iterable[FileName] = (),
+        passed_over: Counter[str] | None = None,
         settings: TagSettings | None = None,
         **options: Unpack[TagOptions],
     ) -> Iterator[Outcome]:
@@ -256,6 +258,7 @@ class Tagger:
             known: Called with each path, on another thread; what it returns, if anything, is handed on in
                 place of tagging it.
             leave_out: Files that are no recordings though a folder may hold them, such as the output.
+            passed_over: Counts by suffix what folders hold beside recordings.
             settings: See `tag`.
             **options: See `tag`.
 
@@ -263,13 +266,9 @@ class Tagger:
             EngineError: The device cannot run the network.
             UsageError: An option has no such value.
         """
-        found: Iterable[str | Outcome] = discover(_several(paths), leave_out)
-        if known is not None:
-            found = ((known(one) or one) if isinstance(one, str) else one for one in found)
-        settings = _settings(settings, options)
-        return self.tag_found(
-            found, batch_size=batch_size, workers=workers, on_heard=on_heard, settings=settings
-        )
+        found = unless_known(discover(_several(paths), leave_out, passed_over), known)
+        run = partial(self.tag_found, batch_size=batch_size, workers=workers, on_heard=on_heard)
+        return run(found, settings=_settings(settings, options))
 
     def tag_found(
         self,
@@ -283,24 +282,12 @@ class Tagger:
     ) -> Iterator[Outcome]:
         """Tag what `discover` found, here or elsewhere: single recordings; what has its outcome is handed on.
 
-        Args:
-            found: Taken as they are needed.
-            batch_size: See `tag_many`.
-            workers: See `tag_many`.
-            on_heard: See `tag_many`.
-            settings: See `tag`.
-            **options: See `tag`.
-
-        Raises:
-            EngineError: The device cannot run the network.
-            UsageError: An option has no such value.
+        `tag_many` says what the arguments mean, and what is raised; `found` is taken as it is needed.
         """
         flow, selection = self._plan(settings, options)
         self.counters = flow.counters
 
-        def aggregate(file: str) -> Aggregate:
-            return Aggregate(file, selection, flow.settings, self.scores)
-
+        aggregate = partial(Aggregate, selection=selection, settings=flow.settings, scores=self.scores)
         return flow.outcomes(found, aggregate, batch_size=batch_size, workers=workers, on_heard=on_heard)
 
     def embed(
@@ -314,6 +301,7 @@ class Tagger:
         workers: int | None = None,
         on_heard: Callable[[float], None] | None = None,
         leave_out: Iterable[FileName] = (),
+        passed_over: Counter[str] | None = None,
         settings: TagSettings | None = None,
         **options: Unpack[TagOptions],
     ) -> Iterator[Embedding | FileFailure]:
@@ -326,10 +314,11 @@ class Tagger:
             normalize: Whether the vectors have length one, so that their products are cosines.
             noise_masking: How many dB below each window a white noise is that hides what is quieter; None for
                 none. Vectors can be compared only if it is the same for all.
-            batch_size: See `tag_many`.
-            workers: See `tag_many`.
-            on_heard: See `tag_many`.
-            leave_out: See `tag_many`.
+            batch_size: As are all up to `passed_over`: see `tag_many`.
+            workers: See there.
+            on_heard: See there.
+            leave_out: See there.
+            passed_over: See there.
             settings: Of which `window`, `hop`, `short` and `channel` matter; the others are of labels.
             **options: See `tag`.
 
@@ -348,8 +337,8 @@ class Tagger:
 
         masking = None if noise_masking is None else NoiseMasking(self.extractor, noise_masking)
         flow = Pipeline((engine,), self.extractor, _settings(settings, options), start, masking)
-        found = discover(_several(paths), leave_out)
         pooling = partial(Pooling, per=per, normalize=normalize)
+        found = discover(_several(paths), leave_out, passed_over)
         return flow.outcomes(found, pooling, batch_size=batch_size, workers=workers, on_heard=on_heard)
 
     def each_window(
@@ -394,8 +383,15 @@ def _settings(given: TagSettings | None, options: TagOptions) -> TagSettings:
     return replace(given or TagSettings(), **options)
 
 
-def _several(paths: FileName | Iterable[FileName]) -> Iterable[FileName]:
-    return [paths] if isinstance(paths, str | os.PathLike) else paths
+def _several(paths: Any) -> Iterable[str]:
+    is_one = isinstance(paths, str) or hasattr(paths, "shape") or not isinstance(paths, Iterable)
+    return map(_name, [paths] if is_one else paths)
+
+
+def _name(path: FileName) -> str:
+    if not isinstance(path, str | os.PathLike):
+        raise UsageError(f"a recording's name is no {type(path).__name__}", "Samples are for tag_waveform")
+    return os.fspath(path)
 
 
 def _refuse_ensemble(

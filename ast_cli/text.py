@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Literal
 
+# What Windows takes for a device, whatever follows its first dot.
+RESERVED = re.compile(r"(?:con|prn|aux|nul|conin\$|conout\$|(?:com|lpt)[0-9¹²³]) *(?:\.|$)", re.IGNORECASE)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 # All but tab and line ends, which CSV and TSV quote, so that a program that reads one has them as they are.
 CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 SHOWN_CONTROLS = re.compile(r"(?:\\x(?:0[0-8bcef]|1[0-9a-f]|7f|c2\\x[89][0-9a-f]))+")
+
+
+def color_system() -> Literal["auto"] | None:
+    """For a console of rich, which with NO_COLOR leaves colors away, but neither bold nor dim."""
+    return None if os.environ.get("NO_COLOR") else "auto"
 
 
 def one_line(text: str) -> str:
@@ -72,8 +81,11 @@ def shorten(text: str, most: int) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, without the lines that follow; its kind if it says nothing."""
-    return str(error).partition("\n")[0] or type(error).__name__
+    """What an exception says, without the lines that follow; its kind if it says nothing.
+
+    Of one of the system, it is the reason alone, without number and file.
+    """
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
 
 
 def counted(count: int, what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,14 @@ def test_freed_memory_is_kept_by_every_glibc(most: int, taken: int, monkeypatch:
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Library())
     keep_memory.__wrapped__()
     assert set_to[M_MMAP_THRESHOLD] == taken
+
+
+def test_only_processes_of_our_own_ask_for_it() -> None:
+    """The memory of a program that imports `Tagger` is that program's business."""
+    package = Path(__file__).parents[1] / "ast_cli"
+    asking = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "keep_memory()" in path.read_text(encoding="utf-8")
+    }
+    assert asking == {"allocation.py", "cli/process.py", "cluster/worker.py", "pipeline/decoders.py"}

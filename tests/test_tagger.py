@@ -20,6 +20,7 @@ from ast_cli import FileFailure, FileResult, Tagger
 from ast_cli.audio.decode import open_recording
 from ast_cli.errors import CheckpointError, ConfigError, InputError, UsageError
 from ast_cli.features.window_stream import Window, WindowStream
+from ast_cli.networks.processor import fastest_attention
 from ast_cli.results import Tag
 from ast_cli.scoring.selection import Selection
 from ast_cli.settings import TagSettings
@@ -665,7 +666,7 @@ def test_what_results_were_made_with_can_be_told(checkpoint: Path, tagger: Tagge
     assert info.settings == made_with | {
         "device": "cpu",
         "dtype": "float32",
-        "attn": "heads",
+        "attn": fastest_attention(),
         "batch_size": 3,
     }
     for part in (str(checkpoint), "sigmoid", "heads", "float32", "cpu"):
@@ -899,3 +900,13 @@ def test_an_engine_that_extracts_frames_itself_gives_the_same_scores(
     monkeypatch.setattr(engine, "_forward", watched)
     np.testing.assert_allclose(scores(tagger), expected, rtol=0, atol=1e-5)
     assert given == {options.get("short") != "repeat"}
+
+
+@pytest.mark.parametrize(
+    "given", [np.zeros(16_000, np.float32), torch.zeros(16_000), 3], ids=["numpy", "torch", "int"]
+)
+def test_samples_in_place_of_names_are_told_where_to_go(given: object, checkpoint: Path) -> None:
+    tagger = Tagger.from_pretrained(checkpoint, device="cpu")
+    for call in (tagger.tag, tagger.tag_many, tagger.embed, lambda one: tagger.tag_many([one])):
+        with pytest.raises(UsageError, match=r"name is no \w+\. Samples are for tag_waveform"):
+            list(call(given))

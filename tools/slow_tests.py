@@ -20,6 +20,7 @@ COVERS = {
     "tests/cli/test_finetune.py": ("ast_cli/cli/finetune", "ast_cli/training/"),
     "tests/cli/test_finetune_defaults.py": ("ast_cli/cli/finetune", "ast_cli/training/settings"),
     "tests/cli/test_resume.py": ("ast_cli/outputs/journal", "ast_cli/files", "ast_cli/pipeline/"),
+    "tests/cli/test_user.py": ("ast_cli/cli/user",),
     "tests/cluster/test_ray.py": ("ast_cli/cluster/", "examples/cluster/job.sh"),
     "tests/docs/test_readme.py": ("README.md", "ast_cli/cli/", "ast_cli/data/tiny/", "examples/"),
     "tests/engines/test_torch_engine.py": ("ast_cli/engines/torch_engine",),

@@ -7,12 +7,11 @@ libsndfile reads what it can; PyAV (extra `av`) reads the rest. Whatever is wron
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from itertools import chain, groupby
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -20,7 +19,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ast_cli.audio.soundfile_reader import STREAMS, ForwardFile, fill_to_error
+from ast_cli.audio import av_reader, containers
+from ast_cli.audio.containers import read_at
+from ast_cli.audio.local import making_copy, new_copy
+from ast_cli.audio.soundfile_reader import ForwardFile, fill_to_error, opened
 from ast_cli.audio.sources import open_file
 from ast_cli.audio.suffixes import AV_SUFFIXES
 from ast_cli.errors import InputError
@@ -34,20 +36,15 @@ BLOCK_SECONDS = 10
 # Such a rate is damage to a header, which would make days of a few kilobytes, or one block of a recording.
 LOWEST_RATE, HIGHEST_RATE = 100, 10_000_000
 BLOCK_VALUES = 1 << 22  # at most 16 MiB of float32 in a block, however many channels
-# A header written before the length was known, as by `sox … -t aiff -` or `ffmpeg … -f wav -`, promises this
-# or more.
-STREAMED_BYTES = 0x7F000000
 UNKNOWN_FRAMES = (1 << 63) - 1  # libsndfile's number where a header names none, as in a streamed FLAC
 LARGEST_EMPTY = 4096  # bytes of a file that is a header and nothing else
-MOST_AFTER_AUDIO = 1 << 14  # bytes of an MP3 that may follow its audio without being called a tag
+MPEG_DELAY = 3 * 1152  # samples that an encoder may add and a decoder leave out
 SAMPLE_DUMP = (
     b"\xf0\x7e"  # libsndfile prints what it finds wrong with one on standard output, among the results
 )
-# To FFmpeg a playlist or the description of a broadcast is a recording like any other: it would open what
-# the text names, another file or an address on the network, and wait for it. Without protocols it cannot.
-ALONE = {"protocol_whitelist": "none"}
-# The lines of libsndfile's log that compare lengths: of WAV, AIFF, AU, W64 and RF64.
-LENGTH_LINES = ("data", "SSND", "Data Size", "riff", "Riff size")
+LOUDEST = 32.0  # full scale is 1; beyond +30 dB somebody wrote integers as float
+EVERY, TAKEN = 4096, 64  # of so many samples, so many tell how loud channels are
+CANCELLED = 0.02  # of the power that a mix has of channels that have nothing to do with each other
 
 
 @dataclass
@@ -92,7 +89,7 @@ class Recording:
                 f"there is no channel {channel}: the recording has {self.channels}",
                 "Leave --channel out for the mean of all",
             )
-        seconds = 0.0
+        seconds = peak = mixed = apart = 0.0
         for block in self.blocks:
             samples = torch.from_numpy(block)
             mono = self._mean(samples) if channel is None else samples[:, channel - 1].contiguous()
@@ -104,8 +101,33 @@ class Recording:
                     f"a sample at {seconds + first / self.sample_rate:.3f} s is not a finite number",
                     "Whatever wrote the file divided by zero or overflowed; export it again",
                 )
+            some = _some_of(block)
+            peak = max(peak, float(np.abs(some).max()))
+            if channel is None and self.channels > 1:
+                products = some.T @ some
+                mixed, apart = mixed + float(products.sum()), apart + float(products.trace())
             seconds += len(block) / self.sample_rate
             yield mono
+        if peak > LOUDEST:
+            self.warnings.append(
+                f"samples reach {peak:,.0f} where full scale is 1, so that labels mean little: "
+                "divide by what integers it was made of, 32,768 for 16 bits"
+            )
+        if mixed < CANCELLED * apart:
+            self.warnings.append(
+                "the channels cancel each other in their mean, as of one in antiphase: "
+                "--channel 1 takes the first alone"
+            )
+
+
+def _some_of(samples: Samples) -> Samples:
+    """A few of many samples, from everywhere, cheaply: some runs of neighbours."""
+    runs = len(samples) // EVERY
+    return (
+        samples[: runs * EVERY].reshape(runs, EVERY, -1)[:, :TAKEN].reshape(runs * TAKEN, -1)
+        if runs
+        else samples
+    )
 
 
 @contextmanager
@@ -120,15 +142,12 @@ def open_recording(path: str, *, exact: bool = False) -> Iterator[Recording]:
         InputError: It does not exist, cannot be read, is empty, or is no audio that can be decoded here.
     """
     with ExitStack() as stack:
-        opened, stamp = open_file(path)
-        file = stack.enter_context(opened)
+        file, stamp = open_file(path)
+        stack.enter_context(file)
         status = os.fstat(file.fileno())
         if status.st_size == 0:
             raise InputError("empty", "the file is empty (0 bytes)")
-        try:
-            recording = _open_soundfile(file, stack, np.float64 if exact else np.float32)
-        except _UnrecognisedError as unrecognised:
-            recording = _open_av(path, file, stack, unrecognised.cause)
+        recording = _open(path, file, stack, np.float64 if exact else np.float32)
         if recording.channels < 1 or not LOWEST_RATE <= recording.sample_rate <= HIGHEST_RATE:
             raise InputError(
                 "unreadable", f"the header says {recording.channels} channels at {recording.sample_rate} Hz"
@@ -147,39 +166,72 @@ def _watched(recording: Recording, blocks: Iterator[Samples], file: IO[bytes]) -
 
 
 class _UnrecognisedError(Exception):
-    """libsndfile does not know the format; somebody else may."""
+    """libsndfile does not know the format, or reads it badly; somebody else may do better."""
 
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
         self.cause = cause
 
 
+def _open(path: str, file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64]) -> Recording:
+    head = read_at(file, 0, 12)
+    if head.startswith(SAMPLE_DUMP):
+        raise InputError("unsupported-format", "a MIDI sample dump", "Convert it to WAV or FLAC first")
+    ogg = containers.ogg_fault(file) if head[:4] == b"OggS" else ""
+    if ogg in ("damaged", "chained") and find_spec("av"):
+        with suppress(InputError):  # what FFmpeg does not read either, libsndfile reads in part
+            return _open_av(path, file, stack, "", from_zero=ogg == "damaged")
+    empty = os.fstat(file.fileno()).st_size <= LARGEST_EMPTY
+    if head[:4] == b"RIFF" and head[8:] == b"WAVE":
+        parts = containers.wav_data(file)
+        empty = not sum(size for _, size in parts)
+        if len(parts) > 1 and not empty:
+            whole, file = file, stack.enter_context(new_copy())
+            with making_copy():
+                containers.join_wav(whole, parts, file)
+    try:
+        recording = _open_soundfile(file, stack, dtype, empty=empty)
+    except _UnrecognisedError as unrecognised:
+        return _open_av(path, file, stack, unrecognised.cause)
+    if ogg == "damaged":
+        recording.warnings.append(
+            f"damaged: what is lost is left out, and times after it are too early; {install('av')} keeps them"
+        )
+    return recording
+
+
 def _block_length(sample_rate: int, channels: int) -> int:
     return max(1, min(BLOCK_SECONDS * sample_rate, BLOCK_VALUES // channels))
 
 
-def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64]) -> Recording:
-    if os.pread(file.fileno(), len(SAMPLE_DUMP), 0) == SAMPLE_DUMP:
-        raise InputError("unsupported-format", "a MIDI sample dump", "Convert it to WAV or FLAC first")
+def _open_soundfile(
+    file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | np.float64], *, empty: bool
+) -> Recording:
+    """By libsndfile; `empty` says whether a file of no samples may be just that."""
     try:
-        # By descriptor: any name will do, and a suffix such as .raw cannot mislead.
-        sound = stack.enter_context(ForwardFile(os.dup(file.fileno()), closefd=True))
+        sound = stack.enter_context(opened(file))
     except soundfile.LibsndfileError as error:
         raise _UnrecognisedError(error.error_string.rstrip(".")) from error
-    size = os.fstat(file.fileno()).st_size
-    if sound.frames == 0 and size > LARGEST_EMPTY:
+    if sound.frames == 0 and not empty:
         raise _UnrecognisedError("its header promises no audio, as after a crash of the recorder")
-    if sound.format == "MP3" and find_spec("av") and not _tells_length(file):
+    size = os.fstat(file.fileno()).st_size
+    is_mpeg = sound.subtype.startswith("MPEG")
+    promise = containers.mp3_promise(file) if sound.format == "MP3" else None
+    if is_mpeg and promise is None and find_spec("av"):  # in a WAV, too
         raise _UnrecognisedError("its length can only be guessed, and libsndfile would stop there")
-    warnings = [*_header_warnings(sound.extra_info)]
+    rate = sound.samplerate
+    warnings = [*containers.length_warnings(sound.extra_info)]
 
     def blocks() -> Iterator[Samples]:
-        rate, length, done = sound.samplerate, _block_length(sound.samplerate, sound.channels), 0
-        while True:
+        length, done = _block_length(rate, sound.channels), 0
+        filled = length
+        while filled == length:
             block: Samples = np.empty((length, sound.channels), dtype)
             try:
                 filled = sound.fill(block)
             except soundfile.LibsndfileError as error:
+                if (yield from _rest_by_av(file, sound, done, dtype, warnings)):
+                    return
                 filled = fill_to_error(file, done, block)
                 if done + filled == 0:
                     raise InputError("unreadable", f"decoding fails: {error.error_string}") from error
@@ -190,131 +242,87 @@ def _open_soundfile(file: IO[bytes], stack: ExitStack, dtype: type[np.float32 | 
             done += filled
             if filled:
                 yield block[:filled]
-            if filled < length:
-                break
-        if done < sound.frames < UNKNOWN_FRAMES:
-            seconds, promised = done / sound.samplerate, sound.frames / sound.samplerate
-            warnings.append(f"cut off: it ends after {seconds:.3f} s, its header promises {promised:.3f} s")
-        unread = size - os.lseek(file.fileno(), 0, os.SEEK_CUR)
-        if sound.format in STREAMS and unread > 0 and _more_audio(file, unread):
+        place = file.seek(0, os.SEEK_CUR)
+        goes_on = place < size and (
+            containers.mpeg_follows(file, place)
+            if sound.format == "MP3"
+            else sound.format == "OGG" and b"OggS" in read_at(file, place, 1 << 16)
+        )
+        if goes_on and (yield from _rest_by_av(file, sound, done, dtype, warnings)):
+            return
+        if goes_on:
             warnings.append(
-                f"heard in part: libsndfile ends after {done / rate:.3f} s, with {unread:,} bytes to come; "
-                "convert it to WAV or FLAC to hear all"
+                f"heard in part: libsndfile ends after {done / rate:.3f} s, with {size - place:,} bytes to "
+                "come; convert it to WAV or FLAC to hear all"
             )
+        most = sound.frames - (
+            MPEG_DELAY if sound.subtype.startswith("MPEG") and sound.format != "MP3" else 0
+        )
+        if done < most < UNKNOWN_FRAMES:
+            seconds, promised = done / rate, sound.frames / rate
+            if 0 < (promise or 0) <= size:
+                lost = promised - seconds
+                warnings.append(
+                    f"damaged: {lost:.3f} s of it are lost, and times after them as much too early"
+                )
+                return
+            warnings.append(f"cut off: it ends after {seconds:.3f} s, its header promises {promised:.3f} s")
+        elif sound.format in ("OGG", "AIFF", "CAF") and not warnings:
+            warnings.extend(containers.length_fault(file))
 
-    return Recording(sound.samplerate, sound.channels, blocks(), warnings, encoding=sound.subtype)
-
-
-def _more_audio(file: IO[bytes], unread: int) -> bool:
-    """Whether audio follows where libsndfile stopped: another Ogg stream, or MP3 frames and no tags."""
-    rest = os.pread(file.fileno(), 1 << 16, os.lseek(file.fileno(), 0, os.SEEK_CUR))
-    is_tag = any(mark in rest for mark in (b"APETAGEX", b"ID3", b"LYRICSBEGIN"))
-    return b"OggS" in rest or (unread > MOST_AFTER_AUDIO and not is_tag)
-
-
-def _tells_length(file: IO[bytes]) -> bool:
-    """Whether an MP3 says how long it is, in the first frame after its ID3 tag."""
-    head = os.pread(file.fileno(), 10, 0)
-    start = 0
-    if head[:3] == b"ID3":
-        start = 10 + _syncsafe(head[6:])
-    frame = os.pread(file.fileno(), 512, start)
-    return any(mark in frame for mark in (b"Xing", b"Info", b"VBRI"))
+    return Recording(rate, sound.channels, blocks(), warnings, encoding=sound.subtype)
 
 
-def _syncsafe(digits: bytes) -> int:
-    """ID3's own way to write a number: seven bits a byte."""
-    number = 0
-    for digit in digits:
-        number = number << 7 | digit & 0x7F
-    return number
+def _rest_by_av(
+    file: IO[bytes], sound: ForwardFile, done: int, dtype: type[np.float32 | np.float64], warnings: list[str]
+) -> Generator[Samples, None, bool]:
+    """What comes after sample `done`, where libsndfile stops; returns whether FFmpeg found anything."""
+    found = False
+    if find_spec("av"):
+        with ExitStack() as stack, suppress(*av_reader.errors()):
+            rest = av_reader.AvFile(file, stack)
+            if (rest.sample_rate, rest.channels) == (sound.samplerate, sound.channels):
+                for block in rest.blocks(_block_length(rest.sample_rate, rest.channels), done):
+                    found = True
+                    yield block.astype(dtype, copy=False)
+                warnings.extend(rest.warnings)
+    return found
 
 
-def _header_warnings(log: str) -> Iterator[str]:
-    """What libsndfile noted about a length that the file does not have."""
-    for line in log.splitlines():
-        name, _, rest = line.partition(":")
-        if name.strip() in LENGTH_LINES and "should be" in rest:
-            promised, found = (
-                int("".join(filter(str.isdigit, part)) or 0) for part in rest.split("should be", 1)
-            )
-            if found < promised < STREAMED_BYTES:
-                yield f"cut off: its header promises {promised} bytes of audio, {found} are there"
-
-
-def _open_av(path: str, file: IO[bytes], stack: ExitStack, cause: str) -> Recording:
+def _open_av(
+    path: str, file: IO[bytes], stack: ExitStack, cause: str, *, from_zero: bool = False
+) -> Recording:
+    other = containers.what_else(file, path)
     try:
-        import av
+        import av  # noqa: F401
     except ImportError as error:
         known = os.path.splitext(path)[1].lower() in AV_SUFFIXES
-        raise InputError(
-            "unsupported-format",
-            "reading this format needs PyAV" if known else f"not audio that libsndfile reads ({cause})",
-            f"{'' if known else 'If other programs play it: '}{install('av')}",
-        ) from error
-
-    file.seek(0)
+        what, remedy = "reading this format needs PyAV", install("av")
+        if not known:
+            unread = f"not audio that libsndfile reads ({cause})"
+            what, remedy = other or (unread, f"If other programs play it: {remedy}")
+        raise InputError("unsupported-format", what, remedy) from error
     try:
-        container = stack.enter_context(av.open(file, mode="r", options=ALONE))
-    except _av_errors() as error:
-        raise InputError(
-            "unsupported-format",
-            f"neither libsndfile nor FFmpeg can read it ({cause}; {_av_reason(error)})",
+        found = av_reader.AvFile(file, stack, from_zero=from_zero)
+    except av_reader.errors() as error:
+        what, remedy = other or (
+            f"neither libsndfile nor FFmpeg can read it ({cause}; {av_reader.reason(error)})",
             "If other programs play it, convert it to WAV or FLAC first",
-        ) from error
-    if not container.streams.audio:
+        )
+        raise InputError("unsupported-format", what, remedy) from error
+    if not found.has_sound and other:
+        raise InputError("unsupported-format", *other)
+    if not found.has_sound:
         raise InputError("no-audio", "it holds no sound, only other streams")
-    stream = container.streams.audio[0]
-    codec = stream.codec_context
-    if codec is None or not codec.sample_rate or not codec.channels:
+    if not found.sample_rate or not found.channels:
         raise InputError("unreadable", f"its header is damaged ({cause})")
-    warnings: list[str] = []
-    rate, channels = codec.sample_rate, codec.channels
 
     def blocks() -> Iterator[Samples]:
-        length, done = _block_length(rate, channels), 0
-        block: Samples = np.empty((length, channels), np.float32)
-        filled = 0
         try:
-            for frame in _av_frames(container, stream, codec.layout, rate):
-                left = frame.to_ndarray().reshape(-1, channels)
-                done += len(left)
-                while len(left):  # a frame is as long as its format or its damage makes it
-                    taken = left[: length - filled]
-                    block[filled : filled + len(taken)] = taken
-                    filled, left = filled + len(taken), left[len(taken) :]
-                    if filled == length:
-                        yield block
-                        block, filled = np.empty((length, channels), np.float32), 0
-        except _av_errors() as error:
-            if done == 0:
-                raise InputError("unreadable", f"decoding fails: {_av_reason(error)}") from error
-            warnings.append(f"cut off: decoding fails after {done / rate:.3f} s ({_av_reason(error)})")
-        if filled:
-            yield block[:filled]
+            yield from found.blocks(_block_length(found.sample_rate, found.channels))
+        except av_reader.errors() as error:
+            raise InputError("unreadable", f"decoding fails: {av_reader.reason(error)}") from error
+        if not any(one.startswith("cut off") for one in found.warnings):
+            found.warnings.extend(containers.length_fault(file))
 
-    return Recording(rate, channels, blocks(), warnings)
-
-
-def _av_errors() -> tuple[type[Exception], ...]:
-    """What PyAV raises for a damaged file."""
-    import av
-
-    # FFmpeg seeks where the damage tells it to, which Python's file may refuse; and names may be no UTF-8.
-    return av.FFmpegError, OSError, ValueError
-
-
-def _av_frames(container: Any, stream: Any, layout: Any, rate: int) -> Iterator[Any]:
-    """The frames in one format, even where a broadcast changes its channels or rate on the way."""
-    import av
-
-    for _, alike in groupby(
-        container.decode(stream), lambda frame: (frame.format.name, frame.layout.name, frame.sample_rate)
-    ):
-        to_float = av.AudioResampler(format="flt", layout=layout, rate=rate)
-        for frame in chain(alike, [None]):  # None flushes what the converter still holds
-            yield from to_float.resample(frame)
-
-
-def _av_reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
+    return Recording(found.sample_rate, found.channels, blocks(), found.warnings)

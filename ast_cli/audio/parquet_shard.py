@@ -7,7 +7,6 @@ in memory is a page, of which Parquet can read no part.
 from __future__ import annotations
 
 import os
-import tempfile
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -16,7 +15,7 @@ from contextlib import contextmanager
 from itertools import accumulate
 from typing import IO, Any
 
-from ast_cli.audio.local import copy_of, write_whole
+from ast_cli.audio.local import SharedFile, View, copy_of, making_copy, new_copy, write_whole
 from ast_cli.errors import InputError
 from ast_cli.extras import require_extra
 
@@ -30,24 +29,26 @@ GROUPS_KEPT = 2  # neighbours: threads read some rows ahead of each other
 class ParquetShard:
     """An open Parquet; a recording is called `<row>/<name of its path>`, or `<row>` if it has none.
 
+    A row without bytes names a file elsewhere, which is never opened: whoever made the shard would choose
+    what is read, on this machine or from it.
+
     Args:
-        descriptor: Of the file; stays open as long as this is used.
+        file: Stays open as long as this is used.
 
     Raises:
         EngineError: pyarrow is not installed.
         InputError: It is no Parquet, or has no audio column.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, file: SharedFile) -> None:
         require_extra("parquet")
         import pyarrow
         from pyarrow import parquet
 
         self._lock = threading.Lock()
         self._groups: OrderedDict[int, _Group] = OrderedDict()
-        # By the name of the descriptor, which has no other if the shard is a copy.
         self._open_file: Callable[[], Any] = lambda: parquet.ParquetFile(
-            pyarrow.OSFile(f"/dev/fd/{descriptor}"), buffer_size=BUFFER_BYTES, pre_buffer=False
+            View(file), buffer_size=BUFFER_BYTES, pre_buffer=False
         )
         with _telling_damage():
             self._file = self._open_file()
@@ -70,7 +71,7 @@ class ParquetShard:
                 yield f"{row}/{base}" if base not in ("", ".", "..") else str(row)
                 row += 1
 
-    def open(self, member: str) -> IO[bytes] | str:
+    def open(self, member: str) -> IO[bytes]:
         """See `shards.Shard`."""
         number = member.partition("/")[0]
         row = int(number) if number.isascii() and number.isdigit() else -1
@@ -80,7 +81,7 @@ class ParquetShard:
             group = bisect_right(self._first, row) - 1
             held = self._groups.get(group)
             if held is None:
-                batches = self._batches(self._file, [group], ["bytes", "path"], ROWS_AT_ONCE)
+                batches = self._batches(self._file, [group], ["bytes"], ROWS_AT_ONCE)
                 held = self._groups[group] = _Group(batches, self._first[group + 1] - self._first[group])
             self._groups.move_to_end(group)
             while len(self._groups) > GROUPS_KEPT:
@@ -98,24 +99,22 @@ class _Group:
     def __init__(self, batches: Iterator[Any], rows: int) -> None:
         self._batches = batches
         self._rows = rows
-        self._places: list[tuple[int, int] | str | None] = []
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — closed with this
+        self._places: list[tuple[int, int] | None] = []
+        self._copy = new_copy()
+        self._shared = SharedFile(self._copy)  # closes it
         self._end = 0
 
-    def __del__(self) -> None:
-        self._file.close()
-
-    def open(self, number: int) -> IO[bytes] | str:
+    def open(self, number: int) -> IO[bytes]:
         while number >= len(self._places):
             self._read()
         place = self._places[number]
         if place is None:
-            raise InputError("not-found", "the row holds neither audio nor a path")
-        if isinstance(place, tuple):
-            return copy_of(self._file.fileno(), *place)
-        if os.path.isabs(place) or ".." in place.split("/"):
-            raise InputError("not-found", "the row names a file that is not beside the shard")
-        return place
+            raise InputError(
+                "not-found",
+                "the row holds no audio, at most the name of a file elsewhere, which is not opened",
+                "Put the audio into the shard, or name the files themselves, as with --files-from",
+            )
+        return copy_of(self._shared, *place)
 
     def _read(self) -> None:
         batch = next(self._batches, None)
@@ -124,12 +123,13 @@ class _Group:
                 "unreadable", "the shard holds fewer rows than it says", "Fetch or make it again"
             )
         for audio in batch.column(0):
-            value = audio.as_py() or {}
-            data, path = value.get("bytes"), value.get("path")
+            data = (audio.as_py() or {}).get("bytes")
             if data is None:
-                self._places.append(path or None)
+                self._places.append(None)
                 continue
-            write_whole(self._file, data)
+            with making_copy():
+                self._copy.seek(self._end)
+                write_whole(self._copy, data)
             self._places.append((self._end, len(data)))
             self._end += len(data)
         if len(self._places) >= self._rows:

@@ -6,16 +6,17 @@ threads at once. fsspec is loaded when the first address is met.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
-import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import IO, Any
 
-from ast_cli.audio.suffixes import counts, found_or_failure, is_audio
+from ast_cli.audio.local import new_copy, no_room
+from ast_cli.audio.suffixes import counts, found_or_failure, is_audio, suffix_of
 from ast_cli.errors import EngineError, InputError, UsageError
 from ast_cli.extras import install
 from ast_cli.names import WEB, Name, parse_name
@@ -68,11 +69,12 @@ def require(name: str) -> None:
     _system(parse_name(name).scheme)
 
 
-def discover(text: str) -> Iterator[str | FileFailure]:
+def discover(text: str, passed_over: Counter[str]) -> Iterator[str | FileFailure]:
     """What lies at an address: itself; of a folder, or where it has `*`, all that counts, by name.
 
     Args:
         text: A folder ends in a slash. One without a suffix is asked for, but on the web.
+        passed_over: Counts by suffix what folders hold beside recordings.
 
     Yields:
         Addresses of recordings and shards; or the failure of a folder that cannot be listed or holds none.
@@ -90,11 +92,11 @@ def discover(text: str) -> Iterator[str | FileFailure]:
     try:
         # In a bucket, what means something in patterns may be part of a key.
         if name.has_glob and (name.is_web or not system.exists(_path(system, name))):
-            found = _globbed(system, name)
+            found = _globbed(system, name, passed_over)
         elif name.bare.endswith("/") or (
             not (is_audio(name.bare) or name.is_shard or name.is_web) and _is_folder(system, name)
         ):
-            found = _walk(system, name.bare.removesuffix("/"))
+            found = _walk(system, name.bare.removesuffix("/"), passed_over)
         else:
             yield text
             return
@@ -116,7 +118,7 @@ def fetch(name: str) -> IO[bytes]:
     """
     scheme = parse_name(name).scheme
     system = _system(scheme)
-    copy = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 — the caller closes it
+    copy = new_copy()
     try:
         # s3fs goes on by itself where it was cut off.
         attempts = 1 if scheme in S3 else ATTEMPTS
@@ -140,12 +142,22 @@ def _copied(system: Any, name: str, copy: IO[bytes]) -> Exception | None:
 
     copy.seek(0)
     copy.truncate()
-    told = Callback()
+    told, parsed = Callback(), parse_name(name)
+    # Some stores open what they write to themselves, as Python's `open` does, which takes a descriptor too.
+    opens = system.async_impl and not parsed.is_web
+    target: Any = os.dup(copy.fileno()) if opens else None
     try:
-        # By the name of the descriptor: some stores take nothing but names.
-        system.get_file(_path(system, parse_name(name)), f"/dev/fd/{copy.fileno()}", callback=told)
+        if opens:
+            system.get_file(_path(system, parsed), target, callback=told)
+        else:  # buffered: it writes all that it is given
+            with open(copy.fileno(), "rb+", closefd=False) as buffered:
+                system.get_file(_path(system, parsed), buffered, callback=told)
     except Exception as error:
         return error
+    finally:
+        with suppress(OSError):  # it closed it, unless it did not come so far
+            if opens and os.path.sameopenfile(target, copy.fileno()):
+                os.close(target)
     size = os.fstat(copy.fileno()).st_size
     if told.size is not None and told.size != size:
         return _ShortError(f"{size:,} of {told.size:,} bytes came")
@@ -238,27 +250,33 @@ def _is_folder(system: Any, name: Name) -> bool:
     return not key or bool(page.get("KeyCount"))
 
 
-def _walk(system: Any, folder: str) -> Iterator[str | FileFailure]:
+def _walk(system: Any, folder: str, passed_over: Counter[str]) -> Iterator[str | FileFailure]:
     """What counts in a folder and below, by name, as a local walk has it.
 
     Args:
         system: Of its scheme.
         folder: Its address without the last slash.
+        passed_over: See `discover`.
     """
     name = parse_name(folder)
     try:
         listed = _s3_entries(system, name) if name.scheme in S3 else _entries(system, name)
-        entries = sorted(
-            one for one in listed if not one[0].startswith(".") and (not one[1] or counts(one[0]))
-        )
+        entries = []
+        for below, is_file in listed:
+            if below.startswith(".") or not below:
+                continue
+            if not is_file or counts(below):
+                entries.append((below, is_file))
+            else:
+                passed_over[suffix_of(below)] += 1
     except Exception as error:
         yield FileFailure.of(f"{folder}/", input_error(folder, error))
         return
-    for below, is_file in entries:
+    for below, is_file in sorted(entries):
         if is_file:
             yield f"{folder}/{below}"
         else:
-            yield from _walk(system, f"{folder}/{below}")
+            yield from _walk(system, f"{folder}/{below}", passed_over)
 
 
 def _s3_entries(system: Any, folder: Name) -> Iterator[tuple[str, bool]]:
@@ -289,7 +307,7 @@ def _entries(system: Any, folder: Name) -> Iterator[tuple[str, bool]]:
             yield base, one["type"] != "directory"
 
 
-def _globbed(system: Any, name: Name) -> Iterator[str | FileFailure]:
+def _globbed(system: Any, name: Name, passed_over: Counter[str]) -> Iterator[str | FileFailure]:
     """What a pattern stands for: files that count, or have the suffix that it names; and folders, walked."""
     pattern = _path(system, name)
     named = os.path.splitext(pattern)[1]
@@ -305,7 +323,7 @@ def _globbed(system: Any, name: Name) -> Iterator[str | FileFailure]:
             continue  # hidden, and not asked for
         if about["type"] == "directory":
             if "**" not in pattern:  # which finds what is below by itself
-                yield from _walk(system, f"{head}{path.rstrip('/')}")
+                yield from _walk(system, f"{head}{path.rstrip('/')}", passed_over)
         elif counts(path) or parse_name(path).is_shard or os.path.splitext(path)[1] == named:
             yield f"{head}{path}"
     if not found:
@@ -321,13 +339,12 @@ def input_error(name: str, error: BaseException) -> InputError:
     status = getattr(error, "status", None) or getattr(error, "code", None)
     kinds = " ".join(kind.__name__ for kind in type(error).__mro__ if kind not in (Exception, OSError))
     remedy = "Try again later"
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        cause = f"no room for a copy of it in {tempfile.gettempdir()}"
-        remedy = "Free some space, or set TMPDIR to where there is some"
-    elif isinstance(error, FileNotFoundError) or status in (404, 410):
+    if (full := no_room(error)) is not None:
+        return full
+    if isinstance(error, FileNotFoundError) or status in (404, 410):
         what = "no such bucket" if "bucket does not exist" in str(error) else "nothing is at this address"
         return InputError("not-found", what, "Check the spelling")
-    elif isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
+    if isinstance(error, PermissionError) or status in (401, 403, 407) or DENIED.search(kinds):
         cause = f"access denied ({status})" if status else "access denied"
         remedy = f"Check the credentials: {_credentials(scheme)}"
     elif isinstance(error, TimeoutError) or SLOW.search(kinds):

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import IO, Protocol
 
 from ast_cli.audio import remote
-from ast_cli.audio.local import open_path
+from ast_cli.audio.local import SharedFile, open_path
 from ast_cli.audio.suffixes import found_or_failure
 from ast_cli.errors import InputError
 from ast_cli.names import parse_name
@@ -36,8 +35,8 @@ class Shard(Protocol):
         """
         ...
 
-    def open(self, member: str) -> IO[bytes] | str:
-        """A copy of a recording, which has no name; or the name of a file beside the shard that holds it.
+    def open(self, member: str) -> IO[bytes]:
+        """A copy of a recording, which has no name. What a shard names is never opened unless it is in it.
 
         Raises:
             InputError: There is none of this name, or it cannot be read.
@@ -56,7 +55,7 @@ class _OpenShard:
         self.copied = 0  # bytes
         self.listings = 0  # at work
         self.listed = False
-        self.waiting = 0  # members that were listed and not opened yet
+        self.waiting: set[str] = set()  # members that were listed and not opened yet
 
     def opened(self) -> Shard:
         """The shard; fetched and opened by the thread that comes first."""
@@ -66,15 +65,11 @@ class _OpenShard:
                 file, self.stamp = (
                     (remote.fetch(name.text), None) if name.is_address else open_path(name.text)
                 )
-                try:
-                    descriptor = os.dup(file.fileno())
-                finally:
-                    file.close()
                 # A thread that still reads a member when the shard is dropped has it until then.
-                weakref.finalize(self, os.close, descriptor)
+                shared = SharedFile(file)
                 if name.is_address:
-                    self.copied = os.fstat(descriptor).st_size
-                self.shard = _kind(name.bare)(descriptor)
+                    self.copied = shared.size
+                self.shard = _kind(name.bare)(shared)
             return self.shard
 
     @property
@@ -87,7 +82,7 @@ class _OpenShard:
         return True
 
 
-def _kind(bare: str) -> Callable[[int], Shard]:
+def _kind(bare: str) -> Callable[[SharedFile], Shard]:
     if bare.lower().endswith(".tar"):
         from ast_cli.audio.tar_shard import TarShard
 
@@ -105,7 +100,7 @@ class _OpenShards:
         self._by_key: OrderedDict[str, _OpenShard] = OrderedDict()
 
     def get(self, name: str) -> _OpenShard:
-        key = name if parse_name(name).is_address else os.path.abspath(name)
+        key = self._key(name)
         with self._lock:
             shard = self._by_key.get(key)
             if shard is None or shard.has_changed:
@@ -114,22 +109,47 @@ class _OpenShards:
         try:
             shard.opened()
         except BaseException:
-            self._drop(shard)
+            self.drop(shard)
             raise
         self._drop_oldest(shard)
         return shard
 
-    def count(self, shard: _OpenShard, *, listings: int = 0, waiting: int = 0) -> None:
-        """Count listings of a shard that begin or end, and its members that were listed or opened."""
-        with self._lock:
-            shard.listings += listings
-            shard.listed |= listings != 0
-            shard.waiting += waiting
-        # A process that has not listed it cannot know which member is the last.
-        if shard.listed and shard.listings == 0 and shard.waiting <= 0:
-            self._drop(shard)
+    @staticmethod
+    def _key(name: str) -> str:
+        return name if parse_name(name).is_address else os.path.abspath(name)
 
-    def _drop(self, shard: _OpenShard) -> None:
+    def listing(self, shard: _OpenShard, begun: int) -> None:
+        """A listing of a shard begins (1) or ends (-1)."""
+        with self._lock:
+            shard.listings += begun
+            shard.listed = True
+        self._drop_done(shard)
+
+    def done(self, shard: _OpenShard, member: str) -> None:
+        """A member was opened, or never will be."""
+        with self._lock:
+            shard.waiting.discard(member)
+        self._drop_done(shard)
+
+    def done_if_open(self, name: str, member: str) -> None:
+        """The same, if the shard is open."""
+        with self._lock:
+            shard = self._by_key.get(self._key(name))
+        if shard is not None:
+            self.done(shard, member)
+
+    def _drop_done(self, shard: _OpenShard) -> None:
+        # A process that has not listed it cannot know which member is the last.
+        if shard.listed and shard.listings == 0 and not shard.waiting:
+            self.drop(shard)
+
+    def listed(self) -> list[_OpenShard]:
+        """Those of which all members were listed."""
+        with self._lock:
+            return [shard for shard in self._by_key.values() if shard.listed and not shard.listings]
+
+    def drop(self, shard: _OpenShard) -> None:
+        """Keep it no longer."""
         with self._lock:
             for key in [key for key, one in self._by_key.items() if one is shard]:
                 del self._by_key[key]
@@ -173,19 +193,31 @@ def members(name: str) -> Iterator[str | FileFailure]:
 def _members(cache: _OpenShards, name: str) -> Iterator[str | FileFailure]:
     try:
         shard = cache.get(name)
-        cache.count(shard, listings=1)
+        cache.listing(shard, 1)
         try:
             for member in shard.opened().members():
-                cache.count(shard, waiting=1)
+                shard.waiting.add(member)
                 yield parse_name(name).of_member(member)
         finally:
-            cache.count(shard, listings=-1)
+            cache.listing(shard, -1)
     except InputError as error:
         yield FileFailure.of(name, error)
 
 
-def open_member(name: str, member: str) -> tuple[IO[bytes] | str, Stamp | None]:
-    """A copy of a recording, or the name of the file beside the shard that holds it; and the shard's stamp.
+def forget_listed() -> None:
+    """Drop the shards whose members were listed, opened or not, as at the end of a run."""
+    for shard in _cache.listed():
+        _cache.drop(shard)
+
+
+def pass_over(name: str) -> None:
+    """Say that a recording that was listed will not be opened, so that nothing is kept for it."""
+    if inside := parse_name(name).shard_and_member():
+        _cache.done_if_open(*inside)
+
+
+def open_member(name: str, member: str) -> tuple[IO[bytes], Stamp | None]:
+    """A copy of a recording, and the stamp of its shard.
 
     Raises:
         InputError: There is no such recording or shard, or it cannot be read.
@@ -194,11 +226,6 @@ def open_member(name: str, member: str) -> tuple[IO[bytes] | str, Stamp | None]:
     cache = _cache
     shard = cache.get(name)
     try:
-        opened = shard.opened().open(member)
+        return shard.opened().open(member), shard.stamp
     finally:
-        cache.count(shard, waiting=-1)
-    if isinstance(opened, str):
-        parsed = parse_name(name)
-        folder, slash, _ = parsed.bare.rpartition("/")
-        opened = f"{folder}{slash}{opened}{parsed.query}" if slash else opened
-    return opened, shard.stamp
+        cache.done(shard, member)

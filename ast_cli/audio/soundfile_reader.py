@@ -10,6 +10,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+# Windows has several C runtimes in a process, each with descriptors of its own.
+BY_DESCRIPTOR = os.name != "nt"
 STREAMS = ("MP3", "OGG")  # formats in which libsndfile may stop before the audio does
 
 
@@ -45,14 +47,19 @@ class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
         return filled
 
 
+def opened(file: IO[bytes]) -> ForwardFile:
+    """A file from its start, by descriptor where that is one: any name will do, and no suffix can mislead."""
+    file.seek(0)
+    return ForwardFile(os.dup(file.fileno()) if BY_DESCRIPTOR else file, closefd=BY_DESCRIPTOR)
+
+
 def fill_to_error(file: IO[bytes], done: int, block: NDArray[np.float32 | np.float64]) -> int:
     """Fill as much as can be decoded of a block that begins at sample `done`; returns how many samples came.
 
     From the start again, and then a second at a time, as an error takes with it all that a call had decoded.
     """
-    file.seek(0)
     filled = 0
-    with ForwardFile(os.dup(file.fileno()), closefd=True) as sound, suppress(soundfile.LibsndfileError):
+    with opened(file) as sound, suppress(soundfile.LibsndfileError):
         while done and (count := sound.fill(block[:done])):
             done -= count
         while count := sound.fill(block[filled : filled + sound.samplerate]):

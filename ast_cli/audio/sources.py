@@ -43,7 +43,7 @@ def open_file(name: str) -> tuple[IO[bytes], Stamp | None]:
 
 def _open_member(name: str, shard: str, member: str) -> tuple[IO[bytes], Stamp | None]:
     try:
-        opened, stamp = shards.open_member(shard, member)
+        return shards.open_member(shard, member)
     except InputError as error:
         if not parse_name(name).is_address or error.word != "not-found":
             raise
@@ -51,6 +51,3 @@ def _open_member(name: str, shard: str, member: str) -> tuple[IO[bytes], Stamp |
             return remote.fetch(name), None
         except InputError:
             raise error from None
-    if isinstance(opened, str):
-        return open_file(opened)[0], stamp
-    return opened, stamp

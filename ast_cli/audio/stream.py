@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ast_cli.audio.decode import STREAMED_BYTES, Recording, Samples
+from ast_cli.audio.containers import STREAMED_BYTES
+from ast_cli.audio.decode import Recording, Samples
 from ast_cli.errors import InputError, UsageError
 
 MAGIC_BYTES = 12  # enough to tell a format by

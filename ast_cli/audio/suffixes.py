@@ -10,12 +10,13 @@ from ast_cli.results import FileFailure
 
 # What libsndfile may read, and what needs PyAV. A suffix decides only whether the walk takes a file.
 _SOUNDFILE = """
-    aif aifc aiff au avr bwf caf flac htk mp1 mp2 mp3 mpc2k
-    nist oga ogg opus paf rf64 snd sph svx voc w64 wav wave wve xi
+    aif aifc aiff au avr bwf caf flac htk mp1 mp2 mp3 mpc2k mpga
+    nist oga ogg opus paf rf64 snd sph spx svx voc w64 wav wave wve xi
 """
 _AV = """
-    3gp aac ac3 amr ape asf avi dts eac3 flv m4a m4b
-    m4v mka mkv mov mp4 mpg mpeg mts ra tak tta webm wma wmv wv
+    3g2 3ga 3gp aac ac3 adts amr ape asf avi awb dff divx dsf dts ec3 eac3 f4a f4v flv gsm m2t m2ts m2v m4a
+    m4b m4r m4v mka mkv mov mp4 mp4a mpa mpc mpe mpg mpeg mpp mts mxf nut ogm ogv ogx qt ra rm rmvb shn tak
+    thd tta vob weba webm wma wmv wtv wv xwma
 """
 SOUNDFILE_SUFFIXES = frozenset(f".{name}" for name in _SOUNDFILE.split())
 AV_SUFFIXES = frozenset(f".{name}" for name in _AV.split())
@@ -29,13 +30,18 @@ def counts(name: str) -> bool:
 
     Parquet it leaves alone: results are Parquet, too.
     """
-    suffix = os.path.splitext(name)[1].lower()
+    suffix = suffix_of(name)
     return suffix in AUDIO_SUFFIXES or suffix == TAR
+
+
+def suffix_of(name: str) -> str:
+    """Its suffix in small letters, with the dot; empty if it has none."""
+    return os.path.splitext(name)[1].lower()
 
 
 def is_audio(name: str) -> bool:
     """Whether a name has the suffix of a recording."""
-    return os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+    return suffix_of(name) in AUDIO_SUFFIXES
 
 
 def found_or_failure(found: Iterable[str | FileFailure], name: str, what: str) -> Iterator[str | FileFailure]:

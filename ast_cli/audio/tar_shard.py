@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 import threading
 from collections.abc import Iterator
 from typing import IO
 
-from ast_cli.audio.local import copy_of
+from ast_cli.audio.local import SharedFile, View, copy_of
 from ast_cli.audio.suffixes import is_audio
 from ast_cli.errors import InputError
 
@@ -17,13 +16,13 @@ LARGEST_HEADER = 1 << 24  # bytes; names are shorter, damage may say anything
 SPARSE = -1  # in the place of an offset
 
 
-class _Headers(io.FileIO):
+class _Headers(View):
     """What `tarfile` reads: of no header more than memory holds, whatever size damage gives it."""
 
-    def read(self, size: int | None = -1) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         """So many bytes, or what is left."""
-        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
-        wanted = left if size is None or size < 0 else min(size, left)
+        left = max(0, self._shared.size - self.tell())
+        wanted = left if size < 0 else min(size, left)
         if wanted > LARGEST_HEADER:
             raise OSError(f"{wanted:,} bytes in one piece")
         return super().read(wanted) or b""
@@ -33,20 +32,19 @@ class TarShard:
     """An open tar.
 
     Members count as files do in a folder: by their suffix, unless a part of their name begins with a dot.
-    Links, folders and devices are passed over. Of members with the same name all count: from the second on
-    they are called `a#2.wav`, `a#3.wav`.
+    Links, folders and devices are passed over: nothing that a tar names is opened but what is in it. Of
+    members with the same name all count: from the second on they are called `a#2.wav`, `a#3.wav`.
 
     Args:
-        descriptor: Of the file; stays open as long as this is used, which alone moves its position.
+        file: Stays open as long as this is used.
 
     Raises:
         InputError: It is empty, or no tar.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._size = os.fstat(descriptor).st_size
-        if self._size == 0:
+    def __init__(self, file: SharedFile) -> None:
+        self._file = file
+        if file.size == 0:
             raise InputError("empty", "the shard is empty (0 bytes)")
         self._lock = threading.Lock()
         self._names: list[str] = []
@@ -55,7 +53,7 @@ class TarShard:
         self._damage: InputError | None = None
         try:
             self._tar = tarfile.open(  # noqa: SIM115 — it is as long as this
-                fileobj=_Headers(descriptor, closefd=False),
+                fileobj=_Headers(file),
                 mode="r:",
                 encoding="utf-8",
                 errors="surrogateescape",
@@ -95,7 +93,7 @@ class TarShard:
         offset, size = place
         if offset == SPARSE:
             raise InputError("unsupported-format", "it is stored as a sparse file", "Unpack the tar first")
-        return copy_of(self._descriptor, offset, size)
+        return copy_of(self._file, offset, size)
 
     def _advance(self) -> None:
         """Read the next header, of whatever it is."""
@@ -108,7 +106,7 @@ class TarShard:
         if header is None:
             self._require_end()
             return
-        if header.isfile() and header.offset_data + header.size > self._size and not header.issparse():
+        if header.isfile() and header.offset_data + header.size > self._file.size and not header.issparse():
             self._end(f"cut off in the middle of {header.name}")
             return
         parts = [part for part in header.name.split("/") if part not in ("", ".")]
@@ -131,7 +129,7 @@ class TarShard:
 
     def _require_end(self) -> None:
         """See that a block of zeros follows, as at the end of every whole tar."""
-        block = os.pread(self._descriptor, tarfile.BLOCKSIZE, self._tar.offset)
+        block = self._file.read_at(self._tar.offset, tarfile.BLOCKSIZE)
         if len(block) < tarfile.BLOCKSIZE:
             self._end("cut off: it ends without a mark of its end")
         elif any(block):

@@ -76,7 +76,7 @@ class Measurement:
     ms_per_window: Spread  # of the network alone; of the whole flow where there is a `flow`
     windows_per_s: float  # by the median of it
     x_realtime: float  # seconds of audio a second, by the median too
-    peak_memory_mb: float | None  # see `Memory`
+    peak_memory_mb: float | None  # see `Memory`; None where the system does not tell
     stages: dict[str, Stage] = field(default_factory=dict)  # empty where there is a `flow`
     roofline: Roofline | None = None  # None where there is a `flow`
     # The farthest that a score is from that of torch in float32 with eager attention; None where there is a

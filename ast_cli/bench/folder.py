@@ -49,12 +49,8 @@ class FolderTagger(ABC):
         self.processed = Processed(0, 0, 0.0, 0)  # by the last of them
 
     @abstractmethod
-    def _tag(self, paths: Sequence[str]) -> Processed:
-        """Tag recordings."""
-
     def tag(self, paths: Sequence[str]) -> None:
         """Tag recordings and leave in `processed` what they were."""
-        self.processed = self._tag(paths)
 
     def measurement(self) -> Measurement:
         """The figures of all passes."""
@@ -69,7 +65,7 @@ class FolderTagger(ABC):
             ms_per_window=wall.times(1e3 / done.windows),
             windows_per_s=done.windows / wall.median,
             x_realtime=done.seconds / wall.median,
-            peak_memory_mb=self.peak_mb,
+            peak_memory_mb=self.peak_mb or None,
             flow=FolderFigures(
                 **asdict(done),
                 load_seconds=self.load_seconds,
@@ -92,12 +88,14 @@ class OurTagger(FolderTagger):
         self._tagger = Tagger([engine], extractor, labels, scores, [checkpoint])
         engine.logits(torch.zeros(batch_size, extractor.max_length, extractor.num_mel_bins))
 
-    def _tag(self, paths: Sequence[str]) -> Processed:
+    def tag(self, paths: Sequence[str]) -> None:
+        """See `FolderTagger.tag`."""
         outcomes = [*self._tagger.tag_many(paths, batch_size=self.batch_size)]
         seconds = [one.seconds_heard for one in outcomes if isinstance(one, FileResult)]
         windows = sum(num_windows(one, self._tagger.extractor) for one in seconds)
         self.counters = self._tagger.counters.to_dict()
-        return Processed(len(seconds), len(outcomes) - len(seconds), math.fsum(seconds), windows)
+        failed = len(outcomes) - len(seconds)
+        self.processed = Processed(len(seconds), failed, math.fsum(seconds), windows)
 
 
 class TransformersPipeline(FolderTagger):
@@ -126,10 +124,12 @@ class TransformersPipeline(FolderTagger):
         silence = np.zeros(self._samples, np.float32)
         self._run(silence for _ in range(batch_size))
 
-    def _tag(self, paths: Sequence[str]) -> Processed:
+    def tag(self, paths: Sequence[str]) -> None:
+        """See `FolderTagger.tag`."""
         counted = {"files": 0, "failed": 0, "samples": 0}
         windows = self._run(self._windows(paths, counted))
-        return Processed(counted["files"], counted["failed"], counted["samples"] / self._rate, windows)
+        seconds = counted["samples"] / self._rate
+        self.processed = Processed(counted["files"], counted["failed"], seconds, windows)
 
     def _run(self, windows: Iterator[NDArray[np.float32]]) -> int:
         """Tag windows; returns how many there were."""
@@ -183,30 +183,44 @@ def bench_folder(
     ]
     if request.peer:
         ways.append(partial(TransformersPipeline, checkpoint, device, peer_dtype(request, device, on_notice)))
+    opens = [partial(way, size) for size in request.batch_sizes for way in ways]
+    taggers = _measure(opens, paths, request.repeats, device, on_step)
+    if failed := taggers[0].processed.failed:
+        on_notice(f"{failed} of {len(paths)} recordings could not be read; `ast-tag` on the folder says why")
+    runs = [tagger.measurement() for tagger in taggers]
+    return Document(request.command, checkpoint.files.id, machine, runs, request.repeats)
 
+
+def _measure(
+    opens: Sequence[Callable[[], FolderTagger]],
+    paths: Sequence[str],
+    repeats: int,
+    device: torch.device,
+    on_step: Callable[[str], None],
+) -> list[FolderTagger]:
+    """Open all, then time them in turns, as `take_turns` does."""
     memory, stopwatch, taggers = Memory(device), Stopwatch(device), []
-    for way, size in ((way, size) for size in request.batch_sizes for way in ways):
+    for open_ in opens:
         on_step("loading")
         before = memory.mark()
         start = time.perf_counter()
-        tagger = way(size)
+        tagger = open_()
         tagger.load_seconds = time.perf_counter() - start
         tagger.own_mb = memory.own(before, memory.mark())
         taggers.append(tagger)
-    for repeat in range(request.repeats):  # in turns, as in `take_turns`
+    for repeat in range(repeats):
         for tagger in taggers:
-            at_once = f"{len(paths)} recordings, {tagger.batch_size} at once ({repeat + 1}/{request.repeats})"
+            at_once = f"{len(paths)} recordings, {tagger.batch_size} at once ({repeat + 1}/{repeats})"
             on_step(f"{tagger.engine}: {at_once}")
-            at_rest = memory.mark() if repeat == 0 else 0.0
+            if repeat == 0:
+                at_rest = memory.mark()
+                tagger.tag(paths[: tagger.batch_size])  # never timed: a first batch is slower than all others
             tagger.seconds.append(stopwatch.seconds(partial(tagger.tag, paths)))
             if repeat == 0:
                 tagger.peak_mb = tagger.own_mb + memory.peak() - at_rest
             if not tagger.processed.files:
                 raise UsageError("none of the recordings could be tagged", "`ast-tag` on the folder says why")
-    if failed := taggers[0].processed.failed:
-        on_notice(f"{failed} of {len(paths)} recordings could not be read; `ast-tag` on the folder says why")
-    runs = [tagger.measurement() for tagger in taggers]
-    return Document(request.command, checkpoint.files.id, machine, runs, request.repeats)
+    return taggers
 
 
 def _recordings(folder: str) -> list[str]:

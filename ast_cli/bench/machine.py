@@ -7,7 +7,6 @@ import gc
 import os
 import platform
 import re
-import resource
 import statistics
 import sys
 import time
@@ -20,7 +19,7 @@ from pathlib import Path
 import torch
 
 from ast_cli import __version__
-from ast_cli.pipeline.pipeline import usable_cores
+from ast_cli.cores import usable_cores
 
 CPU_INFO = Path("/proc/cpuinfo")
 STATUS = Path("/proc/self/status")
@@ -37,7 +36,7 @@ class Machine:
     system: str  # operating system and architecture
     cpu: str  # the processor's name
     instructions: str  # the widest vectors that torch uses there
-    cores: int  # that this process may use
+    cores: int  # that this process may use; see `usable_cores`
     threads: int  # that torch uses
     memory_mb: int | None  # None where the machine does not tell
     load: float | None  # processes that wanted a core in the minute before; None where nobody counts them
@@ -59,9 +58,11 @@ class Machine:
             gpu, gpu_memory = found.name, found.total_memory // MEGABYTE
             versions |= {"CUDA": torch.version.cuda} if torch.version.cuda else {}
         with suppress(ValueError, OSError):
-            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // MEGABYTE
+            if hasattr(os, "sysconf"):
+                memory = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) // MEGABYTE
         with suppress(OSError):
-            load = round(os.getloadavg()[0], 2)
+            if hasattr(os, "getloadavg"):
+                load = round(float(os.getloadavg()[0]), 2)
         return cls(
             system=f"{platform.system()} {platform.machine()}",
             cpu=_cpu(),
@@ -86,7 +87,8 @@ def _cpu() -> str:
 class Memory:
     """How much memory a way of running takes by itself, though others are loaded beside it.
 
-    Of networks on CUDA, what torch has allocated there; elsewhere, what of this process is resident.
+    Of networks on CUDA, what torch has allocated there; elsewhere, what of this process is resident, or 0 on
+    Windows.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -113,8 +115,12 @@ class Memory:
             return torch.cuda.max_memory_allocated(self._device) / MEGABYTE
         if STATUS.exists():
             return _status("VmHWM")
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most / (MEGABYTE if sys.platform == "darwin" else 1024)
+        most = 0.0
+        if sys.platform != "win32":
+            from resource import RUSAGE_SELF, getrusage
+
+            most = getrusage(RUSAGE_SELF).ru_maxrss / (MEGABYTE if sys.platform == "darwin" else 1024)
+        return most
 
     def own(self, before: float, after: float) -> float:
         """What there would be in use if only what was loaded between two marks were there, in megabytes."""

@@ -235,7 +235,7 @@ def _runs(
             ms_per_window=taken,
             windows_per_s=a_second,
             x_realtime=a_second * window_seconds(extractor),
-            peak_memory_mb=contender.peak_mb[size],
+            peak_memory_mb=contender.peak_mb[size] or None,
             stages=as_stages({name: stages[name] for name in STAGES}),
             roofline=None if gemm is None else Roofline(rate, gemm.flops, rate / gemm.flops),
             deviation=contender.deviation,

@@ -73,10 +73,10 @@ def batch_sizes_of(text: str) -> tuple[int, ...]:
     """
     sizes = set()
     for word in text.split(","):
-        number = word.strip()
-        if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= MOST_WINDOWS):
+        number = word.strip().lstrip("0")
+        if not (number.isascii() and number.isdigit() and int(number[:9]) <= MOST_WINDOWS):
             raise UsageError(
-                f"--batch-size {text}: {number!r} is no number from 1 to {MOST_WINDOWS:,}",
+                f"--batch-size {text}: {word.strip()!r} is no number from 1 to {MOST_WINDOWS:,}",
                 "Write 8, or several with commas: 1,2,4,8",
             )
         sizes.add(int(number))

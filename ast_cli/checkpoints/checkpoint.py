@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import struct
 import warnings
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from ast_cli.checkpoints.layouts import HUB_PREFIX, ORIGINAL_NORMALISATION, infe
 from ast_cli.checkpoints.locate import (
     CONFIG_FILE,
     FEATURE_FILE,
+    MERGE_ADAPTER,
     WEIGHT_FILES,
     CheckpointFiles,
     find_checkpoint,
@@ -33,6 +35,10 @@ from ast_cli.errors import CheckpointError
 from ast_cli.files import replacing
 from ast_cli.text import first_line
 
+# What torch.compile, DataParallel and Lightning put around the names of a network's tensors.
+WRAPPERS = r"^(?:(?:_orig_mod|module|model)\.)+|_orig_mod\."
+NESTS = ("state_dict", "model_state_dict", "model")  # where a state of training has the network's tensors
+HARMLESS = ("position_ids", "pos_weight", "n_averaged")  # counters, and weights of the loss
 # What the unpickler may stumble over in a file that is no pickle, beside its own error.
 UNPICKLING_ACCIDENTS = (
     *(AttributeError, EOFError, IndexError, KeyError, RuntimeError, TypeError, ValueError),
@@ -58,10 +64,10 @@ class Checkpoint:
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor under the name it has in the file, in float32 on the CPU."""
-        tensors = _read_tensors(self.files.weights)
-        return {
-            name: tensor.float() for name, tensor in _without_prefix(tensors, "module.", self._where).items()
-        }
+        tensors: dict[str, Tensor] = {}
+        for file in self.files.weight_files:
+            tensors |= _read_tensors(file)
+        return {name: one.float() for name, one in _bare(tensors, WRAPPERS, self._where).items()}
 
     @property
     def _where(self) -> str:
@@ -110,12 +116,13 @@ class Checkpoint:
         Raises:
             CheckpointError: A tensor is missing, unknown (named as the file names it) or of another shape.
         """
-        found = _without_prefix(self.tensors, HUB_PREFIX, self._where)
+        found = _bare(self.tensors, rf"^{re.escape(HUB_PREFIX)}", self._where)
         original = self.is_original
         # Two networks must not share their tensors, nor this object keep a second copy of them.
         vars(self).pop("tensors", None)
         # The original's image head came with the weights it started from and is never used.
         unused = {name for name in found if name.startswith(("v.head.", "v.head_dist."))}
+        unused.update(name for name in found if name.rpartition(".")[2] in HARMLESS)
         state: dict[str, Tensor] = {}
         missing: list[str] = []
         misshapen: list[tuple[str, torch.Size, torch.Size]] = []
@@ -130,6 +137,8 @@ class Checkpoint:
                 state[ours] = torch.cat([*parts.values()]) if len(parts) > 1 else parts[theirs[0]]
         if not any(name.startswith("classifier.") for name in expected):
             unused.update(name for name in found if name.startswith(("classifier.", "mlp_head.")))
+        if any(".lora_" in name for name in found):
+            raise CheckpointError(f"{self._where} is an adapter, LoRA's, and no whole model", MERGE_ADAPTER)
         broken = [name for name, tensor in found.items() if not _is_finite(tensor)]
         if broken:
             raise CheckpointError(
@@ -192,7 +201,7 @@ def replacing_weights(path: Path) -> AbstractContextManager[Path]:
     from safetensors import SafetensorError
 
     # torch reports a full disk as RuntimeError.
-    return replacing(path, RuntimeError, SafetensorError)
+    return replacing(path, OSError, RuntimeError, SafetensorError)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -247,10 +256,13 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds more than tensors, or is no weights file",
-            "It was not opened further, since it could run code; ask its author for a .safetensors file",
+            "It was not opened further, since it could run code; ask its author for a .safetensors file, "
+            "or for its state_dict alone",
         ) from error
     except (SafetensorError, OSError, *UNPICKLING_ACCIDENTS) as error:
         raise CheckpointError(f"cannot read {path}: {first_line(error)}", damaged) from error
+    if isinstance(tensors, dict):
+        tensors = next((tensors[name] for name in NESTS if isinstance(tensors.get(name), dict)), tensors)
     if not isinstance(tensors, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
     ):
@@ -260,11 +272,14 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _without_prefix(tensors: Mapping[str, Tensor], prefix: str, where: str) -> dict[str, Tensor]:
-    bare = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    if len(bare) < len(tensors):
-        twice = [name for name in bare if name in tensors and prefix + name in tensors]
-        raise CheckpointError(f"{where} holds twice, with and without {prefix}: {_some(twice)}")
+def _bare(tensors: Mapping[str, Tensor], wrappers: str, where: str) -> dict[str, Tensor]:
+    """Tensors by their names without what matches `wrappers`; CheckpointError if two are called alike."""
+    bare: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        own = re.sub(wrappers, "", name)
+        if bare.setdefault(own, tensor) is not tensor:
+            *_, wrapped = sorted((one for one in tensors if re.sub(wrappers, "", one) == own), key=len)
+            raise CheckpointError(f"{where} holds twice, with and without {wrapped.removesuffix(own)}: {own}")
     return bare
 
 

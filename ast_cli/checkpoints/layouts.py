@@ -15,43 +15,29 @@ from ast_cli.checkpoints.locate import CONFIG_FILE
 from ast_cli.errors import CheckpointError
 from ast_cli.scoring.labels import audioset_classes, speech_commands_names
 
-Names = tuple[str, ...]
-
-# One row a tensor: our name, the Hub's, the original code's. Where the Hub has three for one of ours, they
-# are query, key and value: stacked in this order they are the original's and our fused projection.
-BACKBONE_NAMES: tuple[tuple[str, Names, Names], ...] = (
-    ("embeddings.cls_token", ("embeddings.cls_token",), ("v.cls_token",)),
-    ("embeddings.distillation_token", ("embeddings.distillation_token",), ("v.dist_token",)),
-    ("embeddings.position_embeddings", ("embeddings.position_embeddings",), ("v.pos_embed",)),
-    (
-        "embeddings.patch_embeddings.projection.*",
-        ("embeddings.patch_embeddings.projection.*",),
-        ("v.patch_embed.proj.*",),
-    ),
-    ("layers.N.layernorm_before.*", ("encoder.layer.N.layernorm_before.*",), ("v.blocks.N.norm1.*",)),
-    (
-        "layers.N.attention.qkv.*",
-        (
-            "encoder.layer.N.attention.attention.query.*",
-            "encoder.layer.N.attention.attention.key.*",
-            "encoder.layer.N.attention.attention.value.*",
-        ),
-        ("v.blocks.N.attn.qkv.*",),
-    ),
-    (
-        "layers.N.attention.output.*",
-        ("encoder.layer.N.attention.output.dense.*",),
-        ("v.blocks.N.attn.proj.*",),
-    ),
-    ("layers.N.layernorm_after.*", ("encoder.layer.N.layernorm_after.*",), ("v.blocks.N.norm2.*",)),
-    ("layers.N.mlp.fc1.*", ("encoder.layer.N.intermediate.dense.*",), ("v.blocks.N.mlp.fc1.*",)),
-    ("layers.N.mlp.fc2.*", ("encoder.layer.N.output.dense.*",), ("v.blocks.N.mlp.fc2.*",)),
-    ("layernorm.*", ("layernorm.*",), ("v.norm.*",)),
-)
-HEAD_NAMES: tuple[tuple[str, Names, Names], ...] = (
-    ("classifier.layernorm.*", ("classifier.layernorm.*",), ("mlp_head.0.*",)),
-    ("classifier.dense.*", ("classifier.dense.*",), ("mlp_head.1.*",)),
-)
+# One row a tensor: our name, the Hub's, the original code's. Where the Hub has three for one of ours, QKV
+# stands for query, key and value: stacked in this order they are the original's and our fused projection.
+NAMES = {
+    ours: (hub, original)
+    for ours, hub, original in map(
+        str.split,
+        """
+        embeddings.cls_token             embeddings.cls_token                       v.cls_token
+        embeddings.distillation_token    embeddings.distillation_token              v.dist_token
+        embeddings.position_embeddings   embeddings.position_embeddings             v.pos_embed
+        embeddings.patch_embeddings.projection.* embeddings.patch_embeddings.projection.* v.patch_embed.proj.*
+        layers.N.layernorm_before.*      encoder.layer.N.layernorm_before.*         v.blocks.N.norm1.*
+        layers.N.attention.qkv.*         encoder.layer.N.attention.attention.QKV.*  v.blocks.N.attn.qkv.*
+        layers.N.attention.output.*      encoder.layer.N.attention.output.dense.*   v.blocks.N.attn.proj.*
+        layers.N.layernorm_after.*       encoder.layer.N.layernorm_after.*          v.blocks.N.norm2.*
+        layers.N.mlp.fc1.*               encoder.layer.N.intermediate.dense.*       v.blocks.N.mlp.fc1.*
+        layers.N.mlp.fc2.*               encoder.layer.N.output.dense.*             v.blocks.N.mlp.fc2.*
+        layernorm.*                      layernorm.*                                v.norm.*
+        classifier.layernorm.*           classifier.layernorm.*                     mlp_head.0.*
+        classifier.dense.*               classifier.dense.*                         mlp_head.1.*
+        """.strip().splitlines(),
+    )
+}
 HUB_PREFIX = "audio_spectrogram_transformer."
 POSITION_EMBEDDINGS = "embeddings.position_embeddings"
 
@@ -66,15 +52,16 @@ ORIGINAL_NORMALISATION = {
 }
 
 
-def their_names(ours: Iterable[str], *, original: bool) -> Iterator[tuple[str, Names]]:
+def their_names(ours: Iterable[str], *, original: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Each of our names with the one or three that the other layout has for it."""
-    rows = {row[0]: row[2] if original else row[1] for row in BACKBONE_NAMES + HEAD_NAMES}
     for name in ours:
         layer = re.search(r"\.(\d+)\.", name)
         kind = re.search(r"\.(weight|bias)$", name)
-        number, suffix = layer[1] if layer else "", kind[1] if kind else ""
         row = re.sub(r"\.\d+\.", ".N.", re.sub(r"\.(weight|bias)$", ".*", name))
-        yield name, tuple(their.replace("N", number).replace("*", suffix) for their in rows[row])
+        their = NAMES[row][original].replace(".N.", f".{layer[1]}." if layer else "")
+        their = their.replace("*", kind[1] if kind else "")
+        parts = ("query", "key", "value") if "QKV" in their else ("",)
+        yield name, tuple(their.replace("QKV", part) for part in parts)
 
 
 def infer_config(source: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Knows which files make a checkpoint, and nothing of what they hold.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,13 @@ CONFIG_FILE = "config.json"
 FEATURE_FILE = "preprocessor_config.json"
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # in order of preference
 BUILT_IN = Path(__file__).parents[1] / "data"  # a folder for each built-in model
-WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt")
+WEIGHT_SUFFIXES = (".safetensors", ".bin", ".pth", ".pt", ".ckpt")
+INDEX = ".index.json"  # behind the name of weights that are in several files: which tensor is in which
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
+MERGE_ADAPTER = (
+    "Merge it into the model it was trained on, with peft: "
+    "`PeftModel.from_pretrained(model, adapter).merge_and_unload().save_pretrained(folder)`"
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +39,7 @@ class CheckpointFiles:
         revision: The Hub's commit; empty for local files.
         config: `config.json`, or None where there is none.
         features: `preprocessor_config.json`, or None where there is none.
-        find_weights: Finds the weights file, by fetching it if need be.
+        find_weights: Finds the weights file, or the index of several, by fetching what is not here.
     """
 
     id: str
@@ -43,16 +50,28 @@ class CheckpointFiles:
 
     @cached_property
     def weights(self) -> Path:
-        """The weights file, looked for when first asked for, as not all need it; or CheckpointError."""
+        """The weights file or index, looked for when asked for, as not all need it; or CheckpointError."""
         return self.find_weights()
+
+    @property
+    def weight_files(self) -> list[Path]:
+        """All files of the weights; CheckpointError if one is not there."""
+        if not self.weights.name.endswith(INDEX):
+            return [self.weights]
+        files = [self.weights.parent / name for name in _shard_names(self.weights)]
+        for file in files:
+            if not file.is_file():
+                raise CheckpointError(f"{self.weights} names {file.name}, which is not there", "Fetch it too")
+        return files
 
     @cached_property
     def sha256(self) -> str:
-        """Of the weights file, in hex; read when first asked for."""
+        """Of the weights, in hex; read when first asked for."""
         digest = hashlib.sha256()
-        with self.weights.open("rb") as data:
-            while block := data.read(1 << 20):
-                digest.update(block)
+        for file in self.weight_files:
+            with file.open("rb") as data:
+                while block := data.read(1 << 20):
+                    digest.update(block)
         return digest.hexdigest()
 
 
@@ -85,7 +104,8 @@ def find_checkpoint(source: str, revision: str | None = None, *, offline: bool =
             f"{source} is here, and has no revisions", "Leave --revision out, or name a Hub id"
         )
     if is_folder:
-        return _local(source, path, partial(_weights_in, source, path))
+        folder = _of_trainer(path)
+        return _local(source, folder, partial(_weights_in, source, folder))
     if is_file:
         if path.suffix not in WEIGHT_SUFFIXES:
             raise CheckpointError(
@@ -140,8 +160,10 @@ def _on_hub(
     features = fetch(repo, FEATURE_FILE, commit, offline=offline)
 
     def weights() -> Path:
-        for name in WEIGHT_FILES:
+        for name in (*WEIGHT_FILES, WEIGHT_FILES[0] + INDEX):
             if path := fetch(repo, name, commit, offline=offline):
+                for shard in _shard_names(path) if name.endswith(INDEX) else ():
+                    fetch(repo, shard, commit, offline=offline)
                 return path
         raise CheckpointError(
             f"{repo} has none of {', '.join(WEIGHT_FILES)}", "Choose a repository that holds AST weights"
@@ -162,10 +184,42 @@ def _local(source: str, folder: Path, find_weights: Callable[[], Path]) -> Check
 
 
 def _weights_in(source: str, folder: Path) -> Path:
-    for name in WEIGHT_FILES:
+    for name in (*WEIGHT_FILES, *(name + INDEX for name in WEIGHT_FILES)):
         if (folder / name).is_file():
             return folder / name
+    if any((folder / name).is_file() for name in ADAPTER_FILES):
+        raise CheckpointError(f"{source} holds an adapter, such as LoRA's, and no whole model", MERGE_ADAPTER)
+    if checkpoints := _checkpoints_in(folder):
+        raise CheckpointError(
+            f"{source} holds no weights of its own, but {len(checkpoints)} checkpoints of a training",
+            f"Name one of them, such as {checkpoints[-1]}",
+        )
     raise CheckpointError(
         f"{source} holds no {' or '.join(WEIGHT_FILES)}",
         "Name the weights file itself if it is called otherwise",
     )
+
+
+def _of_trainer(folder: Path) -> Path:
+    """The one checkpoint in a folder that the `Trainer` of transformers left without a model of its own."""
+    own = [CONFIG_FILE, *WEIGHT_FILES, *ADAPTER_FILES]
+    checkpoints = _checkpoints_in(folder)
+    is_alone = len(checkpoints) == 1 and not any((folder / name).exists() for name in own)
+    return checkpoints[0] if is_alone else folder
+
+
+def _checkpoints_in(folder: Path) -> list[Path]:
+    """Folders such as `checkpoint-500`, by their number."""
+    found = [path for path in folder.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def _shard_names(index: Path) -> list[str]:
+    """The files that an index spreads the weights over; they are beside it."""
+    try:
+        names = {*json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()}
+        if not names or any(Path(name).name != name for name in names):
+            raise ValueError("it names no files beside it")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{index} is no index of weights: {error}", "Fetch it again") from error
+    return sorted(names)

@@ -5,7 +5,7 @@ Nothing imported here may import torch: help and completion must be instant.
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -32,13 +32,16 @@ from ast_cli.cli import (
     tag,
     verify,
 )
+from ast_cli.cli.process import prepare_process
 from ast_cli.cli.screen import error_line
 from ast_cli.cli.usage import TYPER_ERROR, said_as_ours
-from ast_cli.errors import AstCliError, ExitCode
-from ast_cli.files import abandon_stdout
+from ast_cli.cli.user import settle_user
+from ast_cli.errors import AstCliError, ExitCode, InputError
+from ast_cli.files import ReaderGoneError, abandon_stdout
+from ast_cli.text import did_you_mean
 
 DEFAULT_COMMAND = "tag"
-ARGUMENTS = "ast_cli.arguments"  # of the context's meta
+ARGUMENTS, SLIP = "ast_cli.arguments", "ast_cli.slip"  # of the context's meta
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "token_normalize_func": lambda token: token.replace("_", "-"),
@@ -53,6 +56,7 @@ class DefaultCommandGroup(TyperGroup):
         args = list(args)
         own = {option for parameter in self.get_params(ctx) for option in parameter.opts}
         if args and args[0] not in self.commands and args[0] not in own:
+            ctx.meta[SLIP] = args[0] if args[0].isalpha() else ""
             args.insert(0, DEFAULT_COMMAND)
         ctx.meta[ARGUMENTS] = list(args)
         return list(super().parse_args(ctx, args))
@@ -69,6 +73,11 @@ class DefaultCommandGroup(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command inside the error boundary."""
         with error_boundary():
+            word = ctx.meta.get(SLIP, "")
+            if word and not os.path.lexists(word) and (hint := did_you_mean(word, [*self.commands], limit=1)):
+                raise InputError(
+                    "not-found", f"no such file: {word}", hint.replace("mean", "mean the command")
+                )
             try:
                 return super().invoke(ctx)
             except TYPER_ERROR as error:
@@ -144,16 +153,17 @@ def error_boundary() -> Iterator[None]:
     except KeyboardInterrupt:
         error_line("interrupted")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except BrokenPipeError:
-        abandon_stdout()  # what reads our results has read enough, as `head` does
+    except ReaderGoneError:
         raise typer.Exit(ExitCode.OK) from None
+    except BrokenPipeError as error:  # which Typer would take for that of standard output
+        error_line(f"a process or a connection has ended before its time: {error}. Try again")
+        raise typer.Exit(ExitCode.CANNOT_RUN) from None
 
 
 def main() -> None:
     """The entry point of `ast-tag`."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) == signal.SIG_DFL:  # nohup, say, has it ignored
-            signal.signal(number, signal.default_int_handler)  # ends as Ctrl-C does: what was done is kept
+    settle_user()
+    prepare_process()
     try:
         app()
     except KeyboardInterrupt:  # before or after the command itself

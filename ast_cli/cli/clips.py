@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
-from ast_cli.cli.label_options import LABELS, EventLabelOptions, EventOptions, EventThresholdOption
+from ast_cli.cli.label_options import (
+    LABELS,
+    EventLabelOptions,
+    EventOptions,
+    EventThresholdOption,
+    complete_class,
+)
 from ast_cli.cli.option_groups import After, grouped, option, option_group, without
 from ast_cli.cli.options import MessageOptions
 from ast_cli.cli.stored import ResultsArgument, lacking, scores_of, threshold_for
@@ -63,6 +69,7 @@ class ClipLabelOptions(EventLabelOptions):
         "--label",
         "-l",
         metavar="CLASS",
+        autocompletion=complete_class,
         show_default="all",
     )
     threshold: Annotated[EventThresholdOption, After("exclude")] = None

@@ -99,7 +99,7 @@ def tag_on_cluster(options: ClusterOptions, request: TagRequest, screen: TagScre
         actors = room_for(how.device)
         run = prepare(
             job,
-            lambda: discover(_no_stdin(request.names), [output.out]),
+            lambda: discover(_no_stdin(request.names), [output.out], screen.passed_over),
             asked,
             shard_size=options.shard_size or SHARD_SIZE,
             resume=output.resume,

@@ -9,9 +9,11 @@ import typer
 from ast_cli.cli import options
 from ast_cli.cli.inputs import counting, inputs_of
 from ast_cli.cli.option_groups import grouped, option, option_group, without
-from ast_cli.errors import ExitCode, UsageError
+from ast_cli.errors import ExitCode
 from ast_cli.results import FileFailure
 from ast_cli.settings import Per, Short
+
+MAKE_WINDOWS = ("channel", "window", "hop", "short")  # settings of which `search` embeds a query
 
 
 @option_group(options.OUTPUT)
@@ -62,7 +64,7 @@ def embed(
     inputs: options.InputOptions,
     windows: EmbedWindowOptions,
     model: options.OneModelOptions,
-    engine: Annotated[options.EngineOptions, without("compile_")],
+    engine: Annotated[options.TorchEngineOptions, without("engine", "compile_")],  # torch alone has vectors
     messages: options.MessageOptions,
 ) -> None:
     """Embed recordings: the vector of each from which the network tells what is heard.
@@ -72,15 +74,11 @@ def embed(
     from ast_cli.outputs.embedding_file import open_embedding_file
 
     names = inputs_of(inputs, "embed", offline=model.offline)
-    if engine.engine != "torch":
-        raise UsageError(f"{engine.engine} gives scores only, no vectors", "Use --engine torch")
     settings = windows.settings
     screen = messages.screen("embedded")
-    with open_embedding_file(output.out, overwrite=output.overwrite) as file, screen.closing_line():
-        from ast_cli.tagger import Tagger
-
-        tagger = Tagger.open(model.model, engine.settings(model), screen.warn)
-        screen.note(tagger.description)
+    file_of = open_embedding_file(output.out, overwrite=output.overwrite)
+    with file_of as file, screen.closing_line(whole=output.out):
+        tagger = options.open_tagger(model.model, engine.settings(model), screen)
         outcomes = tagger.embed(
             names,
             per=output.per,
@@ -90,16 +88,14 @@ def embed(
             workers=engine.workers,
             on_heard=screen.heard,
             leave_out=[output.out],
+            passed_over=screen.passed_over,
             settings=settings,
         )
         run = tagger.run_info(
             per=output.per,
             normalize=output.normalize,
             batch_size=engine.batch_size or "auto",
-            channel=settings.channel,
-            window=settings.window,
-            hop=settings.hop,
-            short=settings.short,
+            **{name: getattr(settings, name) for name in MAKE_WINDOWS},
             noise_masking=windows.noise_masking,
         )
         file.begin(run, tagger.engines[0].config.hidden_size)

@@ -93,14 +93,13 @@ def explain(
         raise UsageError("--fine is of occlusion", "Leave out --fine or --method")
     channel = windows.channel_number
     _check_out(output.out, output.overwrite)
+    screen = messages.screen()
+    tagger = options.open_tagger(model.model, replace(engine.settings(model), dtype="float32"), screen)
     from ast_cli.explain.attribution import explain as explain_window
     from ast_cli.explain.picture import write_explanation
     from ast_cli.explain.window import choose_window
-    from ast_cli.tagger import Tagger
 
-    tagger = Tagger.open(model.model, replace(engine.settings(model), dtype="float32"))
     chosen = list(dict.fromkeys(index for one in asked.label for index in tagger.labels.matching(one)))
-    screen = messages.screen()
     heard = 0.0
 
     def on_heard(seconds: float) -> None:
@@ -116,17 +115,19 @@ def explain(
     for warning in window.warnings:
         screen.warn(f"{name}: {warning}")
     try:
-        explanation = explain_window(
-            tagger,
-            window.frames,
-            window.length,
-            window.start,
-            labels=chosen,
-            method=asked.method,
-            fill=asked.fill,
-            fine=asked.fine,
-            seed=asked.seed,
-        )
+        with screen.progress(None, "explaining"):
+            explanation = explain_window(
+                tagger,
+                window.frames,
+                window.length,
+                window.start,
+                labels=chosen,
+                method=asked.method,
+                fill=asked.fill,
+                fine=asked.fine,
+                seed=asked.seed,
+                on_pass=screen.passed,
+            )
     except InputError as error:
         raise InputError(error.word, f"{name}: {error.cause}", error.remedy) from error
     if output.out is not None:

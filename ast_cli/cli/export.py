@@ -19,7 +19,9 @@ from ast_cli.cli.label_options import (
 from ast_cli.cli.option_groups import grouped, option, option_group, without
 from ast_cli.cli.options import OUTPUT, MessageOptions, OutputOptions, OverwriteOption
 from ast_cli.cli.stored import ResultsArgument, lacking, scores_of, threshold_for
+from ast_cli.files import STDOUT
 from ast_cli.settings import Aggregation, LabelSettings
+from ast_cli.text import counted
 
 # Who asks for one of these wants to know if what was kept does not reach so far.
 REACHING = ("top_k", "threshold", "include", "exclude", "rollup", "events", "hysteresis", "timeline")
@@ -78,10 +80,11 @@ def export(
     with open_output(
         output.out, format_, lambda: replay.run_info, overwrite=output.overwrite, base=base
     ) as write:
-        for outcome in chain(first, outcomes):
-            write(outcome)
+        count = sum(1 for _ in map(write, chain(first, outcomes)))
     for warning in stored.warnings:
         screen.warn(warning)
     asked = any(getattr(ctx.get_parameter_source(name), "name", "") != "DEFAULT" for name in REACHING)
     if replay.missing and (asked or writer.of_events):
         screen.warn(lacking(replay.missing, results))
+    if output.out != STDOUT:
+        screen.said(f"{counted(count, 'recording')}: written to {output.out}")

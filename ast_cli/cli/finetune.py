@@ -51,7 +51,11 @@ LEARNING = Options(
         "Decay of the averaged weights that are kept; 0 for no average.",
         show_default="by the number of steps",
     ),
-    patience=described("Stop after so many epochs without a better score.", min=0),
+    patience=described(
+        "Stop after so many epochs without a better score; 0 never does.",
+        min=0,
+        show_default="10 without a better score or loss",
+    ),
     patchout=described("Part of the patches left out in training."),
     seed=described("Of everything that chance decides.", min=0),
     dtype=described(
@@ -202,8 +206,12 @@ def finetune(
         if resume and run.is_done():
             screen.say(f"{folder} is done already: nothing to resume")
             continue
-        with screen.progress(), _stopping_gently(run):
-            outcome = run.run(resume=resume)
+        try:
+            with screen.progress(), _stopping_gently(run):
+                outcome = run.run(resume=resume)
+        except KeyboardInterrupt:
+            screen.say_interrupted(run.trainer, folder)
+            raise
         screen.say_outcome(outcome, folder)
         failed += len(outcome.failed)
     if labelled.folds:
@@ -239,14 +247,17 @@ def _split(found: Dataset, others: Dataset | None, fold: str | None, seed: int) 
 
 @contextmanager
 def _stopping_gently(run: Finetuning) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM ends the run after its step, with its state saved; the second at once."""
+    """The first Ctrl-C, SIGTERM or hangup ends the run after its step, its state saved; the next at once."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         run.stop()
         for name, handler in before.items():
             signal.signal(name, handler)
 
-    before = {name: signal.signal(name, stop) for name in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    # What is ignored stays so, as a hangup under nohup.
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
     try:
         yield
     finally:

@@ -13,7 +13,6 @@ from ast_cli.cli.options import InputOptions
 from ast_cli.errors import InputError, UsageError
 from ast_cli.names import STDIN, parse_name
 from ast_cli.results import display_name
-from ast_cli.text import did_you_mean
 
 
 def counting(
@@ -78,12 +77,10 @@ def _may_be_there(name: str) -> bool:
     return name == STDIN or os.path.lexists(name) or parsed.is_pattern() or parsed.is_there()
 
 
-def refuse_missing(paths: list[str], commands: list[str]) -> None:
+def refuse_missing(paths: list[str]) -> None:
     """Say so at once if nothing that was named is there: a slip should not cost the loading of a model.
 
     Only to a person: another program gets the document it asked for, with the failures in it.
     """
-    if not paths or any(map(_may_be_there, paths)):
-        return
-    hint = did_you_mean(paths[0], commands).replace("mean ", "mean the command ")
-    raise InputError("not-found", f"no such file: {', '.join(paths)}", hint or "Check the spelling")
+    if paths and not any(map(_may_be_there, paths)):
+        raise InputError("not-found", f"no such file: {', '.join(paths)}", "Check the spelling")

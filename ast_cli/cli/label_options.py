@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from ast_cli.cli.option_groups import option, option_group
-from ast_cli.cli.options import DEFAULTS
+from ast_cli.cli.options import DEFAULTS, completing
 from ast_cli.errors import UsageError
 from ast_cli.settings import (
     DEFAULT_EVENT_THRESHOLD,
@@ -60,6 +61,16 @@ def require_threshold(number: float, scores: str) -> float:
     raise UsageError(f"--threshold {number:g} fits no score: they are from 0 to 1", meant)
 
 
+def _classes() -> Iterable[str]:
+    """Of one word each: the shell would take more for several arguments."""
+    from ast_cli.scoring.labels import audioset_classes
+
+    return (node.name for node in audioset_classes() if node.name.isalpha())
+
+
+complete_class = completing(_classes)
+
+
 @option_group(LABELS)
 class LabelOptions:
     """Which labels are shown."""
@@ -75,9 +86,12 @@ class LabelOptions:
         [],
         "Only these: a name, mid, index or glob; 'Animal/**' is a class with all below it. May be repeated.",
         metavar="CLASS",
+        autocompletion=complete_class,
         show_default=False,
     )
-    exclude: list[str] = option([], "Not these, likewise.", metavar="CLASS", show_default=False)
+    exclude: list[str] = option(
+        [], "Not these, likewise.", metavar="CLASS", autocompletion=complete_class, show_default=False
+    )
     rollup: bool = option(
         DEFAULTS.rollup, "Give each class the highest score among itself and all below it in AudioSet's tree."
     )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 from rich.console import Console
@@ -15,12 +12,13 @@ from ast_cli.cli import options
 from ast_cli.cli.label_options import LABELS, EventLabelOptions, EventOptions, ScoresOption
 from ast_cli.cli.live_screen import LiveScreen
 from ast_cli.cli.option_groups import grouped, only, option, option_group, without
+from ast_cli.cli.process import instead_of_interrupting
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, UsageError
 from ast_cli.files import open_stdout
 from ast_cli.outputs.live_lines import LiveLines
 from ast_cli.settings import LIVE_SHORT, LIVE_WINDOW_SECONDS, RawEncoding, Short
-from ast_cli.text import clock, counted
+from ast_cli.text import clock, color_system, counted
 
 if TYPE_CHECKING:
     from ast_cli.audio.decode import Recording
@@ -130,12 +128,10 @@ def listen(
     reader = PipeReader(open_stdin(EXAMPLE))
     recording, form = open_stream(reader, pcm)
 
+    tagger = options.open_tagger(model.model, engine.settings(model, labels.scores), screen)
     from ast_cli.live import Listener
-    from ast_cli.tagger import Tagger
 
-    tagger = Tagger.open(model.model, engine.settings(model, labels.scores))
     listener = Listener(tagger, labels.applied_to(settings, threshold.of(tagger.labels), events.settings))
-    screen.note(tagger.description)
     screen.warn_if_guessed(model.model[0], labels.scores, guessed=tagger.scores_are_guessed)
     session = _Session(reader, recording, form, listener, screen)
     # An end shows in the first window without the sound, which begins a hop later at most. A start shows
@@ -167,9 +163,11 @@ class _Session:
     def run(self) -> None:
         """Process it to its end."""
         try:
-            with open_stdout() as stream, _instead_of_interrupting(self._stop):
+            # In a pipeline Ctrl-C ends the recorder, too: the end of the stream and the signal come at the
+            # same time, and must end it the same way.
+            with open_stdout() as stream, instead_of_interrupting(self._stop):
                 if stream.isatty():
-                    console = Console(file=stream, highlight=False)
+                    console = Console(file=stream, color_system=color_system(), highlight=False)
                     with LiveScreen(console, self._listener.window) as live:
                         self._process(live)
                 else:
@@ -240,32 +238,3 @@ class _Session:
             f"heard {clock(self._seconds)}{waited}: {counted(events, 'event')}"
             f"{': ' if often else ''}{' · '.join(often)}{more}"
         )
-
-
-@contextmanager
-def _instead_of_interrupting(act: Callable[[], None]) -> Iterator[None]:
-    """While the block runs, what would interrupt it calls `act`, once; after that it interrupts again.
-
-    In a pipeline Ctrl-C ends the recorder, too, so that the end of the stream and the signal come at the same
-    time: both must end it the same way.
-    """
-    numbers = [
-        one
-        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(one) is signal.default_int_handler  # nohup, say, has it ignored
-    ]
-
-    def handle(number: int, frame: object) -> None:
-        restore()
-        act()
-
-    def restore() -> None:
-        for one in numbers:
-            signal.signal(one, signal.default_int_handler)
-
-    for one in numbers:
-        signal.signal(one, handle)
-    try:
-        yield
-    finally:
-        restore()

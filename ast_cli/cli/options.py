@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ast_cli.checkpoints.published import DEFAULT_MODEL
+from ast_cli.checkpoints.locate import find_checkpoint
+from ast_cli.checkpoints.published import BUILT_IN_MODELS, DEFAULT_MODEL, PUBLISHED_MODELS
 from ast_cli.cli.option_groups import argument, option, option_group
+from ast_cli.cli.process import quiet_libraries
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import UsageError
 from ast_cli.files import STDOUT
@@ -28,6 +31,7 @@ from ast_cli.settings import (
 
 if TYPE_CHECKING:
     from ast_cli.outputs.writer import Writer
+    from ast_cli.tagger import Tagger
 
 HEARD = "What is heard"
 OUTPUT = "Output"
@@ -38,6 +42,24 @@ CLUSTER = "On a cluster"
 MESSAGES = "Messages"
 
 DEFAULTS = TagSettings()
+
+
+def completing(choices: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What an option's `autocompletion` takes: the values that begin as what was typed."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [one for one in choices() if one.startswith(incomplete)]
+
+    return complete
+
+
+def _names_of_formats() -> Iterable[str]:
+    from ast_cli.outputs import FORMATS
+
+    return FORMATS
+
+
+complete_model = completing(lambda: [one.id for one in (*BUILT_IN_MODELS, *PUBLISHED_MODELS)])
 
 
 # What goes in
@@ -119,6 +141,7 @@ class OutputOptions:
         f"{_formats(of_events=False)}; of events: {_formats(of_events=True)}.",
         "-f",
         metavar="FORMAT",
+        autocompletion=completing(_names_of_formats),
         show_default="by the suffix of --out, else table",
     )
 
@@ -165,6 +188,7 @@ ONE_MODEL = typer.Option(
     metavar="NAME",
     rich_help_panel=MODEL,
     help="Hub id, folder, weights file, or the built-in tiny.",
+    autocompletion=complete_model,
 )
 RevisionOption = Annotated[
     str | None,
@@ -198,6 +222,7 @@ class ModelOptions:
         "Hub id, folder, .safetensors, .pth or .bin. Given several times, the scores are averaged.",
         "-m",
         metavar="NAME",
+        autocompletion=complete_model,
         show_default=DEFAULT_MODEL,
     )
     revision: RevisionOption = None
@@ -215,7 +240,13 @@ def batch_size_of(text: str) -> int | None:
 
 DeviceOption = Annotated[
     str,
-    typer.Option("--device", metavar="DEVICE", rich_help_panel=RUN, help="auto, cpu, cuda, cuda:N or mps."),
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        rich_help_panel=RUN,
+        help="auto, cpu, cuda, cuda:N or mps.",
+        autocompletion=completing(lambda: ("auto", "cpu", "cuda", "mps")),
+    ),
 ]
 
 
@@ -270,6 +301,18 @@ class TorchEngineOptions(EngineOptions):
     dtype: TorchDtype = option("auto", "Number format of the network; auto is float32, on CUDA float16.")
 
 
+def open_tagger(models: str | list[str], settings: ModelSettings, screen: TagScreen) -> Tagger:
+    """Open what --model names; that it is not there is said before torch is loaded, which takes seconds."""
+    names = [models] if isinstance(models, str) else models
+    for name in names:
+        find_checkpoint(name, settings.revision, offline=settings.offline)
+    from ast_cli.tagger import Tagger
+
+    tagger = Tagger.open(names, settings, screen.warn)
+    screen.note(tagger.description)
+    return tagger
+
+
 # Labelled recordings
 
 
@@ -306,4 +349,6 @@ class MessageOptions:
 
     def screen(self, done: str = "tagged") -> TagScreen:
         """Where messages go; see `TagScreen`."""
+        if self.quiet:
+            quiet_libraries()
         return TagScreen(quiet=self.quiet, verbose=self.verbose, done=done)

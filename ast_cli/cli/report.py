@@ -128,6 +128,8 @@ def report(
     if odd:
         count = counted(odd, "recording")
         screen.warn(f"{count} cannot be played or drawn as tagged: the page says which and why")
+    if stored is not None and page.out != STDOUT:
+        screen.said(f"{counted(sum(1 for _ in stored.files()), 'recording')}: drawn in {page.out}")
     if screen.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -171,11 +173,9 @@ def _tag_and_draw(
     with (
         Page(page.folder, settings, lambda file: file if parse_name(file).is_there() else None) as report,
         open_sink(page.out, overwrite=page.overwrite) as stream,
-        screen.closing_line(),
+        screen.closing_line(whole="" if page.out == STDOUT else page.out),
     ):
-        from ast_cli.tagger import Tagger
-
-        tagger = Tagger.open(model.model, engine.settings(model), screen.warn)
+        tagger = options.open_tagger(model.model, engine.settings(model), screen)
         screen.scores = tagger.scores
         screen.warn_if_guessed(model.model[0], "auto", guessed=tagger.scores_are_guessed)
         tagged = tagger.tag_many(

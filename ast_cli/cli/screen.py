@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
@@ -16,7 +19,7 @@ from ast_cli.errors import AstCliError
 from ast_cli.files import open_stdout
 from ast_cli.results import FileFailure, Outcome, display_name
 from ast_cli.settings import in_words
-from ast_cli.text import clock, one_line
+from ast_cli.text import clock, color_system, one_line
 
 if TYPE_CHECKING:
     from ast_cli.cluster.worker import ShardReport
@@ -25,12 +28,13 @@ if TYPE_CHECKING:
 ROOM_FOR_BAR = 80  # columns; in less it would push the numbers out
 ROOM_FOR_LONG_BAR = 110
 LONG_BAR, SHORT_BAR = 40, 10
+FEW = 6  # suffixes that are named
 FAST = 100  # times realtime, of which nobody wants a decimal
 
 
 def stderr() -> Console:
     """A console on the stderr of this moment, so that tests can put another in its place."""
-    return _MessageConsole(stderr=True, highlight=False, soft_wrap=True)
+    return _MessageConsole(stderr=True, color_system=color_system(), highlight=False, soft_wrap=True)
 
 
 class _MessageConsole(Console):
@@ -48,7 +52,9 @@ class _MessageConsole(Console):
 def stdout() -> Iterator[Console]:
     """A console for what a command prints; writing fails as in `sink.open_stdout`."""
     with open_stdout() as stream:
-        yield _OutConsole(file=stream, highlight=False, soft_wrap=not stream.isatty())
+        yield _OutConsole(
+            file=stream, color_system=color_system(), highlight=False, soft_wrap=not stream.isatty()
+        )
 
 
 class _OutConsole(Console):
@@ -61,6 +67,15 @@ def error_line(message: str, console: Console | None = None) -> None:
     line = Text("ast-tag: ", "bold red")
     line.append(one_line(message), "not bold default")
     (console or stderr()).print(line)
+
+
+def _of_other_kinds(passed_over: Counter[str]) -> str:
+    count = passed_over.total()
+    kinds = ", ".join(
+        f"{suffix or 'without a suffix'} {number:,}" for suffix, number in passed_over.most_common(FEW)
+    )
+    more = ", …" if len(passed_over) > FEW else ""
+    return f"passed over {count:,} {'file' if count == 1 else 'files'} of other kinds: {kinds}{more}"
 
 
 class TagScreen:
@@ -84,6 +99,7 @@ class TagScreen:
         self.tagged = 0
         self.failed = 0
         self.skipped = 0
+        self.passed_over: Counter[str] = Counter()
 
     @contextmanager
     def progress(
@@ -121,6 +137,11 @@ class TagScreen:
         finally:
             self._progress = None
 
+    def passed(self, done: int, total: int) -> None:
+        """Move the bar of what is counted in passes through the network."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
     def _count(self, count: Callable[[], Iterable[object]]) -> None:
         try:
             total = sum(1 for _ in count())
@@ -142,9 +163,20 @@ class TagScreen:
         finally:
             self._progress.start()
 
-    def showing_results(self, stream: TextIO | None) -> Any:
-        """Around writing to `stream`: keeps results and progress apart where both are on the terminal."""
-        return self._above_progress() if stream is not None and stream.isatty() else nullcontext()
+    def showing_results(self, stream: TextIO | None) -> AbstractContextManager[None]:
+        """Around writing to `stream`: keeps results and progress apart where both are on the terminal.
+
+        What reads a pipe may show rows there whenever it likes: from the first one on, they are the progress.
+        """
+        if stream is None or self._progress is None:
+            return nullcontext()
+        if stream.isatty():
+            return self._above_progress()
+        with suppress(OSError):  # of a stream that is no file
+            if stat.S_ISFIFO(os.fstat(stream.fileno()).st_mode):
+                self._progress.stop()
+                self._progress = None
+        return nullcontext()
 
     def heard(self, seconds: float) -> None:
         """More audio was scored."""
@@ -186,6 +218,7 @@ class TagScreen:
         for file, warning in report.warnings:
             self.warn(f"{display_name(file)}: {warning}")
         self.tagged += report.tagged
+        self.skipped -= report.again
         self.heard(report.seconds)
         if self._progress is not None:
             self._progress.advance(self._task, report.tagged)
@@ -220,29 +253,34 @@ class TagScreen:
             self._say(message, "dim")
 
     @contextmanager
-    def closing_line(self, kept: Callable[[], str] = str) -> Iterator[None]:
+    def closing_line(self, kept: Callable[[], str] = str, *, whole: str = "") -> Iterator[None]:
         """After the block: what came in is what was tagged, failed or skipped.
 
-        If the block breaks off, says where the results so far are.
+        If the block breaks off, says what was done and where the results so far are.
 
         Args:
             kept: Says it; nowhere if that is empty.
+            whole: A file that is written at the end or not at all.
         """
         try:
             yield
         except BaseException as error:
             where = kept()
-            if (self.tagged or self.failed) and not isinstance(error, BrokenPipeError):
+            is_over = self.tagged or self.failed or isinstance(error, KeyboardInterrupt)
+            if is_over and not isinstance(error, BrokenPipeError):
                 how = f"; kept in {where}: --resume goes on from there" if where else ""
-                self._say(f"{self._counts()} before the end{how}")
+                lost = f"; {whole} is not written" if whole else ""
+                self._say(f"{self._counts()} before the end{how}{lost}")
             raise
         inputs = self.tagged + self.failed + self.skipped
         if not self._quiet:
             scores = f" · {in_words(self.scores)}" if self.scores and self.tagged else ""
             counts = f"{self._counts()}, {self.skipped} skipped"
-            self._say(
-                f"{inputs} {'input' if inputs == 1 else 'inputs'}: {counts}{self._rate(' · ')}{scores}", "dim"
-            )
+            if self.passed_over:
+                self._say(_of_other_kinds(self.passed_over), "dim")
+            again = " · --resume tries the failed again" if self.failed and kept() else ""
+            what = "input" if inputs == 1 else "inputs"
+            self._say(f"{inputs} {what}: {counts}{self._rate(' · ')}{scores}{again}", "dim")
 
     def _counts(self) -> str:
         return f"{self.tagged} {self._done}, {self.failed} failed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from ast_cli.cli import options
+from ast_cli.cli.embed import MAKE_WINDOWS
 from ast_cli.cli.option_groups import argument, grouped, only, option, option_group
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import InputError, ResultsError, UsageError
@@ -123,9 +124,7 @@ def _embed(
     query: str, stored: StoredEmbeddings, screen: TagScreen, model: str, how: ModelSettings
 ) -> NDArray[np.float32]:
     """The vector [D] of a recording, by the network of a file and as that has processed its own."""
-    from ast_cli.tagger import Tagger
-
-    tagger = Tagger.open(model, how, screen.warn)
+    tagger = options.open_tagger(model, how, screen)
     [its] = tagger.run_info().models
     if its.sha256 != stored.sha256:
         raise ResultsError(
@@ -133,12 +132,15 @@ def _embed(
             f"{its.id} is another ({its.sha256[:12]})",
             "--model says where the model of the file is now; or embed the recordings anew",
         )
-    screen.note(tagger.description)
     known = stored.settings
-    settings = TagSettings(window=known.get("window"), hop=known.get("hop"), short=known.get("short", "pad"))
+    settings = TagSettings(**{name: known[name] for name in MAKE_WINDOWS if name in known})
     [found] = tagger.embed([query], noise_masking=known.get("noise_masking"), settings=settings)
     if isinstance(found, FileFailure):
-        raise InputError(found.error, f"{display_name(query)}: {found.error}: {found.message}")
+        cause = f"{display_name(query)}: {found.error}"
+        if found.error == "no-such-channel":
+            where = display_name(str(stored.path))
+            raise InputError(found.error, f"{cause}: {where} is of channel {settings.channel} alone")
+        raise InputError(found.error, f"{cause}: {found.message}")
     for warning in found.warnings:
         screen.warn(f"{display_name(query)}: {warning}")
     vector: NDArray[np.float32] = found.vectors[0]

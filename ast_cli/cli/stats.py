@@ -20,7 +20,7 @@ from ast_cli.results import FileFailure, display_name
 if TYPE_CHECKING:
     from ast_cli.training.datasets import LabelledClip
 
-TABLES = (".csv", ".json")
+TABLES = (".csv", ".tsv", ".json")
 NAMED = 20  # failures that the terminal names
 
 
@@ -72,37 +72,22 @@ def stats(
         screen.warn(f"{display_name(failure.file)}: {failure.error}: {failure.message}")
     mean, std = measured.normalised(features)
     fits = measured.fits(features)
+    own = {"mean": features.mean, "std": features.std, "normalised_mean": mean, "normalised_std": std}
     with stdout() as console:
         if as_json:
             document = {
-                "mean": measured.mean,
-                "std": measured.std,
-                "clips": measured.clips,
-                "seconds": measured.seconds,
+                **{name: getattr(measured, name) for name in ("mean", "std", "clips", "seconds")},
                 "failed": [{"file": display_name(one.file), "error": one.error} for one in measured.failed],
                 "with_padding": with_padding,
-                "model": {
-                    "id": model or DEFAULT_MODEL,
-                    "mean": features.mean,
-                    "std": features.std,
-                    "normalised_mean": mean,
-                    "normalised_std": std,
-                    "fits": fits,
-                },
+                "model": {"id": model or DEFAULT_MODEL, **own, "fits": fits},
             }
             console.file.write(dump(document, indent=2) + "\n")
         else:
-            rows = [
-                ("mean", f"{measured.mean:.6f}"),
-                ("std", f"{measured.std:.6f}"),
-                ("clips", str(measured.clips)),
-                ("seconds", f"{measured.seconds:.2f}"),
-                ("failed", str(len(measured.failed))),
-                ("normalised mean", f"{mean:.3f}"),
-                ("normalised std", f"{std:.3f}"),
-                ("fits", "yes" if fits else "no"),
-            ]
-            console.file.writelines(f"{name}\t{value}\n" for name, value in rows)
+            rows = {"mean": f"{measured.mean:.6f}", "std": f"{measured.std:.6f}", "clips": measured.clips}
+            rows |= {"seconds": f"{measured.seconds:.2f}", "failed": len(measured.failed)}
+            rows |= {"normalised mean": f"{mean:.3f}", "normalised std": f"{std:.3f}"}
+            rows["fits"] = "yes" if fits else "no"
+            console.file.writelines(f"{name}\t{value}\n" for name, value in rows.items())
     if measured.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 

@@ -69,7 +69,6 @@ class TagRequest:
 @grouped
 def tag(
     *,
-    ctx: typer.Context,
     inputs: options.InputOptions,
     windows: options.WindowOptions,
     labels: TagLabelOptions,
@@ -99,7 +98,7 @@ def tag(
     format_, writer = output.format_and_writer() if cluster.ray is None else cluster_format(output)
     names = inputs_of(inputs, offline=model.offline)
     if inputs.files_from is None and format_ == "table":
-        refuse_missing(inputs.paths, [*getattr(ctx.parent and ctx.parent.command, "commands", ())])
+        refuse_missing(inputs.paths)
     if cluster.ray is None:
         _refuse_outputs(inputs, output, format_, writer)
     elif output.keep_scores or fail_fast:
@@ -155,11 +154,8 @@ def _tag_here(
         ) as destination,
         screen.closing_line(lambda: destination.kept),
     ):
-        from ast_cli.tagger import Tagger
-
-        tagger = Tagger.open(request.models, request.how, screen.warn)
+        tagger = options.open_tagger(request.models, request.how, screen)
         settings = replace(request.settings, threshold=request.threshold.of(tagger.labels))
-        screen.note(tagger.description)
         screen.scores = tagger.scores
         screen.warn_if_guessed(request.models[0], request.how.scores, guessed=tagger.scores_are_guessed)
         leave_out: list[str] = [] if out == STDOUT else [out]
@@ -170,6 +166,7 @@ def _tag_here(
             on_heard=screen.heard,
             known=destination.known,
             leave_out=leave_out,
+            passed_over=screen.passed_over,
             settings=settings,
         )
         destination.begin(
@@ -185,7 +182,7 @@ def _tag_here(
                     raise typer.Exit(ExitCode.SOME_FAILED)
         screen.note(tagger.counters.in_words())
         _tell_changed(screen, destination.changed)
-        destination.complete()
+        destination.complete(retry=screen.failed > 0)
 
 
 def _refuse_outputs(

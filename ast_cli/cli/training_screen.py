@@ -16,9 +16,11 @@ from ast_cli.text import clock, one_line
 
 if TYPE_CHECKING:
     from ast_cli.training.datasets import Dataset
-    from ast_cli.training.result import TrainingResult
+    from ast_cli.training.loop import Trainer
+    from ast_cli.training.state import TrainingResult
 
 FEW = 3  # names in a warning
+ESTIMATED_OVER = 600.0  # seconds whose steps tell how long the rest takes: one may take a minute
 
 
 class TrainingScreen:
@@ -59,12 +61,13 @@ class TrainingScreen:
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f} · {task.fields[rate]:.0f} clips/s"),
+            TextColumn("loss {task.fields[loss]:.4f} · {task.fields[rate]}"),
             TimeRemainingColumn(),
             console=self._console,
             transient=True,
+            speed_estimate_period=ESTIMATED_OVER,
         )
-        self._task = self._bar.add_task("", total=None, epoch=1, loss=float("nan"), rate=0.0)
+        self._task = self._bar.add_task("", total=None, epoch=1, loss=float("nan"), rate="")
         with self._bar:
             yield
         self._bar = None
@@ -82,6 +85,17 @@ class TrainingScreen:
         name = f"./{folder}" if str(folder) in BUILT_IN_IDS else folder
         self.say(f"ast-tag FILE --model {name}")
 
+    def say_interrupted(self, trainer: Trainer | None, folder: Path) -> None:
+        """What is done, where it is kept, and how to go on."""
+        if trainer is None or trainer.saved_step is None:
+            self.say("nothing is learned yet: start anew with the same command")
+            return
+        best = f", with the checkpoint of epoch {trainer.best['epoch']}" if trainer.best else ""
+        self.say(
+            f"{trainer.saved_step} of {trainer.steps} steps are done and kept in {folder}{best}; "
+            "the same command with --resume goes on"
+        )
+
     def on_step(self, row: dict[str, Any], steps: int) -> None:
         """Move the bar."""
         if self._bar is not None:
@@ -91,7 +105,7 @@ class TrainingScreen:
                 completed=row["step"],
                 epoch=row["epoch"],
                 loss=row["loss"],
-                rate=row["clips_per_second"],
+                rate=f"{row['clips_per_second']:,g} clips/s",
             )
 
     def on_validation(self, row: dict[str, Any]) -> None:

@@ -139,10 +139,9 @@ class Cutter:
             events = outcome.events if isinstance(outcome, FileResult) else None
             for place, event in enumerate(events or ()):
                 heap = best.setdefault(event.index, [])
-                if len(heap) < most:
-                    heapq.heappush(heap, (event.score, -number, -place))
-                else:
-                    heapq.heappushpop(heap, (event.score, -number, -place))
+                heapq.heappush(heap, (event.score, -number, -place))
+                if len(heap) > most:
+                    heapq.heappop(heap)
         return {(-number, -place) for heap in best.values() for _, number, place in heap}
 
     def _planned(self, result: FileResult, event: Event) -> Clip:
@@ -159,28 +158,26 @@ class Cutter:
 
     def _cut(self, result: FileResult, clips: Sequence[Clip]) -> list[Clip]:
         """Cut the clips of one recording: all of them, but for empty ones, or none."""
-        waiting = {place: _frames(clip, result, self._folder) for place, clip in enumerate(clips)}
-        cuts = [cut for cut in waiting.values() if cut is not None]
-        written, skipped, message = self._write(result, cuts) if cuts else (set(), "", "")
-        return [
-            replace(clip, skipped=skipped, message=message)
-            if skipped or waiting[place] in written
-            else replace(clip, skipped="empty")
-            for place, clip in enumerate(clips)
-        ]
-
-    def _write(self, result: FileResult, cuts: Sequence[Cut]) -> tuple[set[Cut], Skipped, str]:
-        """Write the cuts; returns those that are written, or why there are none."""
-        path = find_recording(result.file, self._base, self._audio)
-        if path is None:
-            what = "it came through standard input" if result.file == STDIN else "no such file"
-            return set(), "missing", f"{what}. --audio says where recordings are now"
+        frames = [_frames(clip, result, self._folder) for clip in clips]
+        cuts = [cut for cut in frames if cut is not None]
+        path = find_recording(result.file, self._base, self._audio) if cuts else None
+        written: set[Cut] = set()
+        skipped: Skipped = ""
+        message = ""
         try:
-            return cut_recording(result, path, cuts, self._settings.format), "", ""
+            if path is not None:
+                written = cut_recording(result, path, cuts, self._settings.format)
+            elif cuts:
+                what = "it came through standard input" if result.file == STDIN else "no such file"
+                skipped, message = "missing", f"{what}. --audio says where recordings are now"
         except ChangedError as changed:
-            return set(), "changed", str(changed)
+            skipped, message = "changed", str(changed)
         except InputError as error:
-            return set(), "missing" if error.word == "not-found" else "unreadable", str(error)
+            skipped, message = "missing" if error.word == "not-found" else "unreadable", str(error)
+        return [
+            replace(clip, skipped=skipped or ("" if cut in written else "empty"), message=message)
+            for clip, cut in zip(clips, frames, strict=True)
+        ]
 
 
 def _frames(clip: Clip, result: FileResult, folder: Path) -> Cut | None:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ast_cli.names import STDIN, parse_name
+from ast_cli.text import RESERVED
 
 MANIFEST = "manifest.csv"
 LONGEST_FOLDER = 100  # bytes of a class's name that its folder has
@@ -63,4 +64,5 @@ def _folder_name(label: str) -> str:
     """A label without what is not printable or means something in a path."""
     name = "".join(char if char.isprintable() and char not in '/\\:*?"<>|' else "_" for char in label)
     name = name.encode("utf-8")[:LONGEST_FOLDER].decode("utf-8", "ignore")
-    return name.strip(" .").lstrip("-~") or "_"
+    name = name.strip(" .").lstrip("-~") or "_"
+    return f"_{name}" if RESERVED.match(name) else name

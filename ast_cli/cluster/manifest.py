@@ -43,6 +43,11 @@ class RunShard:
         """The name of its results."""
         return f"part-{self.number:06}{suffix}"
 
+    @property
+    def failures(self) -> str:
+        """The name of what says which of its recordings failed; there is none where none did."""
+        return f"_failed-{self.number:06}.json"
+
 
 @dataclass(frozen=True, slots=True)
 class RunManifest:

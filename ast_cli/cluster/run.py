@@ -47,14 +47,19 @@ class ClusterRun:
         """The shards that have none."""
         return [shard for shard in self.manifest.shards if shard.number not in self.done]
 
+    @property
+    def to_do(self) -> list[RunShard]:
+        """These, and those with failures, which are tried again."""
+        return [shard for shard in self.manifest.shards if shard.number not in self.done - self.job.again]
+
     def reports(self, actors: Actors) -> Iterator[ShardReport]:
-        """Tag all that is left; see `tag_shards`.
+        """Tag all that is to do; see `tag_shards`.
 
         Raises:
             OutputError: In the end, a file is missing.
         """
-        if self.left:
-            yield from tag_shards(self.job, self.left, actors)
+        if shards := self.to_do:
+            yield from tag_shards(self.job, shards, actors)
         names = set(Store(self.job.out).names())
         missing = [shard for shard in self.manifest.shards if self.job.file(shard) not in names]
         if missing:
@@ -92,15 +97,14 @@ def prepare(
     asked = {**asked, "format": job.format, "shard_size": shard_size}
     if RUN in names and resume and not overwrite:
         manifest = read_manifest(store, asked)
-        done = {*names}
-        return ClusterRun(
-            replace(job, run=manifest.run),
-            manifest,
-            frozenset(shard.number for shard in manifest.shards if job.file(shard) in done),
-        )
+        there = {*names}
+        done = [shard for shard in manifest.shards if job.file(shard) in there]
+        again = frozenset(shard.number for shard in done if shard.failures in there)
+        job = replace(job, run=manifest.run, again=again)
+        return ClusterRun(job, manifest, frozenset(shard.number for shard in done))
     # Recordings alone, without what they are for, are of a run that died before it began.
-    there = [name for name in names if name != NAMES and not name.startswith(".")]
-    if there and not overwrite:
+    others = [name for name in names if name != NAMES and not name.startswith(".")]
+    if others and not overwrite:
         remedy = "--resume goes on with it, --overwrite starts anew" if RUN in names else "Name another"
         raise OutputError(f"{store.address} is not empty", remedy)
     if RUN in names:
@@ -112,4 +116,5 @@ def prepare(
 
 
 def _is_part(name: str) -> bool:
-    return name.startswith("part-") and any(name.endswith(FORMATS[one].suffix) for one in SHARDED)
+    is_result = name.startswith("part-") and any(name.endswith(FORMATS[one].suffix) for one in SHARDED)
+    return is_result or name.startswith("_failed-")

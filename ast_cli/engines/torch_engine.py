@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ast_cli.allocation import keep_memory
 from ast_cli.engines.cuda_graphs import Graphs
 from ast_cli.engines.devices import what_cannot_run
 from ast_cli.engines.engine import Engine, Pending, lengths_of
@@ -220,7 +219,6 @@ class WindowThreads:
         # inherit one, and these threads as well as those that decode lower theirs.
         self._threads = torch.get_num_threads()
         self._pool = ThreadPoolExecutor(self._threads, "window")
-        keep_memory()
 
     def map(self, run: Callable[[Tensor], Tensor], windows: Tensor) -> Tensor:
         """Run each window [1, …] of windows [B, …]; returns the results [1, …] as [B, …]."""

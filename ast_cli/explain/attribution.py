@@ -14,7 +14,7 @@ Shapes: L labels, F frequency patches, P time patches, T frames, M mel bins, N t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal, get_args
@@ -129,6 +129,7 @@ def explain(
     fill: Fill = "silence",
     fine: bool = False,
     seed: int = 0,
+    on_pass: Callable[[int, int], None] = lambda done, total: None,
 ) -> Explanation:
     """Say which patches of a window speak for its labels.
 
@@ -145,6 +146,7 @@ def explain(
         fill: What is put in the place of what is taken away.
         fine: Whether occlusion takes blocks of half the height and width.
         seed: Of the random tenths.
+        on_pass: Told how many passes through the network are done, and how many there will be.
 
     Raises:
         InputError: The window holds no sound at all.
@@ -162,12 +164,16 @@ def explain(
             "Choose another with --at",
         )
     grid = Grid(engine.config, tagger.extractor.sampling_rate, start, length)
-    network = _Network(engine, tagger.extractor, "sigmoid" if tagger.scores == "logits" else tagger.scores)
+    scored_by = "sigmoid" if tagger.scores == "logits" else tagger.scores
+    network = _Network(engine, tagger.extractor, scored_by, on_pass)
     whole = network.log_odds(frames[None])[0]
     scores = whole.sigmoid()
     chosen = list(labels) or scores.argsort(descending=True, stable=True)[:top_k].tolist()
+    parts = FINE_PARTS if fine else BLOCK_PARTS
+    blocks = sum(1 for _ in _blocks(grid, parts))
+    own = {"occlusion": blocks, "gradient": 1 + len(chosen), "rollout": 1}[method]
+    network.expected = network.passes + own + len(chosen) + RANDOM_TENTHS
     if method == "occlusion":
-        parts = FINE_PARTS if fine else BLOCK_PARTS
         heat = occlusion(network, frames, grid, whole, chosen, FILLS[fill], parts)
     elif method == "gradient":
         heat = gradient(network, frames, grid, chosen)
@@ -197,20 +203,30 @@ def explain(
 
 
 class _Network:
-    """A network whose passes are counted; its log-odds are those of `scores`."""
+    """A network whose passes are counted and told; its log-odds are those of `scores`."""
 
-    def __init__(self, engine: TorchEngine, extractor: ASTFeatureExtractor, scores: str) -> None:
-        self.engine = engine
-        self.extractor = extractor
-        self.scores = scores
-        self.passes = 0
+    def __init__(
+        self,
+        engine: TorchEngine,
+        extractor: ASTFeatureExtractor,
+        scores: str,
+        on_pass: Callable[[int, int], None],
+    ) -> None:
+        self.engine, self.extractor, self.scores, self._on_pass = engine, extractor, scores, on_pass
+        self.passes = self.expected = 0
+
+    def _passed(self, count: int) -> None:
+        self.passes += count
+        self._on_pass(self.passes, max(self.passes, self.expected))
 
     def log_odds(self, windows: Tensor) -> Tensor:
         """Windows [B, T, M], unnormalized -> [B, C]."""
         size = self.engine.batch_size
-        logits = torch.cat([self.engine.logits(part) for part in torch.split(windows, size)])
-        self.passes += len(windows)
-        return self.as_log_odds(logits)
+        logits = []
+        for part in torch.split(windows, size):
+            logits.append(self.engine.logits(part))
+            self._passed(len(part))
+        return self.as_log_odds(torch.cat(logits))
 
     def as_log_odds(self, logits: Tensor) -> Tensor:
         """Logits [..., C] -> the logarithm of score / (1 − score)."""
@@ -239,7 +255,7 @@ class _Network:
                 ]
         finally:
             model.attn_implementation = before
-        self.passes += 1 + len(chosen)
+        self._passed(1 + len(chosen))
         return (
             [one[0].detach().cpu() for one in output.attentions],
             [[one[0].cpu() for one in each] for each in gradients],

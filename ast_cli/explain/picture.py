@@ -19,7 +19,7 @@ from ast_cli.explain.attribution import Explanation, LabelHeat
 from ast_cli.explain.patches import Grid
 from ast_cli.extras import require_extra
 from ast_cli.features.extractor import FRAMES_PER_SECOND
-from ast_cli.files import replacing
+from ast_cli.files import open_replacing
 from ast_cli.text import one_line, shorten
 
 DOTS_PER_INCH = 90
@@ -34,6 +34,12 @@ MEANING = {
     "rollout": "by rollout, orange is what attention hears, whatever the label",
 }
 
+UNITS = {
+    "occlusion": "log-odds lost without the patch",
+    "gradient": "attention, weighted by its gradient",
+    "rollout": "attention",
+}
+
 
 def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     """Write an explanation as `.png`, `.html` or `.npz`, whichever the suffix is; a file there is replaced.
@@ -45,7 +51,7 @@ def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
     suffix = path.suffix.lower()
     if suffix != ".npz":
         require_extra("plot")
-    with replacing(path) as part, part.open("wb") as file:
+    with open_replacing(path) as file:
         if suffix == ".npz":
             arrays: dict[str, Any] = {**explanation.arrays()}
             np.savez_compressed(file, **arrays)
@@ -55,9 +61,9 @@ def write_explanation(path: Path, explanation: Explanation, name: str) -> None:
             file.write(_png(explanation, name))
 
 
-def overlay(heat: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Heat [F, P] -> red, green, blue and opacity [F, P, 4]; the farthest from zero is the most opaque."""
-    most = float(np.abs(heat).max()) or 1.0
+def overlay(heat: NDArray[np.float32], most: float | None = None) -> NDArray[np.float64]:
+    """Heat [F, P] -> red, green, blue and opacity [F, P, 4]; `most`, or the farthest, is the most opaque."""
+    most = most or float(np.abs(heat).max()) or 1.0
     colours = np.where((heat >= 0)[..., None], FOR, AGAINST)
     opacity = MOST_OPAQUE * np.abs(heat)[..., None] / most
     return np.concatenate([colours, opacity], axis=-1)
@@ -69,7 +75,7 @@ def cell_edges(patches: int, stride: int, size: int) -> NDArray[np.float64]:
     return np.concatenate([[0.0], inner, [(patches - 1) * stride + size]])
 
 
-def _draw(axes: Any, explanation: Explanation, one: LabelHeat) -> None:
+def _draw(axes: Any, explanation: Explanation, one: LabelHeat, most: float) -> None:
     grid = explanation.grid
     audio = explanation.frames[: grid.length]
     low, high = np.percentile(audio, (1, 99.5))
@@ -88,14 +94,14 @@ def _draw(axes: Any, explanation: Explanation, one: LabelHeat) -> None:
     config = grid.config
     times = grid.start + cell_edges(grid.shape[1], config.time_stride, config.patch_size) / FRAMES_PER_SECOND
     bands = cell_edges(grid.shape[0], config.frequency_stride, config.patch_size)
-    axes.pcolormesh(times, bands, overlay(one.heat), linewidth=0)
+    axes.pcolormesh(times, bands, overlay(one.heat, most), linewidth=0)
     spot = one.spot
     axes.set(xlim=(grid.start, end), ylim=(0, bins), ylabel="Hz")
     ticks = [hertz for hertz in TICKS_HZ if hertz <= grid.sampling_rate / 2]
     axes.set_yticks([_bin_of(grid, hertz) for hertz in ticks], [f"{hertz:,}" for hertz in ticks])
     told = (
         f"{_short(one.label)} {one.score:.3f}   strongest from {spot.start:.2f} to {spot.end:.2f} s; "
-        f"without the hottest tenth {-one.lost:+.3f}, without a random one {-one.random:+.3f}"
+        f"lost without the hottest tenth {one.lost:.3f}, without a random one {one.random:.3f}"
     )
     axes.set_title(told, loc="left", fontsize="small", parse_math=False)
 
@@ -107,13 +113,21 @@ def _bin_of(grid: Grid, hertz: float) -> float:
 
 
 def _png(explanation: Explanation, name: str) -> bytes:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import ListedColormap, Normalize
     from matplotlib.figure import Figure
 
     rows = len(explanation.labels)
     figure = Figure(figsize=(10, 1.1 + 2.2 * rows), dpi=DOTS_PER_INCH, layout="constrained")
     every = figure.subplots(rows, squeeze=False, sharex=True)[:, 0]
+    # One scale for all labels, so that what is shown as strong in one is as strong in another.
+    most = max(float(np.abs(one.heat).max()) for one in explanation.labels) or 1.0
     for axes, one in zip(every, explanation.labels, strict=True):
-        _draw(axes, explanation, one)
+        _draw(axes, explanation, one, most)
+    least = min(0.0, *(float(one.heat.min()) for one in explanation.labels))
+    colors = ListedColormap(overlay(np.linspace(least, most, 256, dtype=np.float32)[None], most)[0])
+    bar = figure.colorbar(ScalarMappable(Normalize(least, most), colors), ax=list(every))
+    bar.set_label(UNITS[explanation.method])
     every[-1].set_xlabel("seconds of the recording")
     figure.suptitle(f"{_short(name)}: {MEANING[explanation.method]}", fontsize="medium", parse_math=False)
     picture = io.BytesIO()

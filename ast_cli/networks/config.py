@@ -133,7 +133,10 @@ class ASTConfig(HubConfig):
     def __post_init__(self) -> None:
         _require(self, _is_count(self.num_labels), "num_labels", "a whole number")
         try:
-            id2label = {int(index): str(name) for index, name in self.id2label.items()}
+            given: Mapping[Any, Any] = self.id2label  # as JSON has it, where a name may be null
+            id2label = {
+                int(index): f"LABEL_{index}" if name is None else str(name) for index, name in given.items()
+            }
         except (AttributeError, TypeError, ValueError) as error:
             raise ConfigError(f"id2label is not a table from index to name: {error}") from error
         count = len(self.id2label) or self.num_labels or 2

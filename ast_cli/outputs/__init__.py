@@ -6,6 +6,7 @@ and nothing of where the stream leads.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import TextIO
@@ -62,7 +63,7 @@ def choose_format(asked: str | None, out: str) -> str:
 
 def _format_of(out: str) -> str:
     """The format with the longest suffix that the file's name has behind something else."""
-    if out == STDOUT:
+    if out == STDOUT or os.path.normcase(out) == os.path.normcase(os.devnull):
         return "table"
     name = PurePath(out).name.lower()
     suffixes = {format_: writer.suffix for format_, writer in FORMATS.items()}

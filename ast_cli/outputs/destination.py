@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,8 +23,10 @@ from ast_cli.outputs.journal import Header, Journal
 from ast_cli.outputs.score_file import holds_scores, scores_path, write_score_file
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import FileResult, Outcome, RunInfo
+from ast_cli.text import RESERVED
 
-LONGEST_NAME = 255  # bytes that the name of a file may have
+LONGEST_NAME = 250  # bytes that the name of a file may have, with some to spare
+SEPARATORS = tuple(filter(None, (os.sep, os.altsep)))
 WITH_SCORES = ("json", "jsonl")  # formats beside which scores may lie
 FOLDER_JOURNAL = ".ast-tag.journal"
 
@@ -34,11 +37,13 @@ class Destination(ABC):
     Attributes:
         format: A key of `FORMATS`.
         changed: Recordings that an earlier run tagged, and that are not what they were.
+        stream: What is written to at once; None if results show up only at the end.
     """
 
-    def __init__(self, format_: str) -> None:
+    def __init__(self, format_: str, stream: TextIO | None = None, changed: Sequence[str] = ()) -> None:
         self.format = format_
-        self.changed: Sequence[str] = ()
+        self.stream = stream
+        self.changed = changed
 
     @abstractmethod
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:
@@ -57,37 +62,30 @@ class Destination(ABC):
     def write(self, outcome: Outcome) -> bool:
         """Take the next outcome; whether it is new, and not one that was `known`."""
 
-    def complete(self) -> None:  # noqa: B027 — a stream has nothing left to do
-        """Every input has its outcome."""
+    def complete(self, *, retry: bool = False) -> None:  # noqa: B027 — a stream has nothing left to do
+        """Every input has its outcome; the journal stays if another run shall `retry` what failed."""
 
     @property
     def kept(self) -> str:
         """Where the outcomes are if the run breaks off now; empty if nowhere else."""
         return ""
 
-    @property
-    def stream(self) -> TextIO | None:
-        """What is written to at once; None if results show up only at the end."""
-        return None
-
 
 class StreamDestination(Destination):
     """Writes every outcome at once."""
 
-    def __init__(self, format_: str, stream: TextIO) -> None:
-        super().__init__(format_)
-        self._stream = stream
-        self._writer: Writer | None = None
+    _writer: Writer | None = None
 
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
-        writer = make_writer(self.format, self._stream, run_info)
+        assert self.stream is not None
+        writer = make_writer(self.format, self.stream, run_info)
         writer.begin()
         self._writer = writer  # one that could not begin has nothing to end
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
         assert self._writer is not None
         self._writer.write(outcome)
-        self._stream.flush()
+        self._writer.stream.flush()
         return True
 
     def end(self) -> None:
@@ -95,78 +93,65 @@ class StreamDestination(Destination):
         if self._writer is not None:
             self._writer.end()
 
-    @property
-    def stream(self) -> TextIO:  # noqa: D102
-        return self._stream
-
 
 class JournalDestination(Destination):
-    """What files and folders have in common: a journal, from which an unfinished run goes on."""
+    """Keeps outcomes in a journal, from which an unfinished run goes on.
 
-    def __init__(self, format_: str, journal: Journal, *, resume: bool) -> None:
-        super().__init__(format_)
-        self._journal = journal
-        self._resume = resume
-        self._run_info: Callable[[], RunInfo]  # from `begin` on
-        self._classes: Sequence[tuple[str, str]]
-        self.changed = journal.changed
+    A file is made of it when it is complete. In a folder each recording has a file as soon as it has its
+    outcome, in a tree like that of the recordings.
+
+    Args:
+        path: The file or folder.
+        format_: A key of `FORMATS`.
+        journal: Open, and closed by others.
+        base: Of a folder, what the recordings' places in it are told from; None of a file.
+        resume: Whether an earlier run goes on.
+        keep_scores: Whether all scores of all windows are stored beside the file.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        format_: str,
+        journal: Journal,
+        base: Path | None,
+        *,
+        resume: bool,
+        keep_scores: bool,
+    ) -> None:
+        super().__init__(format_, changed=journal.changed)
+        self._path, self._journal, self._base = path, journal, base
+        self._resume, self._keep_scores = resume, keep_scores
 
     def begin(self, run_info: Callable[[], RunInfo], classes: Sequence[tuple[str, str]]) -> None:  # noqa: D102
-        self._run_info, self._classes = run_info, classes
-        self._journal.begin(Header(run_info(), classes), resume=self._resume)
+        self._run_info, self._header = run_info, Header(run_info(), classes)
+        self._journal.begin(self._header, resume=self._resume)
 
     def known(self, file: str) -> FileResult | None:  # noqa: D102
-        return self._journal.known(file)
+        place = self._place(file)
+        return None if place is not None and not place.exists() else self._journal.known(file)
 
     def write(self, outcome: Outcome) -> bool:  # noqa: D102
+        place = None if self._journal.is_reused(outcome) else self._place(outcome.file)
+        if place is not None:
+            write_recording(place, self.format, self._run_info, outcome)
         return self._journal.add(outcome)
+
+    def complete(self, *, retry: bool = False) -> None:  # noqa: D102
+        if self._base is None:
+            if self._keep_scores:
+                write_score_file(scores_path(self._path), self._journal.outcomes, self._header)
+            write_file(self._path, self.format, self._run_info, self._journal.outcomes())
+        self._journal.close(remove=not retry)
 
     @property
     def kept(self) -> str:  # noqa: D102
-        return "" if self._journal.is_empty else str(self._journal.path)
+        return str(self._journal.path) if self._journal.path.exists() and not self._journal.is_empty else ""
 
-
-class FileDestination(JournalDestination):
-    """One file for all recordings, which appears when it is complete."""
-
-    def __init__(
-        self, path: Path, format_: str, journal: Journal, *, resume: bool, keep_scores: bool
-    ) -> None:
-        super().__init__(format_, journal, resume=resume)
-        self._path = path
-        self._keep_scores = keep_scores
-
-    def complete(self) -> None:  # noqa: D102
-        if self._keep_scores:
-            header = Header(self._run_info(), self._classes)
-            write_score_file(scores_path(self._path), self._journal.outcomes, header)
-        write_file(self._path, self.format, self._run_info, self._journal.outcomes())
-        self._journal.close(remove=True)
-
-
-class FolderDestination(JournalDestination):
-    """A file for each recording, in a tree like that of the recordings, as soon as it has its outcome."""
-
-    def __init__(self, folder: Path, base: Path, format_: str, journal: Journal, *, resume: bool) -> None:
-        super().__init__(format_, journal, resume=resume)
-        self._folder = folder
-        self._base = base
-
-    def known(self, file: str) -> FileResult | None:  # noqa: D102
-        return super().known(file) if self._place(file).exists() else None
-
-    def write(self, outcome: Outcome) -> bool:  # noqa: D102
-        is_new = not self._journal.is_reused(outcome)
-        if is_new:
-            write_recording(self._place(outcome.file), self.format, self._run_info, outcome)
-        self._journal.add(outcome)
-        return is_new
-
-    def complete(self) -> None:  # noqa: D102
-        self._journal.close(remove=True)
-
-    def _place(self, file: str) -> Path:
-        return self._folder / place_in_folder(file, self._base, FORMATS[self.format].suffix)
+    def _place(self, file: str) -> Path | None:
+        if self._base is None:
+            return None
+        return self._path / place_in_folder(file, self._base, FORMATS[self.format].suffix)
 
 
 def write_file(
@@ -193,7 +178,7 @@ def common_folder(paths: Sequence[str]) -> Path:
     """The folder under which all of the paths lie; of one folder, itself."""
     if not paths:
         return Path.cwd()
-    return Path(os.path.commonpath([parse_name(path).tree_folder() for path in paths]))
+    return Path(_common(*(parse_name(path).tree_folder() for path in paths)))
 
 
 def folder_of_all(files: Iterable[str]) -> Path:
@@ -201,8 +186,15 @@ def folder_of_all(files: Iterable[str]) -> Path:
     common: str | None = None
     for file in files:
         folder = os.path.dirname(parse_name(file).tree_path())  # noqa: PTH120
-        common = folder if common is None else os.path.commonpath([common, folder])
+        common = folder if common is None else _common(common, folder)
     return Path(common or Path.cwd())
+
+
+def _common(*folders: str) -> str:
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:  # on two drives of Windows
+        return os.path.sep
 
 
 def place_in_folder(file: str, base: Path, suffix: str) -> Path:
@@ -218,16 +210,24 @@ def place_in_folder(file: str, base: Path, suffix: str) -> Path:
         first, *others = path.relative_to(base).parts
         parts = [f"_{first}" if set(first) == {"_"} else first, *others]
     else:
-        parts = ["_", *path.parts[1:]]
+        parts = ["_", *filter(None, [path.drive]), *path.parts[1:]]
     return Path(*map(_fitting, parts[:-1]), _fitting(parts[-1], suffix))
 
 
 def _fitting(name: str, suffix: str = "") -> str:
     """A name with its suffix, as long as one may be; cut names differ where whole ones do."""
-    if len(os.fsencode(name + suffix)) > LONGEST_NAME - len(".part"):
+    if os.name == "nt":
+        name = windows_name(name)
+    if len(os.fsencode(name + suffix)) > LONGEST_NAME:
         digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:16]
         name = f"{os.fsdecode(os.fsencode(name)[:150])}-{digest}"
     return name + suffix
+
+
+def windows_name(name: str) -> str:
+    """A name that Windows takes, and for no other's: what it does not take becomes `%` and its code."""
+    name = re.sub(r'[<>:"/\\|?*%\x00-\x1f]|[. ]$', lambda found: f"%{ord(found[0]):02X}", name)
+    return f"%{name}" if RESERVED.match(name) else name
 
 
 def journal_of(out: str) -> Path:
@@ -238,7 +238,7 @@ def journal_of(out: str) -> Path:
 
 def is_folder(out: str) -> bool:
     """Whether an output is a folder with a file for each recording."""
-    return out.endswith(os.sep) or os.path.isdir(out)  # noqa: PTH112 — Path.is_dir may raise
+    return out.endswith(SEPARATORS) or os.path.isdir(out)  # noqa: PTH112 — Path.is_dir may raise
 
 
 def is_complete(out: str) -> bool:
@@ -248,11 +248,6 @@ def is_complete(out: str) -> bool:
         there = any(one.name[0] != "." for one in path.iterdir()) if path.is_dir() else path.is_file()
         return there and not journal_of(out).exists()
     return False  # opening it will say why it cannot be looked at
-
-
-def _is_device(path: Path) -> bool:
-    with output_errors(path):
-        return path.exists() and not path.is_file() and not path.is_dir()
 
 
 @contextmanager
@@ -280,7 +275,9 @@ def open_destination(
     """
     with ExitStack() as stack:
         path = target_of(out)
-        if out == STDOUT or _is_device(path):
+        with output_errors(path):
+            is_device = path.exists() and not path.is_file() and not path.is_dir()
+        if out == STDOUT or is_device:
             if resume:
                 raise UsageError("--resume goes on with a file", "Name it with --out")
             destination = StreamDestination(format_, stack.enter_context(open_sink(out)))
@@ -303,28 +300,23 @@ def open_destination(
                     "--resume goes on with it, --overwrite starts anew",
                 )
             if not folder and format_ in WITH_SCORES and not keep_scores:
-                _refuse_scores_of_others(out, scores_path(path))
+                beside = scores_path(path)
+                if holds_scores(beside):
+                    raise OutputError(
+                        f"{beside} holds the scores of another run, with which {out} would be read",
+                        "--keep-scores replaces them; or move it away, or name another file",
+                    )
+        tree = base if folder else None
         goes_on = unfinished and resume
-        if folder:
-            yield FolderDestination(path, base, format_, journal, resume=goes_on)
-        else:
-            yield FileDestination(path, format_, journal, resume=goes_on, keep_scores=keep_scores)
+        yield JournalDestination(path, format_, journal, tree, resume=goes_on, keep_scores=keep_scores)
 
 
 def _refuse_replacing(out: str, path: Path, *, keep_scores: bool) -> None:
     if is_folder(out):
-        if any(one.name != FOLDER_JOURNAL for one in path.iterdir()):
+        if any(not one.name.startswith(FOLDER_JOURNAL) for one in path.iterdir()):
             raise OutputError(f"{out} is not empty", "--overwrite writes into it; or name another")
         return
     for one in (path, scores_path(path)) if keep_scores else (path,):
         if one.is_file():
             remedy = "--overwrite replaces it; or name another file"
             raise OutputError(f"{out if one == path else one} is there already", remedy)
-
-
-def _refuse_scores_of_others(out: str, beside: Path) -> None:
-    if holds_scores(beside):
-        raise OutputError(
-            f"{beside} holds the scores of another run, with which {out} would be read",
-            "--keep-scores replaces them; or move it away, or name another file",
-        )

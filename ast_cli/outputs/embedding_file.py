@@ -3,7 +3,8 @@
 An .npz holds `embeddings` [R, D], float32; `files` [F], the recordings; `recording` [R], the place of a row's
 recording among them; `starts` and `ends` [R], in seconds; `model` and `sha256`, texts; `normalized`, whether
 the rows have length one; and `run`, a JSON text that tells what they were made with. Nothing in it is
-compressed, and `embeddings` comes first, so that it can be read where it lies, without loading it.
+compressed, and `embeddings` comes first, so that it can be read where it lies, without loading it. An array
+of texts gives each the room of the longest: where that is too much, `files` are the bytes of a JSON list.
 
 Beside NAME.npy, which is `embeddings`, lie NAME.csv with the columns file, start, end, and NAME.npy.json, the
 text `run`.
@@ -21,12 +22,13 @@ from array import array
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ast_cli.errors import OutputError, ResultsError, UsageError
+from ast_cli.errors import ResultsError, UsageError
 from ast_cli.extras import require_extra
-from ast_cli.files import STDOUT, replacing, target_of
+from ast_cli.files import STDOUT, open_replacing, output_errors, require_free, target_of
 from ast_cli.outputs.csv_writer import UnixLines
 from ast_cli.outputs.score_file import DAMAGED
 from ast_cli.results import RunInfo, display_name
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 SCHEMA = "ast-embed/1"
 COLUMNS = ("file", "start", "end")
 ROWS_AT_ONCE = 2**14  # 50 MB of 768 numbers
+MOST_TEXT = 2**24  # characters of an array of texts, of 4 bytes each
 ZIP_HEADER = struct.Struct("<26xHH")  # of a member: the lengths of its name and of what else stands before it
 REMEDY = "Make it again with `ast-tag embed`"
 
@@ -46,11 +49,13 @@ class EmbeddingFile:
     """Takes vectors, and writes them when all are there: until then they wait in a file without a name.
 
     Args:
+        path: The file.
         spool: Where vectors wait.
         save: Writes them.
     """
 
-    def __init__(self, spool: IO[bytes], save: Callable[[EmbeddingFile], None]) -> None:
+    def __init__(self, path: Path, spool: IO[bytes], save: Callable[[EmbeddingFile], None]) -> None:
+        self._path = path
         self._spool = spool
         self._save = save
         self._width = 0
@@ -68,10 +73,13 @@ class EmbeddingFile:
         self.files.append(display_name(file))
         self.starts.extend(starts.tolist())
         self.ends.extend(ends.tolist())
-        self._spool.write(vectors.astype("<f4", copy=False).tobytes())
+        with output_errors(self._path):
+            self._spool.write(vectors.astype("<f4", copy=False).tobytes())
 
     def complete(self) -> None:
         """Write the file: nothing more comes."""
+        with output_errors(self._path):
+            self._spool.flush()
         self._save(self)
 
     @property
@@ -109,15 +117,13 @@ def open_embedding_file(out: str, *, overwrite: bool) -> Iterator[EmbeddingFile]
         require_extra("parquet")
     paths = [path, *_beside(path)] if suffix == ".npy" else [path]
     for one in paths:
-        if one.is_dir():
-            raise OutputError(f"{one} is a folder", "Name a file in it")
-        if one.exists() and not overwrite:
-            raise OutputError(f"{one} is there already", "--overwrite replaces it; or choose another name")
+        require_free(one, overwrite=overwrite)
     with ExitStack() as stack:
-        parts = [stack.enter_context(replacing(one)) for one in paths]
+        parts = [stack.enter_context(open_replacing(one)) for one in paths]
         # On the same disk as the file: where that fits, this does.
-        spool = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
-        yield EmbeddingFile(spool, lambda rows: WRITE[suffix](rows, *parts))
+        with output_errors(path):
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=path.parent))
+        yield EmbeddingFile(path, spool, lambda rows: WRITE[suffix](rows, *parts))
 
 
 def _write_vectors(rows: EmbeddingFile, stream: IO[bytes]) -> None:
@@ -128,13 +134,15 @@ def _write_vectors(rows: EmbeddingFile, stream: IO[bytes]) -> None:
         stream.write(block)
 
 
-def _write_npz(rows: EmbeddingFile, path: Path) -> None:
+def _write_npz(rows: EmbeddingFile, file: IO[bytes]) -> None:
     import numpy as np
     from numpy.lib import format as npy
 
     [model] = rows.run.models
+    is_much = len(rows.files) * max(map(len, rows.files), default=0) > MOST_TEXT
+    text = json.dumps(rows.files, ensure_ascii=False).encode("utf-8") if is_much else b""
     arrays = {
-        "files": np.array(rows.files, dtype=str),
+        "files": np.frombuffer(text, np.uint8) if is_much else np.array(rows.files, dtype=str),
         "recording": np.array(rows.recording),
         "starts": np.array(rows.starts),
         "ends": np.array(rows.ends),
@@ -143,7 +151,7 @@ def _write_npz(rows: EmbeddingFile, path: Path) -> None:
         "normalized": np.array(bool(rows.run.settings["normalize"])),
         "run": np.array(rows.run_text()),
     }
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
         with archive.open("embeddings.npy", "w", force_zip64=True) as member:
             _write_vectors(rows, member)
         for name, values in arrays.items():
@@ -156,18 +164,17 @@ def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_suffix(".csv"), path.with_name(f"{path.name}.json")
 
 
-def _write_npy(rows: EmbeddingFile, path: Path, table: Path, run: Path) -> None:
-    with path.open("wb") as stream:
-        _write_vectors(rows, stream)
-    with table.open("w", encoding="utf-8", newline="\n") as text:
+def _write_npy(rows: EmbeddingFile, file: IO[bytes], table: IO[bytes], run: IO[bytes]) -> None:
+    _write_vectors(rows, file)
+    with TextIOWrapper(table, encoding="utf-8", newline="\n") as text:
         lines = csv.writer(UnixLines(text), lineterminator="\r\n")
         lines.writerow(COLUMNS)
         for place, start, end in zip(rows.recording, rows.starts, rows.ends, strict=True):
             lines.writerow((inert_path(rows.files[place]), f"{start:.3f}", f"{end:.3f}"))
-    run.write_text(rows.run_text() + "\n", encoding="utf-8")
+    run.write(f"{rows.run_text()}\n".encode())
 
 
-def _write_parquet(rows: EmbeddingFile, path: Path) -> None:
+def _write_parquet(rows: EmbeddingFile, file: IO[bytes]) -> None:
     import numpy as np
     import pyarrow
     from pyarrow import parquet
@@ -175,7 +182,7 @@ def _write_parquet(rows: EmbeddingFile, path: Path) -> None:
     count, width = rows.shape
     types = (pyarrow.string(), pyarrow.float64(), pyarrow.float64(), pyarrow.list_(pyarrow.float32(), width))
     schema = pyarrow.schema([*zip((*COLUMNS, "embedding"), types, strict=True)])
-    with parquet.ParquetWriter(path, schema.with_metadata({SCHEMA: rows.run_text()})) as table:
+    with parquet.ParquetWriter(file, schema.with_metadata({SCHEMA: rows.run_text()})) as table:
         for first, block in zip(range(0, count, ROWS_AT_ONCE), rows.blocks(), strict=True):
             these = slice(first, first + ROWS_AT_ONCE)
             vectors = pyarrow.array(np.frombuffer(block, "<f4"))
@@ -209,7 +216,7 @@ class StoredEmbeddings:
 
     path: Path
     vectors: NDArray[Any]
-    files: NDArray[Any]
+    files: list[str]
     recording: NDArray[Any]
     starts: NDArray[Any]
     ends: NDArray[Any]
@@ -224,7 +231,7 @@ class StoredEmbeddings:
 
     def place(self, row: int) -> tuple[str, float, float]:
         """File, start and end of a row."""
-        return str(self.files[self.recording[row]]), float(self.starts[row]), float(self.ends[row])
+        return self.files[self.recording[row]], float(self.starts[row]), float(self.ends[row])
 
 
 def read_embeddings(name: str) -> StoredEmbeddings:
@@ -247,8 +254,9 @@ def read_embeddings(name: str) -> StoredEmbeddings:
         ):
             raise ValueError("arrays that do not fit each other")
     except (*DAMAGED, struct.error) as error:
-        cause = getattr(error, "strerror", None) or first_line(error)
-        raise ResultsError(f"{name} holds no vectors that can be read: {cause}", REMEDY) from error
+        raise ResultsError(
+            f"{name} holds no vectors that can be read: {first_line(error)}", REMEDY
+        ) from error
     if not rows:
         raise ResultsError(f"{name} holds no vectors: no recording could be embedded", REMEDY)
     return stored
@@ -263,10 +271,12 @@ def _read_npz(path: Path) -> StoredEmbeddings:
     import numpy as np
 
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        texts = stored["files"]
+        files: Any = json.loads(texts.tobytes()) if texts.dtype == np.uint8 else texts.tolist()
         return StoredEmbeddings(
             path,
             _in_place(path),
-            stored["files"],
+            files,
             stored["recording"],
             stored["starts"],
             stored["ends"],
@@ -287,18 +297,18 @@ def _read_npy(path: Path) -> StoredEmbeddings:
     try:
         with table.open(encoding="utf-8", newline="") as text:
             rows = [
-                (with_controls(row["file"]), *(float(row[name]) for name in COLUMNS[1:]))
+                (with_controls(row["file"]), float(row["start"]), float(row["end"]))
                 for row in csv.DictReader(text)
             ]
     except csv.Error as error:
         raise ValueError(f"{table}: {error}") from error
-    names = list(dict.fromkeys(file for file, _, _ in rows))
-    place = {name: number for number, name in enumerate(names)}
+    places: dict[str, int] = {}
+    recording = [places.setdefault(file, len(places)) for file, _, _ in rows]
     return StoredEmbeddings(
         path,
         np.load(path, mmap_mode="r" if rows else None).astype(np.float32, copy=False),
-        np.array(names, dtype=str),
-        np.array([place[file] for file, _, _ in rows], np.int64),
+        [*places],
+        np.array(recording, np.int64),
         np.array([start for _, start, _ in rows]),
         np.array([end for _, _, end in rows]),
         *_made_with(run.read_bytes()),
@@ -345,7 +355,7 @@ def _read_parquet(path: Path) -> StoredEmbeddings:
     return StoredEmbeddings(
         path,
         vectors.reshape(-1, width),
-        np.array(names.dictionary.to_pylist(), dtype=str),
+        names.dictionary.to_pylist(),
         names.indices.to_numpy(),
         starts,
         ends,

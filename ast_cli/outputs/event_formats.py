@@ -99,12 +99,23 @@ class DcaseWriter(EventWriter):
 
 
 class RttmWriter(EventWriter):
-    """Rich Transcription Time Marked, as tools for diarization read it: labels stand where speakers would."""
+    """Rich Transcription Time Marked, as tools for diarization read it: labels stand where speakers would.
+
+    Blanks become `_`. A recording that then is called as one before gets a number, as `a_b.wav~2`.
+    """
 
     suffix = ".rttm"
 
+    def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
+        super().__init__(stream, run_info)
+        self._files: dict[str, int] = {}  # the hash of the path that each name of a recording stands for
+
     def _texts(self, result: FileResult, events: Sequence[Event]) -> Iterator[str]:
-        uri = _rttm_field(display_name(result.file))
+        first = uri = _rttm_field(display_name(result.file))
+        number = 1
+        while self._files.setdefault(uri, hash(result.file)) != hash(result.file):
+            number += 1
+            uri = f"{first}~{number}"
         for event in events:
             # Of the rounded times, so that start and duration together give the end that other formats have.
             duration = round(event.end, 3) - round(event.start, 3)

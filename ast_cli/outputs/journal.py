@@ -7,7 +7,6 @@ are the whole run's results, and a line that was torn is the last one. A lock le
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
@@ -15,8 +14,11 @@ from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
+from filelock import BaseFileLock, FileLock, Timeout
 
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.names import parse_name
@@ -100,11 +102,16 @@ class Journal:
         self.path = path
         self.changed: list[str] = []  # recordings that were tagged before, and are not what they were
         self._what = what
-        self._fd = _open_locked(path, what)
-        self._size = os.fstat(self._fd).st_size
+        self._lock = _locked(path, what)
+        try:
+            self._file = path.open("ab", buffering=0)
+            self._lines = path.open("rb")
+        except OSError:
+            _unlock(self._lock)
+            raise
+        self._size = path.stat().st_size
         self._classes: Sequence[tuple[str, str]] = ()
         self._index: _Index | None = None
-        self._lines = path.open("rb")
         self._reused: dict[int, int] = {}  # where an outcome stands that was `known`, by its identity
         self._section = 0  # where the lines of this run begin
         self._closing = threading.Event()
@@ -128,7 +135,7 @@ class Journal:
             self._read_before(header)
         else:
             self._require_ours()
-            os.ftruncate(self._fd, 0)
+            self._file.truncate(0)
             self._size = 0
         self._classes = header.classes
         self._section = self._append(header.to_line())
@@ -180,15 +187,16 @@ class Journal:
         self._closing.set()
         if self._syncing.is_alive():
             self._syncing.join()
+        self._lines.close()
+        self._file.close()
         with suppress(OSError):
             if remove or self._size == 0:
                 self.path.unlink()
-        self._lines.close()
-        os.close(self._fd)
+        _unlock(self._lock)
 
     def _require_ours(self) -> None:
         """What is there may go only if a run of ours left it, even with a torn first line."""
-        head = os.pread(self._fd, len(JOURNAL_KEY), 0)
+        head = self._lines.read(len(JOURNAL_KEY))
         if not JOURNAL_KEY.startswith(head):
             raise OutputError(f"{self.path} is no journal of a run", "Move it away, or name another output")
 
@@ -217,7 +225,7 @@ class Journal:
                 end += len(line)
         if before is not None:
             require_same(self._what, header.matters(), before.matters())
-        os.ftruncate(self._fd, end)
+        self._file.truncate(end)
         self._size = end
         self._index = _Index(keys, offsets)
 
@@ -230,10 +238,10 @@ class Journal:
                 raise self._failed
             left = memoryview(line)
             while left:
-                left = left[os.pwrite(self._fd, left, offset + len(line) - len(left)) :]
+                left = left[self._file.write(left) :]
         except OSError as error:
             with suppress(OSError):
-                os.ftruncate(self._fd, offset)
+                self._file.truncate(offset)
             raise OutputError(
                 f"cannot write {self.path}: {error.strerror}",
                 "What was done is kept: free some space, then go on with --resume",
@@ -248,7 +256,7 @@ class Journal:
             if self._unsynced:
                 self._unsynced = False
                 try:
-                    os.fsync(self._fd)
+                    os.fsync(self._file.fileno())
                 except OSError as error:
                     self._failed = error
             if closing:
@@ -274,17 +282,12 @@ class _Index:
 
 
 def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
-    """What an unfinished run has left: what it was made with, and its outcomes; ValueError if no journal."""
+    """What an unfinished run was made with, and its outcomes; raises one of `UNREADABLE` if it is damaged."""
+    header: Header | None = None
     section = 0
-    with path.open("rb") as lines:
-        header, end = None, 0
-        for line in lines:
-            if line.startswith(JOURNAL_KEY) and line.endswith(b"\n"):
-                try:
-                    header, section = Header.from_line(json.loads(line)), end
-                except UNREADABLE as error:
-                    raise ValueError("damaged") from error
-            end += len(line)
+    for offset, line in _whole_lines(path):
+        if line.startswith(JOURNAL_KEY):
+            header, section = Header.from_line(json.loads(line)), offset
     if header is None:
         raise ValueError("no journal")
     return header, _read_section(path, section, header.classes)
@@ -292,12 +295,8 @@ def read_journal(path: Path) -> tuple[Header, Iterator[Outcome]]:
 
 def _read_section(path: Path, section: int, classes: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
     """The outcomes of the run whose header stands at `section`."""
-    with path.open("rb") as lines, path.open("rb") as again:
-        lines.seek(section)
-        lines.readline()
-        for line in lines:
-            if not line.endswith(b"\n"):  # torn, and so the last
-                return
+    with path.open("rb") as again:
+        for _, line in islice(_whole_lines(path, section), 1, None):
             record = json.loads(line)
             if "again" in record:
                 yield _outcome_at(again, record["again"], classes)
@@ -305,28 +304,38 @@ def _read_section(path: Path, section: int, classes: Sequence[tuple[str, str]]) 
                 yield from_record(record, classes)
 
 
+def _whole_lines(path: Path, start: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Where each line begins, and the line; the last is left out if it was torn."""
+    with path.open("rb") as lines:
+        lines.seek(start)
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield start, line
+            start += len(line)
+
+
 def _outcome_at(lines: IO[bytes], offset: int, classes: Sequence[tuple[str, str]]) -> Outcome:
     lines.seek(offset)
     return from_record(json.loads(lines.readline()), classes)
 
 
-def _open_locked(path: Path, what: str) -> int:
-    while True:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between opening and locking, the run that held it may have removed it.
-            if path.exists() and os.path.samestat(os.fstat(fd), path.stat()):
-                return fd
-        except BlockingIOError:
-            os.close(fd)
-            raise OutputError(
-                f"another run is writing {what} at this moment", "Let it end, or name another output"
-            ) from None
-        except OSError:
-            os.close(fd)
-            raise
-        os.close(fd)
+def _locked(path: Path, what: str) -> BaseFileLock:
+    """The lock of a journal, which lies beside it: Windows would let nobody read what is locked itself."""
+    path.parent.stat()  # a lock would make the folder
+    lock = FileLock(f"{path}.lock", thread_local=False)
+    try:
+        lock.acquire(timeout=0.05, poll_interval=0.01)  # once more, where the run that held it has just ended
+    except Timeout:
+        raise OutputError(
+            f"another run is writing {what} at this moment", "Let it end, or name another output"
+        ) from None
+    return lock
+
+
+def _unlock(lock: BaseFileLock) -> None:
+    with suppress(OSError):  # Windows removes it when it is released, and not before
+        Path(lock.lock_file).unlink()
+    lock.release()
 
 
 def _brief(value: object) -> str:

@@ -53,44 +53,30 @@ def from_record(record: dict[str, Any], classes: Classes) -> Outcome:
     """
     if "error" in record:
         return FileFailure(record["file"], record["error"], record["message"])
-    windows = record.get("windows")
-    events = record.get("events")
-    kept = record.get("window_scores")
     duration, heard, sample_rate, channels = record["facts"]
+    windows, events, kept = (record.get(name) for name in ("windows", "events", "window_scores"))
     return FileResult(
-        file=record["file"],
-        duration=duration,
-        seconds_heard=heard,
-        sample_rate=sample_rate,
-        channels=channels,
-        tags=tuple(
-            Tag(rank, index, *classes[index], score)
-            for rank, (index, score) in enumerate(record["tags"], start=1)
-        ),
-        windows=()
+        record["file"],
+        *(duration, heard, sample_rate, channels),
+        tuple(Tag(rank, i, *classes[i], score) for rank, (i, score) in enumerate(record["tags"], start=1)),
+        ()
         if windows is None
-        else Windows.from_arrays(classes, {name: b64decode(text) for name, text in windows.items()}),
-        scores=record["scores"],
-        warnings=tuple(record["warnings"]),
-        events=None
+        else Windows.from_arrays(classes, {k: b64decode(v) for k, v in windows.items()}),
+        record["scores"],
+        tuple(record["warnings"]),
+        None
         if events is None
-        else tuple(
-            Event(start, end, index, *classes[index], score, mean)
-            for start, end, index, score, mean in events
-        ),
-        window_scores=None if kept is None else _window_scores(kept),
-        stamp=record["stamp"] and Stamp(*record["stamp"]),
+        else tuple(Event(start, end, i, *classes[i], *scores) for start, end, i, *scores in events),
+        None if kept is None else _window_scores(*map(b64decode, kept)),
+        record["stamp"] and Stamp(*record["stamp"]),
     )
 
 
-def _window_scores(texts: list[str]) -> WindowScores:
+def _window_scores(starts: bytes, ends: bytes, scores: bytes) -> WindowScores:
     import numpy as np
 
-    start, end, scores = map(b64decode, texts)
-    starts = np.frombuffer(start, np.float64)
-    return WindowScores(
-        starts, np.frombuffer(end, np.float64), np.frombuffer(scores, np.float32).reshape(len(starts), -1)
-    )
+    start, end = (np.frombuffer(one, np.float64) for one in (starts, ends))
+    return WindowScores(start, end, np.frombuffer(scores, np.float32).reshape(len(start), -1))
 
 
 def _text(raw: bytes) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
+from weakref import finalize
 
 from ast_cli.errors import ResultsError
 from ast_cli.files import STDOUT
@@ -95,9 +96,10 @@ def read_results(path: str) -> StoredRun:
 
 def _copy_of(stream: IO[bytes]) -> IO[bytes]:
     """A copy of a stream in a file with a name, which goes with the object."""
-    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 — closed when nobody needs it any more
-    shutil.copyfileobj(stream, copy)
-    copy.flush()
+    # Closed, since Windows opens nothing a second time that is deleted when it is closed.
+    with tempfile.NamedTemporaryFile(delete=False) as copy:
+        finalize(copy, Path(copy.name).unlink, missing_ok=True)
+        shutil.copyfileobj(stream, copy)
     return copy
 
 
@@ -126,16 +128,13 @@ class _JournalRun(StoredRun):
     def outcomes(self) -> Iterator[Outcome]:
         _, outcomes = self._read()
         count = 0
-        while True:
-            try:
-                outcome = next(outcomes, None)
-            except UNREADABLE as error:
-                where = f"damaged after {count:,} of its recordings"
-                raise ResultsError(f"{self.path} is {where}", "Go on with it: `tag --resume`") from error
-            if outcome is None:
-                break
-            count += 1
-            yield outcome
+        try:
+            for outcome in outcomes:
+                count += 1
+                yield outcome
+        except UNREADABLE as error:
+            where = f"damaged after {count:,} of its recordings"
+            raise ResultsError(f"{self.path} is {where}", "Go on with it: `tag --resume`") from error
         if not count:
             raise ResultsError(f"{self.path} holds no results: the run had only begun", "Tag with --resume")
 
@@ -144,7 +143,7 @@ class _JournalRun(StoredRun):
             return read_journal(self._place)
         except OSError as error:  # the run came to its end meanwhile
             _refuse(self.path, error)
-        except ValueError as error:
+        except UNREADABLE as error:
             raise ResultsError(
                 f"{self.path} is a damaged journal, or one of another version", "Tag again with --overwrite"
             ) from error

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import select
+import sys
+from contextlib import suppress
 from io import UnsupportedOperation
 from typing import TextIO
 
+from ast_cli.files import ReaderGoneError
 from ast_cli.outputs.json_writer import dump, event_document
 from ast_cli.results import Event
 
@@ -19,13 +22,6 @@ class LiveLines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._poll: select.poll | None = None
-        try:
-            descriptor = stream.fileno()
-        except UnsupportedOperation:  # something that stands in for a file
-            return
-        self._poll = select.poll()
-        self._poll.register(descriptor, 0)  # errors are told without being asked for
 
     def started(self, event: Event) -> None:
         """A sound has started; its score is that so far."""
@@ -37,9 +33,13 @@ class LiveLines:
         self._write("end", event_document(event))
 
     def require_reader(self) -> None:
-        """Raise BrokenPipeError if the reader has gone: the next line may be hours away."""
-        if self._poll is not None and any(what & select.POLLERR for _, what in self._poll.poll(0)):
-            raise BrokenPipeError
+        """Raise ReaderGoneError if the reader has gone: the next line may be hours away."""
+        if sys.platform != "win32":  # where the next line tells
+            poll = select.poll()
+            with suppress(UnsupportedOperation):  # of what stands in for a file
+                poll.register(self._stream, 0)  # errors are told without being asked for
+            if any(what & select.POLLERR for _, what in poll.poll(0)):
+                raise ReaderGoneError
 
     def _write(self, what: str, document: dict[str, object]) -> None:
         self._stream.write(dump({"event": what} | document) + "\n")

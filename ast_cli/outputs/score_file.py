@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ast_cli.errors import ResultsError
-from ast_cli.files import replacing
+from ast_cli.files import open_replacing
 from ast_cli.outputs.journal import UNREADABLE, Header
 from ast_cli.results import FileResult, Outcome, WindowScores
 from ast_cli.text import first_line
@@ -50,7 +50,7 @@ def write_score_file(path: Path, outcomes: Callable[[], Iterator[Outcome]], head
             yield np.full(len(one.start), number, np.int64) if name == "recording" else getattr(one, name)
 
     types = {"recording": np.int64, "start": np.float64, "end": np.float64, "scores": np.float32}
-    with replacing(path) as part, zipfile.ZipFile(part, "w", allowZip64=True) as archive:
+    with open_replacing(path) as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
         for name in ARRAYS:
             shape = (count, len(labels)) if name == "scores" else (count,)
             layout = {"descr": np.dtype(types[name]).str, "fortran_order": False, "shape": shape}
@@ -86,9 +86,8 @@ def _damage_told(path: Path) -> Iterator[None]:
     try:
         yield
     except DAMAGED as error:
-        cause = getattr(error, "strerror", None) or first_line(error)
         raise ResultsError(
-            f"cannot read the scores in {path}: {cause}",
+            f"cannot read the scores in {path}: {first_line(error)}",
             "Move it away to use the labels alone, or tag again with --keep-scores",
         ) from error
 

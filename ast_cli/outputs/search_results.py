@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ast_cli.outputs.csv_writer import UnixLines
 from ast_cli.outputs.json_writer import dump
-from ast_cli.text import inert_path, one_line
+from ast_cli.text import color_system, inert_path, one_line
 
 SearchFormat = Literal["table", "json", "csv"]
 SCHEMA = "ast-search/1"
@@ -92,4 +92,4 @@ def _draw(stream: TextIO, names: Sequence[str], results: Sequence[SearchResult |
         table.add_column(name.replace("_", " "), justify="left" if name.endswith("file") else "right")
     for result in results:
         table.add_row(*(Text(one_line(_text(name, getattr(result, name)))) for name in names))
-    Console(file=stream, highlight=False).print(table)
+    Console(file=stream, color_system=color_system(), highlight=False).print(table)

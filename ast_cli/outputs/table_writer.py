@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ast_cli.outputs.writer import Writer
 from ast_cli.results import Event, FileResult, RunInfo, Tag, display_name
-from ast_cli.text import clock, one_line
+from ast_cli.text import clock, color_system, one_line
 
 BAR_WIDTH = 20
 LEVELS = " ▁▂▃▄▅▆▇█"
@@ -26,7 +26,7 @@ class TableWriter(Writer):
 
     def __init__(self, stream: TextIO, run_info: Callable[[], RunInfo]) -> None:
         super().__init__(stream, run_info)
-        self._console = Console(file=stream, highlight=False, soft_wrap=True)
+        self._console = Console(file=stream, color_system=color_system(), highlight=False, soft_wrap=True)
 
     def result(self, result: FileResult) -> None:
         """Draw one recording."""

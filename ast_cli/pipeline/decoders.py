@@ -15,6 +15,7 @@ From top to bottom: the parent; what goes between two processes; the fork server
 
 from __future__ import annotations
 
+import errno
 import gc
 import mmap
 import os
@@ -29,7 +30,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
-from typing import Generic, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar, cast
 
 import numpy as np
 import torch
@@ -37,6 +38,9 @@ import torch
 from ast_cli.allocation import keep_memory
 from ast_cli.features.window_stream import Window
 from ast_cli.results import FileFailure
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import _ConnectionBase  # of several kinds on Windows
 
 MEMORY_BYTES = 1 << 23  # twelve windows of 10.24 s, as waveforms
 CLOSED = (EOFError, OSError)  # what a pipe raises that nobody is at the other end of
@@ -84,7 +88,7 @@ class Decoders(Generic[ItemT]):
     _windows: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _server: _ForkServer | None = None
-    _given_up: bool = getattr(sys, "frozen", False) or not hasattr(os, "memfd_create")
+    _given_up: bool = getattr(sys, "frozen", False)
     _closed: bool = False
     _idle: list[_Child] = field(default_factory=list)
 
@@ -162,13 +166,14 @@ class Decoders(Generic[ItemT]):
         with self._lock:
             status = None if self._server is None else self._server.status(child)
         how, remedy = "ended", "This is a fault of the tool: please report it"
-        if status is not None and os.WIFSIGNALED(status):
-            number = os.WTERMSIG(status)
-            how = f"was ended by {next((one.name for one in signal.Signals if one == number), number)}"
-            if number == signal.SIGKILL:
-                remedy = "The system does so where memory is short: use fewer --workers"
-        elif status is not None:
-            how = f"ended with exit code {os.waitstatus_to_exitcode(status)}"
+        if status is not None:
+            code = os.waitstatus_to_exitcode(status)
+            how = f"ended with exit code {code}"
+            if code < 0:
+                name = next((one.name for one in signal.Signals if one == -code), str(-code))
+                how = f"was ended by {name}"
+                if name == "SIGKILL":
+                    remedy = "The system does so where memory is short: use fewer --workers"
         return f"the process that decoded it {how}. {remedy}"
 
 
@@ -180,6 +185,8 @@ class _ForkServer:
     """
 
     def __init__(self, run: Callable[[str], Iterator[object]]) -> None:
+        if not (hasattr(os, "memfd_create") and hasattr(socket, "AF_UNIX")):
+            raise OSError(errno.ENOSYS, "this system cannot hand memory on")
         self._ready = False
         # Keeps the bounds of messages, which are short.
         self._control, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -205,9 +212,11 @@ class _ForkServer:
         Raises:
             OSError: There is no room for it, or the process is not there any more.
         """
+        assert hasattr(os, "memfd_create")
+        assert hasattr(socket, "send_fds")
         if not self._ready:
             try:
-                self._ready = self._receive(0 if wait else socket.MSG_DONTWAIT) == READY
+                self._ready = self._receive(wait=wait) == READY
             except BlockingIOError:
                 return None
         memory = os.memfd_create("ast-tag")
@@ -238,8 +247,12 @@ class _ForkServer:
             self._process.kill()  # it would import torch before it noticed
         self._process.wait()
 
-    def _receive(self, flags: int = 0) -> bytes:
-        message = self._control.recv(CONTROL_BYTES, flags)
+    def _receive(self, *, wait: bool = True) -> bytes:
+        self._control.setblocking(wait)
+        try:
+            message = self._control.recv(CONTROL_BYTES)
+        finally:
+            self._control.setblocking(True)
         if not message:
             raise OSError("the process that they are forked from has ended")
         return message
@@ -263,7 +276,7 @@ class _Channel:
     both ends have mapped, it is copied once. Its pipe is closed with the channel.
     """
 
-    def __init__(self, connection: Connection, memory: mmap.mmap) -> None:
+    def __init__(self, connection: _ConnectionBase[Any, Any], memory: mmap.mmap) -> None:
         self.close = connection.close
         self._connection = connection
         self._memory = memory
@@ -315,6 +328,9 @@ def main(descriptor: int) -> None:
     ends as soon as nobody is at the other end of its socket, however the parent ended, and its children with
     it.
     """
+    assert hasattr(os, "fork")  # nothing starts it on other systems
+    assert hasattr(socket, "recv_fds")
+    assert hasattr(signal, "SIGKILL")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this process
     control = socket.socket(fileno=descriptor)
     run: Callable[[str], Iterator[object]] = pickle.load(sys.stdin.buffer)  # noqa: S301 — of our own parent

@@ -6,7 +6,6 @@ network gives for a window, and what collects it, are handed in: scores and labe
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +15,9 @@ from typing import Protocol, TypeVar
 
 import torch
 
+from ast_cli.audio import shards
 from ast_cli.audio.decode import Recording
+from ast_cli.cores import usable_cores
 from ast_cli.engines.engine import Engine
 from ast_cli.errors import InputError, UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
@@ -162,6 +163,7 @@ class Pipeline:
                     yield outcome
                     counters.waited_for_caller += time.perf_counter() - given
         finally:
+            shards.forget_listed()
             counters.end()
             torch.set_num_threads(threads)  # which threads that are started later begin with
 
@@ -186,8 +188,3 @@ def _cropped_length(configs: Sequence[ASTConfig], frames: int) -> int:
 def _is_of_this_process(name: str) -> bool:
     """Whether a name is to be opened here: in each process, another file; or of a shard that is open here."""
     return name == STDIN or name.startswith(("/dev/", "/proc/")) or bool(parse_name(name).shard_and_member())
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -248,7 +248,11 @@ def _policy(style: str, script: str) -> str:
 
 def _link(path: str, folder: Path) -> str:
     """The address of a recording, as seen from the page."""
-    return quote(os.fsencode(os.path.relpath(path, folder)))
+    try:
+        relative = os.path.relpath(path, folder)
+    except ValueError:  # another drive of Windows
+        return Path(path).absolute().as_uri()
+    return quote(os.fsencode(relative.replace(os.sep, "/")))
 
 
 def _mime_type(path: str) -> str:

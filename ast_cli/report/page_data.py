@@ -146,7 +146,7 @@ def heat_map(result: FileResult) -> dict[str, Any] | None:
     if not result.windows:
         return None
     kept = result.window_scores
-    starts, ends, classes, scores = (_of_windows if kept is None else _of_scores)(result, kept)
+    starts, ends, classes, scores = _of_windows(result) if kept is None else _of_scores(result, kept)
     if not classes:
         return None
     centres = (starts + ends) / 2
@@ -170,7 +170,7 @@ def heat_map(result: FileResult) -> dict[str, Any] | None:
 _Timed = tuple[NDArray[np.float64], NDArray[np.float64], list[str], NDArray[np.float32]]
 
 
-def _of_windows(result: FileResult, _: WindowScores | None) -> _Timed:
+def _of_windows(result: FileResult) -> _Timed:
     """Start and end [W], names [L] and scores [L, W] of the labels that were kept; NaN where one was not."""
     lanes: dict[str, int] = {}
     places: list[tuple[int, int, float]] = []
@@ -185,9 +185,8 @@ def _of_windows(result: FileResult, _: WindowScores | None) -> _Timed:
     return np.array(starts), np.array(ends), [*lanes], scores
 
 
-def _of_scores(result: FileResult, kept: WindowScores | None) -> _Timed:
+def _of_scores(result: FileResult, kept: WindowScores) -> _Timed:
     """The same where all scores were kept, for the labels that were in some window's top."""
-    assert kept is not None
     names = {tag.index: tag.label for window in result.windows for tag in window.tags}
     return kept.start, kept.end, [*names.values()], kept.scores[:, [*names]].T
 

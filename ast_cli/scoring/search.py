@@ -16,6 +16,7 @@ from ast_cli.settings import NEAR_DUPLICATE
 
 ROWS_AT_ONCE = 2**15
 TILE = 2048  # rows and columns of the products for pairs: 16 MB
+DECIMALS = 6  # of cosines, as they are shown: they count as equal beyond
 REMEDY = "Make the file again with `ast-tag embed`"
 
 
@@ -64,7 +65,8 @@ def nearest(
     _require_finite(cosines)
     cosines.clip(-1, 1, out=cosines)
     near = np.arange(len(cosines)) if threshold is None else np.flatnonzero(cosines >= threshold)
-    return (rows := _largest(cosines[near], top_k, near)), cosines[rows]
+    # Of equal vectors, products differ in their last bits, as the rows lie in a block.
+    return (rows := _largest(cosines[near].round(DECIMALS), top_k, near)), cosines[rows]
 
 
 def near_duplicates(

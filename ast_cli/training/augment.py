@@ -1,25 +1,29 @@
-"""Chance variations of the waveform of a clip in training: gain, roll, noise and mixup.
+"""Chance variations of the waveform and of the frames of a clip in training, and mixup.
 
-As the AST paper's recipe has them (arXiv 2104.01778, section 3). Its masks on frames are in `spec_augment`.
+Gain, roll, noise, mixup and SpecAugment's masks (arXiv 1904.08779) are as in the AST paper's recipe (arXiv
+2104.01778, section 3). Tempo, pitch and tone stand for voices and microphones that the data does not have.
 Everything is drawn from the generator that is handed in, and nothing else.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ast_cli.training.spec_augment import SpecAugment
+from ast_cli.features.mel_filters import mel_shift
+from ast_cli.training.settings import AugmentationSettings
 
 MIXUP_BETA = 10.0  # of the distribution of the mixing weight: close to one half
 LEAST_NOISE_DB, MOST_NOISE_DB = 50.0, 15.0  # signal-to-noise ratio
+TONES = 6  # levels from the lowest mel bin to the highest, between which the tone changes evenly
 
 
 @dataclass(frozen=True)
-class Augmentation(SpecAugment):
+class Augmentation(AugmentationSettings):
     """Varies waveforms and frames as the settings say."""
 
     def vary(self, waveform: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
@@ -36,6 +40,32 @@ class Augmentation(SpecAugment):
             waveform = waveform + level * hiss
         return waveform
 
+    def warp(self, frames: Tensor, sample_rate: int, rng: np.random.Generator) -> Tensor:
+        """Frames [T, M] at another tempo and pitch, with another tone: [T', M]."""
+        count, mel_bins = frames.shape
+        if self.tempo:
+            step = 1 + rng.uniform(-self.tempo, self.tempo)
+            frames = _at(frames, torch.arange(max(1, round(count / step))) * step)
+        if self.pitch:
+            factor = 1 + rng.uniform(-self.pitch, self.pitch)
+            frames = _at(frames.T, mel_shift(factor, mel_bins, sample_rate)).T
+        if self.tone:
+            knots = torch.from_numpy(rng.uniform(-self.tone, self.tone, (TONES, 1)).astype(np.float32))
+            levels = _at(knots, torch.linspace(0, TONES - 1, mel_bins))
+            frames = frames + levels.T * (math.log(10) / 10)
+        return frames
+
+    def mask(self, frames: Tensor, rng: np.random.Generator) -> Tensor:
+        """Frames [T, M] with one run of mel bins and one of frames set to 0, as padding is."""
+        count, mel_bins = frames.shape
+        bins = int(rng.integers(min(self.freq_mask, mel_bins) + 1))
+        span = int(rng.integers(round(self.time_mask * count) + 1))
+        first_bin, first = int(rng.integers(mel_bins - bins + 1)), int(rng.integers(count - span + 1))
+        frames = frames.clone()
+        frames[:, first_bin : first_bin + bins] = 0
+        frames[first : first + span] = 0
+        return frames
+
 
 def mix(
     one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], rng: np.random.Generator
@@ -49,3 +79,12 @@ def mix(
     second = second.repeat(-(-len(waveform) // len(second)))[: len(waveform)]
     waveform = weight * (waveform - waveform.mean()) + (1 - weight) * (second - second.mean())
     return waveform, weight * targets + (1 - weight) * second_targets
+
+
+def _at(rows: Tensor, positions: Tensor) -> Tensor:
+    """Rows [N, D] at positions [K] among them, interpolated: [K, D]; beyond an end, the last one there."""
+    positions = positions.clamp(0, len(rows) - 1)
+    before = positions.long()
+    after = (before + 1).clamp(max=len(rows) - 1)
+    between: Tensor = rows[before].lerp(rows[after], (positions - before).unsqueeze(1))
+    return between

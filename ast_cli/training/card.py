@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from ast_cli.text import without_controls
@@ -12,71 +11,55 @@ from ast_cli.training.metrics import Metrics
 CARD_FILE = "README.md"
 
 
-@dataclass(frozen=True)
-class Card:
-    """What the card says.
+def card(
+    labels: Sequence[str],
+    origin: Mapping[str, str],
+    counts: tuple[int, int],
+    settings: Mapping[str, Any],
+    epoch: int,
+    measured: Metrics,
+) -> str:
+    """Markdown, with the header that the Hub reads.
 
-    Attributes:
+    Args:
         labels: Class names.
-        origin: The network it started from and the data.
+        origin: The network it started from, the data, and what else it was made of.
         counts: Clips to learn from, clips to validate on.
         settings: Of the training.
-        validation: The log's row of the epoch that was kept.
-        metrics: On the validation clips.
+        epoch: The one that was kept.
+        measured: On the validation clips.
     """
+    from huggingface_hub import ModelCardData
 
-    labels: Sequence[str]
-    origin: Mapping[str, str]
-    counts: tuple[int, int]
-    settings: Mapping[str, Any]
-    validation: Mapping[str, Any]
-    metrics: Metrics
-
-    def text(self) -> str:
-        """Markdown, with the header that the Hub reads."""
-        from huggingface_hub import ModelCardData
-
-        header = ModelCardData(
-            pipeline_tag="audio-classification",
-            library_name="transformers",
-            tags=["audio-spectrogram-transformer", "ast-cli"],
-        )
-        training, validation = self.counts
-        metrics = {name: metric.value for name, metric in self.metrics.by_name().items()}
-        settings = {**self.settings} | {
-            key: self.origin[key] for key in ("frames", "augmentation", "balance") if key in self.origin
-        }
-        return "\n".join(
-            [
-                f"---\n{header.to_yaml()}\n---\n",
-                "# An Audio Spectrogram Transformer for "
-                f"{len(self.labels)} classes, {self.settings['epochs']} epochs at most, "
-                f"kept after epoch {self.validation['epoch']}\n",
-                "    ast-tag clip.wav --model THIS_FOLDER\n",
-                "## What it was made of\n",
-                *table(
-                    ("", ""),
-                    [
-                        ("started from", self.origin["model"]),
-                        ("data", self.origin["data"]),
-                        ("clips to learn from", training),
-                        ("clips to validate on", validation),
-                    ],
-                ),
-                "## What it scores\n",
-                "On the validation clips, which also chose the epoch: on other clips expect less.\n",
-                *table(("metric", "value"), [(name, f"{value:.4f}") for name, value in metrics.items()]),
-                *table(
-                    ("class", "clips", "AP", "AUC"),
-                    [
-                        (label, one.positives, f"{one.ap:.3f}", f"{one.auc:.3f}")
-                        for label, one in zip(self.labels, self.metrics.classes, strict=True)
-                    ],
-                ),
-                "## How it was trained\n",
-                *table(("setting", "value"), list(settings.items())),
-            ]
-        )
+    header = ModelCardData(
+        pipeline_tag="audio-classification",
+        library_name="transformers",
+        tags=["audio-spectrogram-transformer", "ast-cli"],
+    )
+    made_of = {"started from": origin["model"], "data": origin["data"]}
+    made_of |= dict(zip(("clips to learn from", "clips to validate on"), map(str, counts), strict=True))
+    metrics = {name: f"{metric.value:.4f}" for name, metric in measured.by_name().items()}
+    classes = [
+        (label, one.positives, f"{one.ap:.3f}", f"{one.auc:.3f}")
+        for label, one in zip(labels, measured.classes, strict=True)
+    ]
+    how = {**settings} | {name: origin[name] for name in ("frames", "augmentation", "balance")}
+    return "\n".join(
+        [
+            f"---\n{header.to_yaml()}\n---\n",
+            f"# An Audio Spectrogram Transformer for {len(labels)} classes, "
+            f"{settings['epochs']} epochs at most, kept after epoch {epoch}\n",
+            "    ast-tag clip.wav --model THIS_FOLDER\n",
+            "## What it was made of\n",
+            *table(("", ""), [*made_of.items()]),
+            "## What it scores\n",
+            "On the validation clips, which also chose the epoch: on other clips expect less.\n",
+            *table(("metric", "value"), [*metrics.items()]),
+            *table(("class", "clips", "AP", "AUC"), classes),
+            "## How it was trained\n",
+            *table(("setting", "value"), [*how.items()]),
+        ]
+    )
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

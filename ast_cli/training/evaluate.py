@@ -23,9 +23,9 @@ from ast_cli.results import FileFailure, FileResult, Outcome, RunInfo, display_n
 from ast_cli.scoring.labels import LabelSet
 from ast_cli.text import inert
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
-from ast_cli.training.labelled_audio import open_clip
 from ast_cli.training.metrics import LEVEL, ClassMetrics, Metric, Metrics, confusion, measure
 from ast_cli.training.scores import ScoredClips
+from ast_cli.training.waveforms import open_clip
 
 if TYPE_CHECKING:
     from ast_cli.tagger import Tagger

@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,15 @@ from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.results import display_name
 from ast_cli.text import without_controls
 from ast_cli.training.augment import Augmentation
-from ast_cli.training.card import CARD_FILE, Card
+from ast_cli.training.card import CARD_FILE, card
 from ast_cli.training.datasets import Dataset, LabelledClip
 from ast_cli.training.loop import Trainer
 from ast_cli.training.metrics import Metrics, measure
 from ast_cli.training.pictures import draw_learning_curve
-from ast_cli.training.result import TrainingResult, Watcher
 from ast_cli.training.settings import Size, TrainSettings
 from ast_cli.training.splits import balanced_weights
 from ast_cli.training.start import from_scratch, with_classes
-from ast_cli.training.state import LOG_FILE, STATE_FILE, read_log
+from ast_cli.training.state import LOG_FILE, STATE_FILE, TrainingResult, Watcher, read_log
 from ast_cli.training.stats import measure_norm
 from ast_cli.training.waveforms import ClipExamples, read_waveform
 
@@ -137,7 +136,7 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
     try:
         there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
         is_run = RUN_FILE in there and read_json(folder / RUN_FILE).get("schema") == SCHEMA
-        if there - {f"{RUN_FILE}.part"} and not is_run:
+        if not is_run and any(not name.startswith(f"{RUN_FILE}.") for name in there):
             # Whatever is asked for: a run's files have names that other people's files may have too.
             raise UsageError(
                 f"{folder} holds other files, such as {min(there)}", "Name a new or empty folder"
@@ -153,10 +152,11 @@ def prepare_folder(folder: Path, *, resume: bool, overwrite: bool) -> None:
         ) from error
 
 
+@dataclass
 class Finetuning:
     """One run of fine-tuning, in its folder.
 
-    Args:
+    Attributes:
         training: The clips to learn from.
         validation: The clips that choose among the epochs; of the same classes.
         start: The network to start from.
@@ -168,6 +168,7 @@ class Finetuning:
         device: As `--device`.
         workers: Processes that make examples; None to choose.
         watcher: Who looks on.
+        trainer: While it runs, and afterwards.
 
     Raises:
         EngineError: The extra `train` is not installed.
@@ -175,34 +176,28 @@ class Finetuning:
         CheckpointError: No such checkpoint.
     """
 
-    def __init__(
-        self,
-        training: Dataset,
-        validation: Dataset,
-        start: Start,
-        folder: Path,
-        settings: TrainSettings,
-        augmentation: Augmentation | None,
-        *,
-        balance: bool = False,
-        data_name: str = "",
-        device: str = "auto",
-        workers: int | None = None,
-        watcher: Watcher | None = None,
-    ) -> None:
+    training: Dataset
+    validation: Dataset
+    start: Start
+    folder: Path
+    settings: TrainSettings
+    augmentation: Augmentation | None
+    balance: bool = False
+    data_name: str = ""
+    device: str = "auto"
+    workers: int | None = None
+    watcher: Watcher | None = None
+    trainer: Trainer | None = field(default=None, init=False)
+    _measured: Metrics | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
         require_extra("train")
-        _refuse_unteachable(training, validation)
-        there = start.model is not None and Path(start.model).exists()
-        if there and Path(str(start.model)).resolve().is_relative_to(folder.resolve()):
+        _refuse_unteachable(self.training, self.validation)
+        model = self.start.model
+        if model and Path(model).exists() and Path(model).resolve().is_relative_to(self.folder.resolve()):
             raise UsageError(
-                f"{start.model} would be replaced by what starts from it", "Name another folder for --out"
+                f"{model} would be replaced by what starts from it", "Name another folder for --out"
             )
-        self.training, self.validation, self.folder = training, validation, folder
-        self.start, self.settings, self.augmentation, self.balance = start, settings, augmentation, balance
-        self.data_name = data_name
-        self.device, self.workers, self.watcher = device, workers, watcher
-        self._measured: Metrics | None = None
-        self._trainer: Trainer | None = None
 
     def is_done(self) -> bool:
         """Whether the folder holds this very run, gone to its end; CheckpointError if another one."""
@@ -238,9 +233,9 @@ class Finetuning:
 
     def stop(self) -> None:
         """End after the step under way, with the state saved."""
-        if self._trainer is None:
+        if self.trainer is None:
             raise KeyboardInterrupt
-        self._trainer.stop = True
+        self.trainer.stop = True
 
     def run(self, *, resume: bool = False) -> TrainingResult:
         """Train, and leave the folder complete; `resume` goes on with a run of the same settings.
@@ -253,7 +248,7 @@ class Finetuning:
         classes = len(self.training.labels)
         self.origin = self._asked | {"weights": weights, "frames": str(self.extractor.max_length)}
         self.settings = self.settings.fitted(model.config.hidden_size, fresh=self.start.model is None)
-        trainer = Trainer(
+        trainer = self.trainer = Trainer(
             model,
             self.extractor,
             ClipExamples(self.training.clips, classes, self.extractor, self.augmentation),
@@ -268,7 +263,6 @@ class Finetuning:
             save=self._save,
             watcher=self.watcher,
         )
-        self._trainer = trainer
         if trainer.accelerator.is_main_process:
             if not resume:
                 # What an old run left must not be taken for the new one's; so late, since all else may fail.
@@ -293,16 +287,16 @@ class Finetuning:
         assert self._measured is not None  # it was validated a moment ago
         classifier.save_pretrained(self.folder)
         self.extractor.save_pretrained(self.folder)
-        card = Card(
-            labels=self.training.labels,
-            origin=self.origin,
-            counts=(len(self.training.clips), len(self.validation.clips)),
-            settings=dataclasses.asdict(self.settings),
-            validation=row,
-            metrics=self._measured,
+        text = card(
+            self.training.labels,
+            self.origin,
+            (len(self.training.clips), len(self.validation.clips)),
+            dataclasses.asdict(self.settings),
+            row["epoch"],
+            self._measured,
         )
         with replacing_weights(self.folder / CARD_FILE) as part:
-            part.write_text(card.text(), encoding="utf-8")
+            part.write_text(text, encoding="utf-8")
 
     def _write_validation(self) -> None:
         """The clips that training did not learn from, as a table that `eval` reads."""

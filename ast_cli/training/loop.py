@@ -29,9 +29,8 @@ from ast_cli.training.examples import Batch, EpochBatches, ExampleSource, make_l
 from ast_cli.training.network import TrainedNetwork, targets_loss
 from ast_cli.training.optimizers import make_optimizers, running_average
 from ast_cli.training.processes import make_accelerator
-from ast_cli.training.result import TrainingResult, Watcher
-from ast_cli.training.settings import TrainSettings
-from ast_cli.training.state import Log, load_state, save_state
+from ast_cli.training.settings import PATIENCE, TrainSettings
+from ast_cli.training.state import Log, TrainingResult, Watcher, load_state, save_state
 
 LOG_EVERY = 20  # steps
 STATE_VERSION = 1  # of what the state holds
@@ -119,6 +118,7 @@ class Trainer:
         # What `state` holds besides weights and optimizers.
         self.step = self.epoch = self.clips = self.epochs_without_better = 0
         self.seconds = 0.0
+        self.saved_step: int | None = None
         self.best: dict[str, Any] = {}
         self.failed: dict[str, str] = {}
 
@@ -153,7 +153,8 @@ class Trainer:
         )
 
     def _out_of_patience(self) -> bool:
-        return 0 < self.settings.patience <= self.epochs_without_better
+        patience = PATIENCE if self.settings.patience is None else self.settings.patience
+        return 0 < patience <= self.epochs_without_better
 
     def _train_epoch(self) -> None:
         settings, accelerator = self.settings, self.accelerator
@@ -231,7 +232,7 @@ class Trainer:
             "epoch": self.epoch + 1,
             "loss": round(value, 6),
             "lr": self.optimizers[0].param_groups[0]["lr"],
-            "clips_per_second": round(clips / max(seconds, 1e-9), 1),
+            "clips_per_second": float(f"{clips / max(seconds, 1e-9):.3g}"),
         }
         if self.log is not None and (self.step % LOG_EVERY == 0 or self.step == 1):
             self.log.add(row)
@@ -249,7 +250,8 @@ class Trainer:
         row = {"step": self.step, "epoch": self.epoch + 1, "validation": {"loss": loss} | metrics}
         found, best = _rank(row), _rank(self.best)
         better = not self.best or found > best
-        self.epochs_without_better = 0 if found[0] > best[0] else self.epochs_without_better + 1
+        hopeful = better if self.settings.patience is None else found[0] > best[0]
+        self.epochs_without_better = 0 if hopeful else self.epochs_without_better + 1
         if better or self.settings.keep == "last":
             self.best = row
         if self.accelerator.is_main_process:
@@ -330,6 +332,7 @@ class Trainer:
                 "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler else {},
             },
         )
+        self.saved_step = self.step
 
     def _restore(self) -> None:
         state = load_state(self.folder)
@@ -369,6 +372,7 @@ class Trainer:
             ) from error
         for name in PROGRESS:
             setattr(self, name, state[name])
+        self.saved_step = self.step
 
 
 def _rank(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from accelerate.state import AcceleratorState
 
 from ast_cli.engines.devices import resolve_device
 from ast_cli.errors import EngineError
+from ast_cli.networks.processor import has_avx512
 from ast_cli.training.settings import TrainSettings
 
 PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -43,9 +44,10 @@ def make_accelerator(settings: TrainSettings, device: str) -> Accelerator:
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16 itself; one that imitates it is faster in float32."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     capabilities: Any = getattr(torch.cpu, "get_capabilities", dict)  # torch 2.9 does not tell
-    return device.type == "cpu" and bool(capabilities().get("avx512_bf16"))
+    # torch may be held below what the processor has.
+    return device.type == "cpu" and has_avx512() and bool(capabilities().get("avx512_bf16"))
 
 
 def is_first_process() -> bool:

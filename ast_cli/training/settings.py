@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, fields, replace
 from typing import Literal, TypeAlias, get_args
 
@@ -17,6 +18,7 @@ LR, LR_WIDTH = 3e-5, 768  # of the backbone, in fine-tuning; narrower networks b
 UNSETTLED_FACTOR = 2.0  # how much more a network bears that is from scratch, or narrow enough for Muon
 HEAD_FACTOR = 4.0  # a new classifier has to learn more than the backbone
 WIDEST_FOR_MUON = 384  # `auto` leaves wider networks, which come trained for long, to AdamW
+PATIENCE = 10  # epochs
 MOST_WARP = 0.5  # part by which tempo and pitch may change; at 1 a clip would have no end
 EMA_STEPS, SLOWEST_EMA = 20.0, 0.999  # the average forgets over a 20th of the steps
 
@@ -44,7 +46,9 @@ class TrainSettings:
         column_weight: Weight of the loss on when each class sounds, for examples that know it.
         keep: Whether the checkpoint with the best validation score (the lowest loss among equals) or the last
             one is kept.
-        patience: Epochs without a better score after which training stops; 0 goes on to the end.
+        patience: Epochs without a better score after which training stops; 0 goes on to the end. None stops
+            after `PATIENCE` epochs in which neither the score nor, at the same score, the loss got better:
+            few validation clips are soon all told apart, long before the network knows others.
         dtype: Number format of the forward pass; weights stay float32.
         seed: Of everything that chance decides.
         save_minutes: How often the state that `resume` goes on from is saved.
@@ -65,33 +69,30 @@ class TrainSettings:
     whole_from: float = 0.8
     column_weight: float = 0.0
     keep: Literal["best", "last"] = "best"
-    patience: int = 0
+    patience: int | None = None
     dtype: TorchDtype = "auto"
     seed: int = 0
     save_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
-            self._require(name, getattr(self, name) >= 1, "1 or more")
-        for name in ("warmup", "patchout", "whole_from"):
-            self._require(name, 0 <= getattr(self, name) <= 1, "0 to 1")
-        self._require("ema", self.ema is None or 0 <= self.ema < 1, "0 or more and below 1")
-        self._require("patchout", self.patchout < 1, "below 1")
-        for name in ("weight_decay", "clip_norm", "column_weight", "patience", "save_minutes", "seed"):
-            self._require(name, getattr(self, name) >= 0, "0 or more")
+        _require(self, ("epochs", "batch_size", "accumulate"), 1)
+        _require(self, ("warmup", "patchout", "whole_from"), 0, 1)
+        if self.patchout == 1:
+            raise UsageError("patchout must be below 1, not 1.0")
+        if self.ema is not None and not 0 <= self.ema < 1:
+            raise UsageError(f"ema must be 0 or more and below 1, not {self.ema}")
+        _require(self, ("weight_decay", "clip_norm", "column_weight", "save_minutes", "seed"), 0)
+        _require(self, () if self.patience is None else ("patience",), 0)
         for name in ("lr", "head_lr"):
             value = getattr(self, name)
-            self._require(name, value is None or 0 < value < math.inf, "above 0")
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"{name.replace('_', '-')} must be above 0, not {value}")
         require_choice("optimizer", self.optimizer, get_args(Optimizer))
         require_choice("schedule", self.schedule, get_args(Schedule))
         require_choice("dtype", self.dtype, get_args(TorchDtype))
         if self.optimizer == "muon" and self.dtype == "float16":
             # float16's gradients are scaled, and accelerate scales them back for one optimiser only.
             raise UsageError("muon does not train in float16", "Use --dtype bfloat16 or float32")
-
-    def _require(self, name: str, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise UsageError(f"{name.replace('_', '-')} must be {wanted}, not {getattr(self, name)}")
 
     def fitted(self, hidden_size: int, *, fresh: bool = False) -> TrainSettings:
         """The same with what was left open filled in for a network: its rates and its optimiser.
@@ -168,12 +169,14 @@ class AugmentationSettings:
     noise: float = 0.25
 
     def __post_init__(self) -> None:
-        for name in ("mixup", "time_mask", "noise"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UsageError(f"{name.replace('_', '-')} must be 0 to 1, not {getattr(self, name)}")
-        for name in ("tempo", "pitch"):
-            if not 0 <= getattr(self, name) <= MOST_WARP:
-                raise UsageError(f"{name} must be 0 to {MOST_WARP}, not {getattr(self, name)}")
-        for name in ("freq_mask", "gain", "roll", "tone"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise UsageError(f"{name.replace('_', '-')} must be 0 or more, not {getattr(self, name)}")
+        _require(self, ("mixup", "time_mask", "noise"), 0, 1)
+        _require(self, ("tempo", "pitch"), 0, MOST_WARP)
+        _require(self, ("freq_mask", "gain", "roll", "tone"), 0, sys.float_info.max)
+
+
+def _require(settings: object, names: tuple[str, ...], least: int, most: float = math.inf) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if not least <= value <= most:
+            wanted = f"{least} to {most}" if most <= 1 else f"{least} or more"
+            raise UsageError(f"{name.replace('_', '-')} must be {wanted}, not {value}")

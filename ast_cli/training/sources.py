@@ -19,7 +19,7 @@ from ast_cli.audio.suffixes import AUDIO_SUFFIXES
 from ast_cli.errors import UsageError
 from ast_cli.scoring.labels import audioset_classes, speech_commands_names
 from ast_cli.text import with_controls
-from ast_cli.training.tables import open_table, short
+from ast_cli.training.tables import open_table, place_of, short
 
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -196,7 +196,7 @@ def _labelled_table(path: Path, audio: Path | None) -> Source:
     with open_table(path) as table:
         header = table.header()
         places = table.places(header, TABLE_COLUMNS)
-        optional = [header.index(name) if name in header else None for name in MORE_COLUMNS]
+        optional = [place_of(name, header) for name in MORE_COLUMNS]
         for row in table:
             file, text = table.cells(row, places)
             start, end, fold, split = (
@@ -208,8 +208,6 @@ def _labelled_table(path: Path, audio: Path | None) -> Source:
             labels = _several(with_controls(text), ";")
             times = table.times(start, end)
             found, is_there = listings.find(file, folder, audio)
-            if not is_there:  # as `finetune` writes it, perhaps, where no terminal may obey it
-                found, is_there = listings.find(with_controls(file), folder, audio)
             entry = Entry(found, labels, *times, fold or None, split_name(split) or None)
             source.add(entry, is_there=is_there)
     return source
@@ -391,12 +389,15 @@ class _Listings:
         self._names: dict[str, frozenset[str]] = {}
 
     def find(self, file: str, folder: Path, audio: Path | None) -> tuple[str, bool]:
-        """The path of `file` and whether it is there; a folder `audio` also holds what moved there."""
-        path = os.path.join(folder, file)  # noqa: PTH118 — an absolute name stays itself
-        if not self._has(path) and audio is not None:
-            moved = os.path.join(audio, os.path.basename(file))  # noqa: PTH118, PTH119
-            return (moved, True) if self._has(moved) else (path, False)
-        return path, self._has(path)
+        """The path of `file` and whether it is there; a folder `audio` also holds what moved there.
+
+        Looked for is also what `finetune` wrote so that no terminal obeys it, and what Windows wrote.
+        """
+        names = dict.fromkeys((file, with_controls(file), file.replace("\\", "/")))
+        paths = [os.path.join(folder, name) for name in names]  # noqa: PTH118 — an absolute name stays itself
+        if audio is not None:
+            paths += [os.path.join(audio, os.path.basename(name)) for name in names]  # noqa: PTH118, PTH119
+        return next(((path, True) for path in paths if self._has(path)), (paths[0], False))
 
     def _has(self, path: str) -> bool:
         folder, name = os.path.split(path)

@@ -1,12 +1,13 @@
-"""What a run that was cut off goes on from: one file, replaced as a whole or not at all; and its log."""
+"""What a run of training tells and keeps: its log, and the one file that it goes on from when cut off."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -16,6 +17,43 @@ from ast_cli.text import first_line
 
 STATE_FILE = "resume.pt"
 LOG_FILE = "log.jsonl"
+
+
+class Watcher(Protocol):
+    """Who looks on."""
+
+    def on_step(self, row: dict[str, Any], steps: int) -> None:
+        """A step is done; `row` is what the log would hold."""
+        ...
+
+    def on_validation(self, row: dict[str, Any]) -> None:
+        """An epoch is validated."""
+        ...
+
+    def on_failed(self, file: str, cause: str) -> None:
+        """A clip could not be read and was skipped."""
+        ...
+
+
+@dataclass
+class TrainingResult:
+    """What a run came to.
+
+    Attributes:
+        validation: The metrics of the network that was kept, with its epoch and step.
+        steps: Done in all.
+        clips: Examples seen in all.
+        seconds: Spent in training, over all its interruptions.
+        failed: Clips that could not be read, with the cause.
+        stopped_early: Whether patience ran out.
+    """
+
+    validation: dict[str, Any]
+    steps: int
+    clips: int
+    seconds: float
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped_early: bool = False
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from ast_cli.pipeline.windows import Windowing
 from ast_cli.results import Facts, FileFailure
 from ast_cli.settings import TagSettings
 from ast_cli.training.datasets import LabelledClip
-from ast_cli.training.labelled_audio import open_clip
+from ast_cli.training.waveforms import open_clip
 
 FITTING_STD = 0.5  # of features after (x − mean) / (2·std)
 # How far mean and standard deviation may be off, after normalizing, before another pair is worth its while.
@@ -54,27 +54,26 @@ class Stats:
         return abs(mean) <= TOLERANCE and abs(std - FITTING_STD) <= TOLERANCE
 
 
-@dataclass
 class _Moments:
-    """Count, sum and sum of squares in float64: exact enough for years of audio."""
+    """Count, sum and sum of squares in float64: exact enough for years of audio.
 
-    origin: float | None = None  # what values are counted from: near their mean, squares do not cancel
-    sums: tuple[float, float, float] = (0, 0.0, 0.0)
+    Values are counted from `origin`, near their mean, where squares do not cancel.
+    """
+
+    def __init__(self, origin: float | None) -> None:
+        self.origin = origin
+        self.sums = torch.zeros(3, dtype=torch.float64)
 
     def add(self, values: Tensor) -> None:
         values = values.double()
         if self.origin is None:
             self.origin = float(values.mean())
         values = values - self.origin
-        self.add_sums((values.numel(), float(values.sum()), float(values.square().sum())))
-
-    def add_sums(self, more: tuple[float, float, float]) -> None:
-        count, total, squares = (one + other for one, other in zip(self.sums, more, strict=True))
-        self.sums = count, total, squares
+        self.sums += torch.stack([torch.tensor(float(values.numel())), values.sum(), values.square().sum()])
 
     def mean_and_std(self) -> tuple[float, float]:
         """The mean, and the sample standard deviation, as torch's `std`."""
-        count, total, squares = self.sums
+        count, total, squares = self.sums.tolist()
         variance = max(0.0, squares - total**2 / count) / max(1, count - 1)
         return total / count + (self.origin or 0.0), math.sqrt(variance)
 
@@ -97,23 +96,23 @@ def measure_norm(
     Raises:
         InputError: Nothing could be read.
     """
-    moments, failed, read, seconds = _Moments(), [], 0, 0.0
+    moments, failed, read, seconds = _Moments(None), [], 0, 0.0
     for clip in clips:
         if isinstance(clip, FileFailure):
             failed.append(clip)
             continue
-        own = _Moments(origin=moments.origin)
+        own = _Moments(moments.origin)
         try:
             duration = _measure_clip(clip, extractor, own, with_padding=with_padding)
         except InputError as error:
             failed.append(FileFailure.of(clip.name, error))
             continue
-        own.add_sums(moments.sums)
+        own.sums += moments.sums
         moments = own
         read += 1
         seconds += duration
         on_clip(duration)
-    if not moments.sums[0]:
+    if not read:
         first = f", the first: {failed[0].file}: {failed[0].message}" if failed else ""
         raise InputError("no-audio", f"none of {len(failed)} recordings could be read{first}")
     return Stats(*moments.mean_and_std(), read, seconds, tuple(failed))

@@ -1,11 +1,16 @@
-"""CSV files that people write, read row by row with errors that name the line."""
+"""CSV files that people write, read row by row with errors that name the line.
+
+Columns are separated by commas; by tabs or semicolons where the first line has those instead.
+"""
 
 from __future__ import annotations
 
 import csv
 import math
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +29,7 @@ class Table:
     def __init__(self, path: Path, reader: Any) -> None:
         self.path = path
         self._reader = reader
+        self._columns = sys.maxsize  # until the header is read
 
     def __iter__(self) -> Iterator[list[str]]:
         return (row for row in self._reader if any(row))
@@ -38,22 +44,30 @@ class Table:
         names = [cell.strip() for cell in next(iter(self), [])]
         if any("\0" in name for name in names):  # what is no text has such in its first bytes
             raise UsageError(f"{self.path} is no text", "Name a CSV file: comma-separated text in UTF-8")
+        self._columns = len(names)
         return names
 
     def places(self, header: Sequence[str], wanted: Sequence[str]) -> list[int]:
-        """Where the columns `wanted` stand in `header`, which must have them all."""
-        lacking = [name for name in wanted if name not in header]
+        """Where the columns `wanted` stand in `header`, which must have them all, in upper or lower case."""
+        found = [place_of(name, header) for name in wanted]
+        lacking = [name for name, place in zip(wanted, found, strict=True) if place is None]
         if lacking:
-            hint = next(filter(None, (did_you_mean(name, header) for name in lacking)), "")
+            hints = (did_you_mean(name, header) for name in lacking) if len(header) > 1 else ()
+            hint = next(filter(None, hints), "")
             raise UsageError(
                 f"{self.path} lacks the column{'s' if len(lacking) > 1 else ''} {', '.join(lacking)}: "
-                f"its first line is {short(','.join(header)) or 'empty'}",
+                f"its first line is {short(self._reader.dialect.delimiter.join(header)) or 'empty'}",
                 hint or f"The header should be {','.join(wanted)}",
             )
-        return [header.index(name) for name in wanted]
+        return [place for place in found if place is not None]
 
     def cells(self, row: Sequence[str], places: Sequence[int]) -> list[str]:
         """The cells of a row at `places`, without blanks around them."""
+        if any(cell.strip() for cell in row[self._columns :]):
+            raise UsageError(
+                f"{self.where}: {len(row)} cells are more than the columns",
+                "Quote what holds a separator, such as several labels",
+            )
         if len(row) <= max(places):
             raise UsageError(
                 f"{self.where}: {len(row)} cells are fewer than the columns", "Quote what holds a comma"
@@ -89,13 +103,20 @@ def open_table(path: Path) -> Iterator[Table]:
     try:
         # Names of files are bytes: what is not UTF-8 comes through as it is.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as stream:
-            yield Table(path, csv.reader(stream, skipinitialspace=True))
+            first = stream.readline()
+            separator = next((one for one in "\t;" if one in first and "," not in first), ",")
+            yield Table(path, csv.reader(chain([first], stream), delimiter=separator, skipinitialspace=True))
     except OSError as error:
         if error.filename not in (None, str(path)):
             raise  # not about this file
         raise UsageError(f"cannot read {path}: {error.strerror}", "Name a CSV file") from error
     except csv.Error as error:
         raise UsageError(f"{path} is no CSV: {error}", "Save it as comma-separated text in UTF-8") from error
+
+
+def place_of(name: str, header: Sequence[str]) -> int | None:
+    """Where a column stands in a header, in upper or lower case; None if it does not."""
+    return next((place for place, cell in enumerate(header) if cell.casefold() == name), None)
 
 
 def short(text: str) -> str:

@@ -1,21 +1,24 @@
-"""Labeled clips -> examples to train on: waveforms read once, varied afresh each epoch."""
+"""Labeled clips -> recordings cut to what is labeled -> examples to train on, varied afresh each epoch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ast_cli.audio.decode import Recording, Samples, open_recording
 from ast_cli.audio.resample import StreamResampler
 from ast_cli.errors import InputError
 from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.training.augment import Augmentation, mix
 from ast_cli.training.datasets import LabelledClip
 from ast_cli.training.examples import AS_IT_IS, Example
-from ast_cli.training.labelled_audio import open_clip
 
+MOST_LONGER = 0.5  # seconds that a file which was cut out may be longer than its part
 LONGEST_WINDOWS = 6  # of a recording are read for training; a whole day of it would not fit
 CACHE_BYTES = 1 << 30  # of waveforms kept in memory by each process
 MOST_FAILED = 20  # clips in a row that cannot be read, before the data as a whole is called unreadable
@@ -126,3 +129,51 @@ def read_waveform(clip: LabelledClip, extractor: ASTFeatureExtractor) -> Tensor:
     if len(waveform) < extractor.frame_length:
         raise InputError("too-short", f"{len(waveform)} samples do not fill one frame of 25 ms")
     return waveform
+
+
+@contextmanager
+def open_clip(clip: LabelledClip) -> Iterator[Recording]:
+    """Open what is labeled: the whole recording, or a part of it.
+
+    Raises:
+        InputError: It cannot be opened; while it is read, also that it ends before its part starts.
+    """
+    with open_recording(clip.file) as recording:
+        if clip.is_part:
+            blocks = _part(recording, clip)
+            yield Recording(recording.sample_rate, recording.channels, blocks, recording.warnings)
+        else:
+            yield recording
+
+
+def _part(recording: Recording, clip: LabelledClip) -> Iterator[Samples]:
+    """The blocks of a part; the rest of the file is not decoded."""
+    rate, start, end = recording.sample_rate, clip.start or 0.0, clip.end
+    first, last = round(start * rate), None if end is None else round(end * rate)
+    held: list[Samples] = []
+    if clip.may_be_cut and end is not None:
+        longest, samples = round((end - start + MOST_LONGER) * rate), 0
+        for block in recording.blocks:
+            held.append(block)
+            samples += len(block)
+            if samples > longest:
+                break
+        else:  # too short to be what the part was cut from, unless that begins as the part does
+            yield from held
+            return
+    position = 0
+    for block in chain(held, recording.blocks):
+        piece = block[max(0, first - position) : None if last is None else max(0, last - position)]
+        position += len(block)
+        if len(piece):
+            yield piece
+        if last is not None and position >= last:
+            return
+    if position <= first:
+        raise InputError(
+            "too-short",
+            f"it ends after {position / rate:.3f} s, before the part from {start:g} s",
+            "Mend start and end in the table",
+        )
+    if end is not None and position < round((end - MOST_LONGER) * rate):
+        recording.warnings.append(f"cut off: it ends after {position / rate:.3f} s, the part at {end:g} s")

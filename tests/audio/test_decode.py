@@ -21,7 +21,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from ast_cli.audio import decode
+from ast_cli.audio import decode, soundfile_reader
 from ast_cli.audio.decode import BLOCK_SECONDS, BLOCK_VALUES, Recording, open_recording
 from ast_cli.errors import InputError
 
@@ -422,7 +422,10 @@ def test_what_is_left_of_a_flac_cut_short_is_read_with_a_warning(tmp_path: Path)
 
 
 @pytest.mark.parametrize("seconds", [4, 14, 24], ids=["first block", "second", "third"])
-def test_an_error_costs_no_more_than_the_second_that_it_is_in(tmp_path: Path, seconds: int) -> None:
+def test_without_pyav_an_error_costs_no_more_than_the_second_that_it_is_in(
+    tmp_path: Path, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "find_spec", lambda name: None)
     samples = noise(30 * 16_000, 2)
     data = bytearray(Path(write(tmp_path / "x.flac", samples, form="FLAC")).read_bytes())
     place = len(data) * seconds // 30  # noise is as large everywhere
@@ -845,18 +848,20 @@ def open_files() -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc/self/fd here")
 def test_no_file_stays_open(tmp_path: Path) -> None:
     good, cut = write(tmp_path / "x.wav", noise()), tmp_path / "cut.flac"
-    cut.write_bytes(Path(write(tmp_path / "x.flac", noise(16_000), form="FLAC")).read_bytes()[:20_000])
+    flac = Path(write(tmp_path / "x.flac", noise(16_000), form="FLAC")).read_bytes()
+    cut.write_bytes(flac[:20_000])
+    (tmp_path / "header.flac").write_bytes(flac[:50])
     text = tmp_path / "text.wav"
     text.write_text("only some text")
     nan = write(tmp_path / "nan.wav", np.full((100, 1), np.nan), subtype="FLOAT")
     m4a = write_av(tmp_path / "x.m4a", "aac", tones(0.5, 16_000, 1), 16_000)
     mono(m4a)  # FFmpeg opens what it needs
     before = open_files()
-    for path in (good, m4a):
+    for path in (good, m4a, str(cut)):
         mono(path)
         with open_recording(path) as recording:
             next(recording.blocks)  # and leave the rest
-    for path in (cut, text, nan, tmp_path):
+    for path in (tmp_path / "header.flac", text, nan, tmp_path):
         failure(path)
     assert open_files() == before
 
@@ -890,15 +895,16 @@ def test_without_pyav_an_mp3_of_guessed_length_is_not_cut_silently(
 ) -> None:
     path, length = mp3_of_guessed_length
     monkeypatch.setattr(decode, "find_spec", lambda name: None)
-    monkeypatch.setattr(decode, "MOST_AFTER_AUDIO", 1000)
     found, recording = read(path)
     assert len(found) < length / 2, "libsndfile has learnt to read on: `_tells_length` is needless now"
     [warning] = recording.warnings
     assert "heard in part" in warning
 
 
-def test_an_ogg_of_several_parts_is_not_cut_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode, "MOST_AFTER_AUDIO", 1000)
+def test_without_pyav_an_ogg_of_several_parts_is_not_cut_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decode, "find_spec", lambda name: None)
     part = write(tmp_path / "part.ogg", tones(3, 16_000, 1), form="OGG", subtype="VORBIS")
     assert read(part)[1].warnings == []
     (tmp_path / "chain.ogg").write_bytes(Path(part).read_bytes() * 3)
@@ -921,3 +927,22 @@ def test_a_keyboard_is_no_recording(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sys, "stdin", Keyboard())
     assert "keyboard" in str(failure("-"))
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype"),
+    [("WAV", "PCM_16"), ("FLAC", "PCM_24"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"), ("CAF", "ALAC_16")],
+)
+def test_where_descriptors_mean_nothing_to_libraries_files_are_handed_over(
+    tmp_path: Path, form: str, subtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(write(tmp_path / "x", tones(12, 16_000, 2), 16_000, subtype, form))
+    whole, _ = read(path)
+    path_cut = tmp_path / "cut"
+    path_cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    cut, recording = read(path_cut)
+    monkeypatch.setattr(soundfile_reader, "BY_DESCRIPTOR", False)  # as on Windows
+    assert np.array_equal(read(path)[0], whole)
+    found, its = read(path_cut)
+    assert np.array_equal(found, cut)
+    assert its.warnings == recording.warnings

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ast_cli.audio.discover import discover
+from ast_cli.audio import discover as discover_module
+from ast_cli.audio.discover import discover, read_list
+from ast_cli.errors import UsageError
 from ast_cli.results import FileFailure
 
 NOBODY = 65534
@@ -209,3 +213,39 @@ def test_a_pipe_in_a_folder_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "real.wav").touch()
     assert list(discover([str(tmp_path)])) == [str(tmp_path / "real.wav")]
+
+
+def test_suffixes_of_phones_cameras_and_browsers_count(tmp_path: Path) -> None:
+    suffixes = ("weba", "spx", "ogv", "3g2", "m2ts", "m4r", "mp4a", "mpga", "wav", "QT", "vob", "dsf")
+    paths = make(tmp_path, *(f"a.{suffix}" for suffix in suffixes))
+    assert [*discover([tmp_path])] == sorted(paths)
+
+
+def test_what_a_walk_passes_over_is_counted_by_suffix(tmp_path: Path) -> None:
+    make(tmp_path, "a.wav", "b/c.jpg", "b/d.JPG", "e.txt", "README", ".hidden.txt", ".git/f.txt", "out.csv")
+    passed_over: Counter[str] = Counter()
+    named = [tmp_path, tmp_path / "b" / "c.jpg"]
+    assert len([*discover(named, [tmp_path / "out.csv"], passed_over)]) == 2
+    assert passed_over == {".jpg": 2, ".txt": 1, "": 1}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_list_in_utf_16_is_named(encoding: str) -> None:
+    mark = "" if encoding == "utf-16" else "\ufeff"
+    text = f"{mark}a.wav\r\nb.wav\r\n".encode(encoding)
+    with pytest.raises(UsageError, match="UTF-16") as caught:
+        [*read_list(io.BytesIO(text), b"\n")]
+    assert "UTF-8" in caught.value.remedy
+    assert [*read_list(io.BytesIO("\ufeffa.wav\r\nb.wav\r\n".encode()), b"\n")] == ["a.wav", "b.wav"]
+
+
+def test_where_no_shell_expands_stars_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = make(tmp_path, "b.wav", "a.wav", "c.txt", "sub/d.wav")
+    star = str(tmp_path / "*.wav")
+    assert [*discover([star])] == [star]  # a shell has tried
+    monkeypatch.setattr(discover_module, "EXPANDS", True)
+    assert [*discover([star])] == [names[1], names[0]]
+    assert [*discover([tmp_path / "s*"])] == [names[3]]
+    assert [*discover([tmp_path / "*.mp3"])] == [str(tmp_path / "*.mp3")]
+    make(tmp_path, "[x].wav", "x.wav")
+    assert [*discover([tmp_path / "[x].wav"])] == [str(tmp_path / "[x].wav")]  # a file that is called so

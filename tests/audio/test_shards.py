@@ -6,7 +6,8 @@ import io
 import os
 import sys
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ast_cli.audio import parquet_shard, shards
+from ast_cli.audio import local, parquet_shard, shards
 from ast_cli.audio.decode import open_recording
-from ast_cli.audio.discover import discover
+from ast_cli.audio.discover import discover, unless_known
 from ast_cli.audio.shards import members
 from ast_cli.audio.sources import open_file
 from ast_cli.errors import EngineError, InputError
@@ -281,6 +282,92 @@ def test_a_shard_is_closed_with_its_last_recording(tmp_path: Path) -> None:
     assert content(names[0]) == b"1"  # and opened again for whoever comes later
 
 
+def descriptors() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc/self/fd here")
+
+
+@needs_proc
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+@pytest.mark.parametrize("where", ["here", "there"])
+def test_nothing_stays_open_of_a_shard(kind: str, where: str, web: WebServer, tmp_path: Path) -> None:
+    """Nor of its copy: listed twice, given twice, passed over, or given up."""
+    if kind == "tar":
+        save(tmp_path / "web" / "x.tar", tar_of([(f"{n}.wav", clip(n)) for n in range(4)]))
+    else:
+        rows = [{"bytes": clip(n), "path": f"{n}.wav"} for n in range(4)]
+        save_parquet(tmp_path / "web" / "x.parquet", rows, row_group_size=2)
+    shard = f"{web.url}/x.{kind}" if where == "there" else str(tmp_path / "web" / f"x.{kind}")
+    names = [str(one) for one in members(shard)]
+    for name in names:
+        content(name)
+    before = descriptors()  # a connection may be kept
+    assert open_now() == 0
+    assert [*members(shard)] == [*members(shard)] == names  # as for the progress, and then for the run
+    for name in names:
+        content(name)
+    assert open_now() == 0
+    known = {name: FileFailure(name, "empty", "") for name in names[1:]}
+    for one in unless_known(members(shard), known.get):
+        if isinstance(one, str):
+            content(one)
+    assert open_now() == 0
+    gone = [FileFailure(name, "empty", "") for name in names]
+    assert [*unless_known(members(shard), dict(zip(names, gone, strict=True)).get)] == gone
+    assert (open_now(), descriptors()) == (0, before)
+
+
+@needs_proc
+def test_a_run_leaves_no_shard_open(tagger: Tagger, tmp_path: Path) -> None:
+    shard = save(tmp_path / "x.tar", tar_of([(f"{n}.wav", clip(n)) for n in range(6)]))
+    [*tagger.tag_many([shard])]
+    before = descriptors()
+    assert len([*tagger.tag_many([shard, shard])]) == 12
+    assert (open_now(), descriptors()) == (0, before)
+    run = tagger.tag_many([shard])
+    next(run)
+    run.close()  # type: ignore[attr-defined]
+    assert (open_now(), descriptors()) == (0, before)
+
+
+def test_where_there_is_no_room_for_a_copy_that_is_said(
+    web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for the copy of standard input, of a pipe, of an address, and of a recording in a shard."""
+    tar = save(tmp_path / "web" / "x.tar", tar_of([("a.wav", clip(1))]))
+    parquet = save_parquet(tmp_path / "x.parquet", [{"bytes": clip(1), "path": "a.wav"}])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(clip(1))))
+    names = ["-", f"{tar}/a.wav", f"{parquet}/0/a.wav", f"{web.url}/x.tar", f"{web.url}/x.tar/a.wav"]
+    for name in names:
+        with no_file_of_more_than(1000):
+            error = failure(name)
+        assert error.word == "unreadable"
+        assert "no room for a copy" in error.cause
+        assert "TMPDIR" in error.remedy
+
+
+@contextmanager
+def no_file_of_more_than(size: int) -> Iterator[None]:
+    """A limit that the system sets to this process, as a full disk does."""
+    resource = pytest.importorskip("resource", reason="only POSIX has such limits")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_where_no_copy_can_be_made_at_all_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SOUND)))
+    monkeypatch.setattr(local.tempfile, "tempdir", "/dev/null/nowhere")
+    error = failure("-")
+    assert error.word == "unreadable"
+    assert "TMPDIR" in error.remedy
+
+
 def test_few_shards_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shards, "MOST_OPEN", 3)
     names = [
@@ -358,14 +445,77 @@ def test_rows_are_read_in_any_order(
     shards.forget()
 
 
-def test_a_row_without_audio_names_the_file_beside_the_shard(web: WebServer, tmp_path: Path) -> None:
-    save(tmp_path / "web" / "sub" / "a.wav", SOUND)
-    paths = ["sub/a.wav", "sub/none.wav", "/etc/hostname", "../web/sub/a.wav"]
+def test_what_a_row_names_is_never_opened(
+    web: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither on the network, nor on standard input, nor beside the shard: whoever made it would choose."""
+    save(tmp_path / "web" / "sub" / "a.wav", clip(1))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(clip(2))))
+    inner = save(tmp_path / "web" / "inner.tar", tar_of([("a.wav", clip(3))]))
+    paths = [
+        *(f"{web.url}/sub/a.wav", "-", "sub/a.wav", str(tmp_path / "web/sub/a.wav"), "../web/sub/a.wav"),
+        *(
+            "inner.tar/a.wav",
+            f"{inner}/a.wav",
+            "file:///etc/hostname",
+            "/dev/stdin",
+            "C:\\a.wav",
+            "sub\\a.wav",
+        ),
+    ]
     shard = save_parquet(tmp_path / "web" / "x.parquet", [{"bytes": None, "path": path} for path in paths])
     for where in (shard, f"{web.url}/x.parquet"):
         names = [str(one) for one in members(where)]
-        assert content(names[0]) == SOUND
-        assert [failure(name).word for name in names[1:]] == ["not-found"] * 3
+        assert len(names) == len(paths)
+        web.asked.clear()
+        for name in names:
+            error = failure(name)
+            assert error.word == "not-found"
+            assert "is not opened" in error.cause
+            assert "Put the audio into the shard" in error.remedy
+        assert [one for one in web.asked if "parquet" not in one] == []
+    assert sys.stdin.buffer.tell() == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["../../out.wav", "/etc/out.wav", "a/../../out.wav", "http://127.0.0.1:9/x.wav", "-.wav"]
+)
+def test_a_member_of_a_tar_is_what_is_in_it_whatever_it_is_called(name: str, tmp_path: Path) -> None:
+    save(tmp_path / "out.wav", b"outside")
+    shard = save(tmp_path / "sub" / "x.tar", tar_of([(name, SOUND), ("other.wav", SOUND)]))
+    for member in members(shard):
+        assert content(str(member)) == SOUND
+    for outside in (f"{shard}/../out.wav", f"{shard}/../../out.wav", f"{shard}/{tmp_path}/out.wav"):
+        with pytest.raises(InputError):
+            content(outside)
+
+
+def test_links_of_a_tar_lead_nowhere(tmp_path: Path) -> None:
+    outside = save(tmp_path / "out.wav", b"outside")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as tar:
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+            header = tarfile.TarInfo(f"{kind.decode()}.wav")
+            header.type, header.linkname = kind, outside
+            tar.addfile(header)
+    shard = save(tmp_path / "x.tar", packed.getvalue())
+    [found] = members(shard)
+    assert isinstance(found, FileFailure)
+    for name in ("2.wav", "1.wav"):
+        assert failure(f"{shard}/{name}").word == "not-found"
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "x.wav"])
+def test_a_playlist_in_a_shard_leads_nowhere(name: str, web: WebServer, tmp_path: Path) -> None:
+    pytest.importorskip("av", reason="PyAV is not installed")
+    beside = save(tmp_path / "web" / "other.wav", clip(1))
+    for target in (f"{web.url}/other.wav", beside, "other.wav"):
+        for text in (f"#EXTM3U\n#EXTINF:9,\n{target}\n", f"ffconcat version 1.0\nfile {target}\n"):
+            shard = save(tmp_path / "web" / "x.tar", tar_of([(name, text.encode())]))
+            shards.forget()
+            with pytest.raises(InputError), open_recording(f"{shard}/{name}"):
+                pass
+    assert web.asked == []
 
 
 def test_which_column_is_the_audio(tmp_path: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from ast_cli.bench.folder import bench_folder, num_windows
+from ast_cli.bench import folder
+from ast_cli.bench.folder import FolderTagger, Processed, bench_folder, num_windows
 from ast_cli.bench.request import Request
 from ast_cli.errors import UsageError
 from ast_cli.features.extractor import ASTFeatureExtractor
@@ -90,3 +93,21 @@ def test_a_recording_too_short_for_a_frame_fails_in_both(checkpoint: Path, clips
     soundfile.write(clips / "click.wav", np.zeros(100), 16_000)
     document = bench_folder(quick(checkpoint, clips, peer="transformers"))
     assert [run.flow.failed for run in document.runs if run.flow] == [2, 2]
+
+
+def test_the_first_pass_is_never_timed() -> None:
+    class Counting(FolderTagger):
+        engine = "none"
+
+        def __init__(self) -> None:
+            super().__init__(batch_size=2)
+            self.passes: list[tuple[int, list[str]]] = []
+
+        def tag(self, paths: Sequence[str]) -> None:
+            self.passes.append((len(self.seconds), [*paths]))
+            self.processed = Processed(len(paths), 0, 1.0, 1)
+
+    tagger = Counting()
+    folder._measure([lambda: tagger], ["a", "b", "c"], 2, torch.device("cpu"), lambda _: None)
+    assert tagger.passes == [(0, ["a", "b"]), (0, ["a", "b", "c"]), (1, ["a", "b", "c"])]
+    assert len(tagger.seconds) == 2

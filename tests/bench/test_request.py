@@ -15,13 +15,15 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 @pytest.mark.parametrize(
     ("text", "sizes"),
-    [("8", (8,)), ("1,2,4", (1, 2, 4)), ("4,1,4", (1, 4)), (" 2, 16 ", (2, 16)), ("4096", (4096,))],
+    [("8", (8,)), ("1,2,4", (1, 2, 4)), ("4,1,4", (1, 4)), (" 2, 16 ", (2, 16)), ("00004096", (4096,))],
 )
 def test_batch_sizes(text: str, sizes: tuple[int, ...]) -> None:
     assert batch_sizes_of(text) == sizes
 
 
-@pytest.mark.parametrize("text", ["", "0", "1,", "-1", "1.5", "two", "1;2", "4097", "9" * 5000, "²", "٣"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "1,", "-1", "1.5", "two", "1;2", "4097", "0000040960", "9" * 5000, "²", "٣"]
+)
 def test_what_is_no_list_of_them_is_named(text: str) -> None:
     with pytest.raises(UsageError, match="is no number from 1 to 4,096"):
         batch_sizes_of(text)

@@ -414,7 +414,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(
 
 @pytest.mark.parametrize(
     "content",
-    [{"epoch": 3, "state_dict": {"v.cls_token": torch.zeros(1)}}, [torch.zeros(1)], torch.zeros(1)],
+    [{"epoch": 3, "optimizer": {"v.cls_token": torch.zeros(1)}}, [torch.zeros(1)], torch.zeros(1)],
     ids=["a training state", "a list", "a tensor"],
 )
 def test_a_pth_that_is_no_table_of_tensors_is_an_error_that_says_so(tmp_path: Path, content: object) -> None:
@@ -457,6 +457,131 @@ def test_a_checkpoint_is_opened_from_a_folder_a_file_or_itself(folder: Path) -> 
 def test_safetensors_come_before_bin(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_text("never read")
     assert Checkpoint.open(folder).files.weights == folder / "model.safetensors"
+
+
+# As training programs leave them
+
+
+def logits_of(source: Path) -> Tensor:
+    with torch.inference_mode():
+        logits: Tensor = ASTForAudioClassification.from_pretrained(source)(windows(128)).logits
+    return logits
+
+
+@pytest.mark.parametrize(
+    "wrapper", ["module.", "_orig_mod.", "model.", "model._orig_mod.", "_orig_mod.module."]
+)
+def test_what_wraps_a_network_is_left_out_of_its_names(folder: Path, wrapper: str) -> None:
+    expected = logits_of(folder)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({wrapper + name: tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    assert torch.equal(logits_of(folder), expected)
+
+
+def test_a_part_that_was_compiled_alone_is_read(folder: Path) -> None:
+    expected = logits_of(folder)
+    edit(folder, lambda t: t.update({n.replace("layer.", "layer._orig_mod."): t.pop(n) for n in list(t)}))
+    assert torch.equal(logits_of(folder), expected)
+
+
+@pytest.mark.parametrize("nest", ["state_dict", "model_state_dict", "model"])
+@pytest.mark.parametrize("suffix", [".ckpt", ".pth"])
+def test_the_network_in_a_state_of_training_is_read(folder: Path, suffix: str, nest: str) -> None:
+    expected = logits_of(folder)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    state = {f"model.{name}": tensor for name, tensor in tensors.items()}
+    torch.save({"epoch": 3, "optimizer_states": [{"lr": 1e-3}], nest: state}, folder / f"last{suffix}")
+    assert torch.equal(logits_of(folder / f"last{suffix}"), expected)
+
+
+def test_a_state_of_training_does_not_run_code_either(tmp_path: Path) -> None:
+    torch.save(
+        {"state_dict": original_weights(), "callbacks": Payload(tmp_path / "ran")}, tmp_path / "a.ckpt"
+    )
+    error = refusal(tmp_path / "a.ckpt")
+    assert not (tmp_path / "ran").exists()
+    assert re.search("a.ckpt holds more than tensors.*could run code.*state_dict alone", str(error))
+
+
+@pytest.mark.parametrize("name", ["embeddings.position_ids", "criterion.pos_weight", "n_averaged"])
+def test_what_is_none_of_the_network_and_harmless_is_left_out(folder: Path, name: str) -> None:
+    expected = logits_of(folder)
+    edit(folder, lambda tensors: tensors.update({name: torch.arange(3)}))
+    assert torch.equal(logits_of(folder), expected)
+
+
+def shard(folder: Path, suffix: str = "safetensors") -> Path:
+    """Spread a checkpoint's weights over two files; returns the index."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    stem, save = {
+        "safetensors": ("model", save_file),
+        "bin": ("pytorch_model", torch.save),
+    }[suffix]
+    names = [f"{stem}-0000{number}-of-00002.{suffix}" for number in (1, 2)]
+    place = {name: names[number % 2] for number, name in enumerate(tensors)}
+    for file in names:
+        save({name: tensor for name, tensor in tensors.items() if place[name] == file}, folder / file)
+    index = folder / f"{stem}.{suffix}.index.json"
+    index.write_text(json.dumps({"metadata": {"total_size": 1}, "weight_map": place}))
+    return index
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_weights_in_several_files_are_read(folder: Path, suffix: str) -> None:
+    expected = logits_of(folder)
+    index = shard(folder, suffix)
+    assert torch.equal(logits_of(folder), expected)
+    first = Checkpoint.open(folder).files.sha256
+    other = sorted(folder.glob(f"*-of-00002.{suffix}"))[1]
+    other.write_bytes(other.read_bytes()[:-1] + b"x")
+    assert Checkpoint.open(folder).files.sha256 != first
+    other.unlink()
+    assert f"{index} names {other.name}, which is not there. Fetch it too" in str(refusal(folder))
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"weight_map": {}}', '{"weight_map": {"a": 1}}', '{"weight_map": {"a": "../b.bin"}}']
+)
+def test_an_index_that_names_no_files_beside_it_is_refused(folder: Path, text: str) -> None:
+    index = shard(folder)
+    index.write_text(text)
+    assert f"{index} is no index of weights" in str(refusal(folder))
+
+
+def test_the_one_checkpoint_that_a_trainer_left_is_taken(tmp_path: Path) -> None:
+    save_random_checkpoint(tmp_path / "run" / "checkpoint-500")
+    (tmp_path / "run" / "checkpoints").mkdir()
+    assert torch.equal(logits_of(tmp_path / "run"), logits_of(tmp_path / "run" / "checkpoint-500"))
+
+
+def test_several_checkpoints_of_a_trainer_are_named_and_none_is_guessed(tmp_path: Path) -> None:
+    for steps in (500, 1000):
+        save_random_checkpoint(tmp_path / f"checkpoint-{steps}")
+    error = str(refusal(tmp_path))
+    assert f"{tmp_path} holds no weights of its own, but 2 checkpoints of a training" in error
+    assert f"such as {tmp_path / 'checkpoint-1000'}" in error
+
+
+def test_an_adapter_is_called_one(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    lora = {"base_model.model.audio_spectrogram_transformer.layer.0.lora_A.weight": torch.zeros(4, 64)}
+    save_file(lora, folder / "adapter_model.safetensors")
+    assert f"{folder} holds an adapter, such as LoRA's, and no whole model. Merge it" in str(refusal(folder))
+    (folder / "config.json").unlink()
+    assert "Merge it into the model it was trained on" in str(refusal(folder))
+    save_random_checkpoint(folder / "other")
+    (folder / "adapter_model.safetensors").rename(folder / "other" / "adapter_model.safetensors")
+    assert "is an adapter, LoRA's, and no whole model. Merge it" in str(
+        refusal(folder / "other" / "adapter_model.safetensors")
+    )
+
+
+def test_a_class_without_a_name_is_called_by_its_number(folder: Path) -> None:
+    config = ASTConfig(id2label={0: "Dog", 1: None, 2: "None"})  # type: ignore[dict-item]
+    assert [*config.id2label.values()] == ["Dog", "LABEL_1", "None"]
 
 
 # Position embeddings for another length

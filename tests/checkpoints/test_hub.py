@@ -225,6 +225,18 @@ def test_weights_in_the_older_file_are_taken_where_there_are_no_others(
     assert client.find(offline=True) == run
 
 
+def test_weights_in_several_files_are_all_fetched(hub: HubServer, client: Client) -> None:
+    shards = {f"model-0000{number}-of-00002.safetensors": b"%d" % number for number in (1, 2)}
+    index = json.dumps({"weight_map": dict(zip("ab", shards, strict=True))}).encode()
+    hub.push(REPO, {"config.json": b"{}", "model.safetensors.index.json": index} | shards)
+    run = client.find()
+    assert run.weights == index
+    folder = Path(run.found["weights"]).parent
+    assert {name: (folder / name).read_bytes() for name in shards} == shards
+    hub.stop()
+    assert client.find(offline=True) == run
+
+
 def test_a_missing_feature_file_is_not_asked_for_again(hub: HubServer, client: Client) -> None:
     hub.push(REPO, {"config.json": b"{}", "model.safetensors": b"weights"})
     run = client.find()

@@ -29,6 +29,7 @@ TERMINALS = (
 )
 # Typer builds the command with all below it for each run, which takes longer than many a test.
 typer.testing._get_command = cache(typer.testing._get_command)
+WITHOUT_POSIX = "tests.without_posix"
 MAIN = "from ast_cli.cli.app import main; main()"
 
 
@@ -44,7 +45,7 @@ class Done:
     @classmethod
     def of(cls, code: int, out: str, err: str) -> Done:
         rest, closing = err, ""
-        if match := re.search(r"^1 input: .*\n\Z", err, re.MULTILINE):
+        if match := re.search(r"^1 (input|recording): .*\n\Z", err, re.MULTILINE):
             rest, closing = err[: match.start()], match[0].strip()
         return cls(code, out, rest, closing)
 
@@ -76,6 +77,8 @@ def start(
     *args: str | Path, before: str = "", env: dict[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[bytes]:
     """Start it on its own, after the Python statement `before`."""
+    if WITHOUT_POSIX in sys.modules:
+        before = f"import {WITHOUT_POSIX}; {before}"
     code = f"import sys; sys.argv[0] = 'ast-tag'; {before}\n{MAIN}"
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(

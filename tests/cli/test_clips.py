@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -229,7 +230,7 @@ def test_a_full_disk_is_named_and_no_folder_is_left_for_nothing(
 
     def touch_full(path: Path) -> None:
         """As on a disk that has room for names alone."""
-        path.symlink_to("/dev/full") if path.name.endswith(".wav.part") else touch(path)
+        path.symlink_to("/dev/full") if re.search(r"\.wav\..*\.part$", path.name) else touch(path)
 
     monkeypatch.setattr(Path, "touch", touch_full)
     done = ast_tag("clips", "r.jsonl", "--out", "new/out")

@@ -147,7 +147,8 @@ def test_names_survive(here: Path, model: str) -> None:
     with Path("v.csv").open(encoding="utf-8", newline="") as stream:
         assert [row["file"] for row in csv.DictReader(stream)] == cells
     found = ast_tag("search", "clip.wav", "--in", "v.npz", "-f", "csv")
-    assert [row["file"] for row in csv.DictReader(found.out.splitlines(keepends=True))] == cells
+    # All are as near, but for the last digit, which orders them.
+    assert sorted(row["file"] for row in csv.DictReader(found.out.splitlines(keepends=True))) == sorted(cells)
     plain = ast_tag("search", "clip.wav", "--in", "v.parquet")
     assert len(plain.out.splitlines()) == len(names)
 
@@ -178,7 +179,7 @@ def test_a_run_that_breaks_off_leaves_what_was_there(here: Path, model: str) -> 
 @pytest.mark.parametrize(
     ("args", "out", "said"),
     [
-        (("clip.wav", "--engine", "openvino"), "v.npz", "Use --engine torch"),
+        (("clip.wav", "--engine", "openvino"), "v.npz", "there is no option --engine"),
         (("clip.wav",), "v.txt", "tells no format"),
         (("clip.wav",), "-", "tells no format"),
         ((), "v.npz", "nothing to embed"),

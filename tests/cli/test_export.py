@@ -18,6 +18,7 @@ import soundfile
 
 from ast_cli.errors import EngineError, ExitCode, OutputError
 from ast_cli.outputs import FORMATS, choose_format, direct
+from ast_cli.outputs.destination import FOLDER_JOURNAL
 from tests.cli.known import LOGITS, save_known_checkpoint
 from tests.cli.runner import Done, ast_tag
 from tests.cli.test_startup import command, heavy_modules
@@ -187,7 +188,11 @@ def test_a_folder_gets_the_same_files(format_: str, tmp_path: Path) -> None:
     tag("many", "-f", usable(format_), "--out", f"{tmp_path}/run/")
     export("many.jsonl", "-f", format_, "--out", f"{tmp_path}/again/")
     run, again = (
-        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        {
+            path.relative_to(folder): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and path.name != FOLDER_JOURNAL
+        }
         for folder in (tmp_path / "run", tmp_path / "again")
     )
     assert run == again
@@ -432,3 +437,12 @@ def test_what_fails_leaves_a_folder_as_it_was_for_the_next_try(
     assert not any(tmp_path.iterdir())
     assert ast_tag(*options).code == ExitCode.OK
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.csv")} == expected
+
+
+def test_a_closing_line_says_where_it_went(tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    done = export("many.jsonl", "-f", "csv", "--out", out)
+    count = sum("file" in json.loads(line) for line in Path("many.jsonl").read_text().splitlines())
+    assert done.one_line() == f"{count} recordings: written to {out}"
+    assert export("many.jsonl", "-f", "csv", "--out", out, "--overwrite", "-q").errors == []
+    assert export("many.jsonl", "-f", "csv").errors == []

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -18,6 +21,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from rich.console import Console
 from safetensors.torch import load_file
 
 from ast_cli import Tagger
@@ -323,7 +327,7 @@ def signal_at(step: int, number: signal.Signals) -> Callable[..., None]:
     return on_step
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_saves_and_ends(
     number: signal.Signals, tones: Path, nano: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,13 +335,66 @@ def test_a_signal_saves_and_ends(
     with monkeypatch.context() as patch:
         patch.setattr(TrainingScreen, "on_step", signal_at(4, number))
         told = finetune(*args, "--out", tmp_path / "cut", code=ExitCode.INTERRUPTED)
-    assert told.errors[-1] == "ast-tag: interrupted"
+    assert told.errors[-2:] == [
+        f"4 of 6 steps are done and kept in {tmp_path / 'cut'}, with the checkpoint of epoch 1; "
+        "the same command with --resume goes on",
+        "ast-tag: interrupted",
+    ]
     state = load_state(tmp_path / "cut")
     assert state is not None
     assert state["step"] == 4
     finetune(*args, "--out", tmp_path / "cut", "--resume")
     finetune(*args, "--out", tmp_path / "whole")
     assert_same_end(tmp_path / "cut", tmp_path / "whole")
+
+
+def test_an_ignored_hangup_ends_nothing(
+    tones: Path, nano: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under nohup."""
+    monkeypatch.setattr(TrainingScreen, "on_step", signal_at(2, signal.SIGHUP))
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        finetune(tones, "-m", nano, "--out", tmp_path / "out", *QUICK)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert run_of(tmp_path / "out")["done"]
+
+
+def test_ctrl_c_before_the_first_step_says_that_nothing_is_learned(
+    tones: Path, nano: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ast_cli.training.finetune.Start.load", interrupted)
+    told = finetune(tones, "-m", nano, "--out", tmp_path / "out", *QUICK, code=ExitCode.INTERRUPTED)
+    assert told.errors[-2:] == [
+        "nothing is learned yet: start anew with the same command",
+        "ast-tag: interrupted",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "told"), [(0.412, "0.412 clips/s"), (8.0, "8 clips/s"), (1230.0, "1,230 clips/s")]
+)
+def test_the_bar_tells_rates_below_one_and_how_long_it_takes(
+    rate: float, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = io.StringIO()
+    console = Console(file=drawn, force_terminal=True, width=120)
+    monkeypatch.setattr("ast_cli.cli.training_screen.stderr", lambda: console)
+    screen = TrainingScreen(quiet=False, mute=False)
+    clock = itertools.count(step=60)  # a step a minute
+    with screen.progress():
+        assert screen._bar is not None
+        screen._bar.get_time = lambda: float(next(clock))
+        for step in range(1, 4):
+            row = {"step": step, "epoch": 1, "loss": 0.5, "clips_per_second": rate}
+            screen.on_step(row, steps=10)
+        screen._bar.refresh()
+    assert told in drawn.getvalue()
+    assert re.search(r"0:0[5-9]:\d\d|0:[1-9]\d:\d\d", drawn.getvalue())
 
 
 def test_a_finished_run_has_nothing_to_resume(done: tuple[Path, Done], tones: Path, nano: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import pytest
 import soundfile
 
 from ast_cli import Tagger
+from ast_cli.cli.embed import EmbedWindowOptions
 from ast_cli.errors import ExitCode
 from ast_cli.outputs.embedding_file import read_embeddings
+from ast_cli.settings import TagSettings
 from tests.cli.runner import ast_tag
 from tests.random_checkpoint import save_random_checkpoint
 
@@ -90,11 +93,41 @@ def test_near_duplicates_are_pairs_of_recordings(indexed: Path) -> None:
     assert "of 21 pairs, the nearest 3 are shown" in done.one_line()
 
 
-def test_a_query_is_embedded_as_the_file_was(here: Path, checkpoint: Path) -> None:
-    how = ("--short", "crop", "--no-normalize", "--window", "1", "--hop", "0.5")
-    ast_tag("embed", "clip.wav", "long.wav", "--model", str(checkpoint), *how, "--out", "v.npz")
+@pytest.mark.parametrize(
+    "how", ["--short crop --no-normalize --window 1 --hop 0.5", "--channel 2", "--channel 1 --window 0.5"]
+)
+def test_a_query_is_embedded_as_the_file_was(how: str, here: Path, checkpoint: Path) -> None:
+    ast_tag("embed", "long.wav", "--model", str(checkpoint), *how.split(), "--out", "v.npz")
     [hit] = document("long.wav", "--in", "v.npz", "-k", "1")["results"]
     assert (hit["file"], hit["cosine"]) == ("long.wav", pytest.approx(1, abs=1e-6))
+
+
+def test_a_query_without_the_channel_of_the_file_is_named(here: Path, checkpoint: Path) -> None:
+    ast_tag("embed", "long.wav", "--model", str(checkpoint), "--channel", "2", "--out", "v.npz")
+    done = ast_tag("search", "clip.wav", "--in", "v.npz")
+    assert done.code == ExitCode.SOME_FAILED
+    assert done.one_line() == "ast-tag: clip.wav: no-such-channel: v.npz is of channel 2 alone"
+
+
+def test_every_option_that_makes_windows_is_stored_and_read_back(
+    here: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {"channel": 2, "window": 0.5, "hop": 0.25, "short": "crop", "noise_masking": 10.0}
+    names = {one.name for one in fields(EmbedWindowOptions)}
+    assert values.keys() == names, "a new option: is it stored, and what does search make of it?"
+    how = [word for name, value in values.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    assert ast_tag("embed", "long.wav", "--model", str(checkpoint), *how, "-o", "v.npz").code == ExitCode.OK
+    asked: list[dict[str, object]] = []
+    embed = Tagger.embed
+
+    def spy(self: Tagger, paths: Any, *, settings: TagSettings, **more: Any) -> Any:
+        asked.append(asdict(settings) | more)
+        return embed(self, paths, settings=settings, **more)
+
+    monkeypatch.setattr(Tagger, "embed", spy)
+    document("long.wav", "--in", "v.npz")
+    [used] = asked
+    assert {name: used[name] for name in names} == values
 
 
 def test_a_query_is_masked_as_the_file_was(here: Path, checkpoint: Path) -> None:

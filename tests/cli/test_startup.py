@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import ast_cli
+from ast_cli.cli import process
+from ast_cli.cli.app import app
+from ast_cli.errors import ExitCode
 from tests.cli.runner import ROOT, environment, in_a_process
 
 HEAVY = {"torch", "torchaudio", "numpy", "transformers", "soundfile", "av", "huggingface_hub", "safetensors"}
@@ -71,6 +76,8 @@ def test_what_needs_no_network_of_neurons_loads_none(line: str, said: str) -> No
         ("ast-tag tag --top", {"--top-k"}),
         ("ast-tag tag --dtype b", {"bfloat16"}),
         ("ast-tag models p", {"pull"}),
+        ("ast-tag tag --format js", {"json", "jsonl"}),
+        ("ast-tag tag --include Spee", {"Speech"}),
     ],
 )
 def test_completion_is_instant(words: str, offered: set[str]) -> None:
@@ -80,10 +87,75 @@ def test_completion_is_instant(words: str, offered: set[str]) -> None:
     assert heavy == set()
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("ast-tag tag --format js", {"json", "jsonl"}),
+        ("ast-tag export r.json -f r", {"raven", "rttm"}),
+        ("ast-tag tag --model ti", {"tiny"}),
+        ("ast-tag embed --model MIT/ast-finetuned-speech", {"MIT/ast-finetuned-speech-commands-v2"}),
+        ("ast-tag tag --include Spee", {"Speech"}),
+        ("ast-tag clips r.json --label Sire", {"Siren"}),
+        ("ast-tag tag --device c", {"cpu", "cuda"}),
+        ("ast-tag tag --engine o", {"openvino"}),
+    ],
+)
+def test_values_are_completed(words: str, offered: set[str]) -> None:
+    line = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), COMPLETION: "complete_bash"}
+    done = CliRunner().invoke(app, [], env=line, prog_name="ast-tag")
+    assert set(done.stdout.split()) == offered
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, "2"), ("5", "5")])
+def test_threads_are_as_many_as_cores_may_be_used(
+    asked: str | None, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a container, torch would count those of the machine."""
+    monkeypatch.setattr(process, "usable_cores", lambda: 2)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    environ = {} if asked is None else {"OMP_NUM_THREADS": asked}
+    monkeypatch.setattr(os, "environ", environ)
+    process.prepare_process()
+    assert environ == {"OMP_NUM_THREADS": threads}
+    monkeypatch.setattr(process, "usable_cores", lambda: 64)
+    environ.clear()
+    process.prepare_process()
+    assert environ == {}
+
+
+@pytest.mark.parametrize(("quiet", "said"), [(True, []), (False, ["Note: of mpg123", "a warning of torch"])])
+def test_quiet_holds_for_libraries_too(quiet: bool, said: list[str]) -> None:
+    done = python(
+        "import os, warnings\n"
+        "from ast_cli.cli.options import MessageOptions\n"
+        f"screen = MessageOptions(quiet={quiet}).screen()\n"
+        "os.write(2, b'Note: of mpg123\\n')\n"
+        "warnings.warn('a warning of torch')\n"
+        "screen.failure('clip.wav: unreadable')\n",
+        PYTHONWARNINGS="default",
+    )
+    lines = done.stderr.splitlines()
+    assert lines[-1] == "ast-tag: clip.wav: unreadable"
+    assert all(any(one in line for line in lines) for one in said)
+    assert (len(lines) == 1) is quiet
+
+
 def test_completion_can_be_set_up() -> None:
     out, heavy = heavy_modules(command(), **{COMPLETION: "source_bash"})
     assert COMPLETION in out
     assert heavy == set()
+
+
+@pytest.mark.parametrize("line", ["tag clip.wav", "explain clip.wav"])
+def test_a_model_that_is_not_here_is_told_before_torch_is_loaded(
+    line: str, here: Path, hub_cache: Path
+) -> None:
+    run = command(*line.split(), "--offline")
+    code = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules))\n{run}"
+    done = python(code, HF_HUB_CACHE=str(hub_cache))
+    assert (done.returncode, done.stdout) == (ExitCode.CANNOT_RUN, "False\n")
+    [error] = done.stderr.splitlines()
+    assert "MIT/ast-finetuned-audioset-10-10-0.4593" in error
 
 
 def test_only_addresses_and_shards_load_what_opens_them(known: str, here: Path) -> None:

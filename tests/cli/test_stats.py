@@ -86,3 +86,8 @@ def test_no_such_model(here: Path) -> None:
     done = ast_tag("stats", "clip.wav", "-m", "nowhere")
     assert done.code == ExitCode.CANNOT_RUN
     assert done.one_line().startswith("ast-tag: no such model: nowhere")
+
+
+def test_a_table_may_be_separated_by_tabs(here: Path) -> None:
+    (here / "table.tsv").write_text("file\tlabels\nclip.wav\tDog\nlong.wav\tCat\n")
+    assert rows(ast_tag("stats", "table.tsv").out)["clips"] == "2"

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ast_cli import Tagger, __version__
 from ast_cli.cli.app import main
 from ast_cli.cli.screen import TagScreen
 from ast_cli.errors import ExitCode
+from ast_cli.networks.processor import fastest_attention
 from ast_cli.outputs.journal import read_journal
 from ast_cli.results import display_name
 from tests.cli.known import TAGS, plain, save_known_checkpoint
@@ -246,7 +247,7 @@ def test_json_is_one_document_that_says_how_it_was_made(here: Path, known: str) 
             "engine": "torch",
             "device": "cpu",
             "dtype": "float32",
-            "attn": "heads",
+            "attn": fastest_attention(),
             "batch_size": "auto",
             "top_k": 2,
             "threshold": None,
@@ -430,7 +431,7 @@ def test_without_a_model_what_is_there_already_stays(here: Path) -> None:
     done = ast_tag("clip.wav", "-m", "no-such-model", "-o", "out.csv", "--overwrite")
     assert done.code == ExitCode.CANNOT_RUN
     assert Path("out.csv").read_text() == "dear old results"
-    assert not Path("out.csv.part").exists()
+    assert not [*here.glob("out.csv.*part")]
 
 
 @pytest.mark.parametrize("out", ["nowhere/out.csv", "clip.wav/out.csv", "long" * 99 + ".csv"])
@@ -463,7 +464,7 @@ def test_a_disk_too_full_for_the_results_costs_nothing_that_was_done(here: Path,
     assert done.code == ExitCode.CANNOT_RUN
     assert done.errors[-1].startswith("ast-tag: cannot write out.jsonl: ")
     assert not Path("out.jsonl").exists()
-    assert not Path("out.jsonl.part").exists()
+    assert not [*here.glob("out.jsonl.*part")]
     done = ast_tag(*arguments, "--resume")
     assert "0 tagged, 0 failed, 1 skipped" in done.closing + done.err
     assert len(json.loads(Path("out.jsonl").read_text())["tags"]) == 527
@@ -518,6 +519,43 @@ def test_failures_do_not_stop_the_others_and_are_counted(here: Path, known: str)
     )
 
 
+@pytest.mark.parametrize("out", ["out.csv", "out.json", "out/"])
+def test_resume_tries_again_what_failed_and_ends_as_the_run_did(out: str, here: Path, known: str) -> None:
+    command = (
+        "notes.wav",
+        "clip.wav",
+        "gone.wav",
+        "-m",
+        known,
+        "-o",
+        out,
+        "-f",
+        Path(out).suffix[1:] or "csv",
+    )
+
+    def written() -> dict[str, str]:
+        return {
+            str(path): path.read_text() for path in here.glob("out*/**/*" if out.endswith("/") else "out*")
+        }
+
+    first = ast_tag(*command)
+    assert first.code == ExitCode.SOME_FAILED
+    assert first.errors[-1].endswith("sigmoid scores · --resume tries the failed again")
+    again = ast_tag(*command, "--resume")
+    assert again.code == ExitCode.SOME_FAILED
+    assert again.errors[:-1] == first.errors[:-1]
+    assert again.errors[-1].startswith("3 inputs: 0 tagged, 2 failed, 1 skipped")
+    for name in ("gone.wav", "notes.wav"):
+        shutil.copy("clip.wav", name)
+    done = ast_tag(*command, "--resume", "--quiet")
+    assert (done.code, done.err) == (ExitCode.OK, "")
+    resumed = written()
+    done = ast_tag(*command, "--resume")
+    assert (done.code, "is complete" in done.one_line()) == (ExitCode.OK, True)
+    assert ast_tag(*command, "--overwrite").code == ExitCode.OK
+    assert written() == resumed
+
+
 def test_quiet_says_only_what_failed(here: Path, known: str) -> None:
     assert ast_tag("clip.wav", "long.wav", "-m", known, "--quiet").err == ""
     done = ast_tag("clip.wav", "missing.wav", "-m", known, "-q")
@@ -528,7 +566,7 @@ def test_verbose_says_what_runs_where_and_stdout_holds_results_only(here: Path, 
     done = ast_tag("clip.wav", "-m", known, "-v", "--device", "cpu", "--dtype", "float32")
     runs, took = done.errors
     assert took.startswith("1 recording decoded by ")
-    assert runs == f"{known}: sigmoid scores, heads attention, float32 on cpu"
+    assert runs == f"{known}: sigmoid scores, {fastest_attention()} attention, float32 on cpu"
     assert done.closing.startswith("1 input: 1 tagged, 0 failed, 0 skipped · 1.0 s of audio")
     assert done.out == plain("clip.wav")
 
@@ -586,6 +624,13 @@ def test_fail_fast_stops_at_the_first_failure_and_keeps_the_rest(here: Path, kno
         ("clip.wav -m MODEL -m no-such-model", ExitCode.CANNOT_RUN, "ast-tag models"),
         ("missing.wav -m MODEL", ExitCode.SOME_FAILED, "spelling"),
         ("lable -m MODEL", ExitCode.SOME_FAILED, "Did you mean the command labels?"),
+        (
+            "tagg clip.wav -m nowhere",
+            ExitCode.SOME_FAILED,
+            "no such file: tagg. Did you mean the command tag?",
+        ),
+        ("serch clip.wav -m nowhere -f json", ExitCode.SOME_FAILED, "Did you mean the command search?"),
+        ("modles", ExitCode.SOME_FAILED, "Did you mean the command models?"),
         ("notes.wav -m MODEL", ExitCode.SOME_FAILED, "unsupported-format"),
         ("--files-from missing.txt -m MODEL", ExitCode.USAGE, "missing.txt"),
         ("--files-from . -m MODEL", ExitCode.USAGE, "folder|directory"),
@@ -745,6 +790,32 @@ def test_the_numbers_of_the_progress_line_are_never_cut(
     assert "…" not in shown
 
 
+@pytest.mark.parametrize("into", ["pipe", "file"])
+def test_progress_is_gone_before_a_reader_can_show_a_row_on_the_same_terminal(
+    into: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in `ast-tag clip.wav | cat`, where the row came behind the bar, in the same line."""
+    terminal = io.StringIO()
+    monkeypatch.setattr("ast_cli.cli.screen.stderr", lambda: Console(file=terminal, force_terminal=True))
+    screen = TagScreen(quiet=False, verbose=False)
+    reader, writer = (
+        os.pipe() if into == "pipe" else (-1, os.open(tmp_path / "out", os.O_CREAT | os.O_WRONLY))
+    )
+    with os.fdopen(writer, "w") as stream, screen.progress(lambda: range(3)):
+        assert "tagging" in terminal.getvalue()
+        for _ in range(2):
+            with screen.showing_results(stream):
+                before = terminal.getvalue()
+                stream.write("clip.wav\tSpeech\t0.9\n")
+            screen.heard(1.0)
+            screen.advance()
+        is_erased = before.rstrip("\r").endswith(("\x1b[2K", "\x1b[?25h"))
+        assert is_erased == (into == "pipe")
+        assert (terminal.getvalue() == before) or into == "file"
+    if reader >= 0:
+        os.close(reader)
+
+
 def test_a_reader_that_has_read_enough_is_no_failure(here: Path, known: str) -> None:
     with start("--files-from", "-", "-b1", "--workers", "1", "-m", known) as process:
         assert process.stdin
@@ -810,6 +881,33 @@ def test_after_an_interruption_what_was_done_is_kept(here: Path, known: str) -> 
     assert set(outcomes[1:]) == {"clip.wav"}
     assert len(outcomes) - 1 in (int(kept[0]), int(kept[0]) + 1)  # written, then counted
     assert not Path("out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (
+            "tag -o out.json",
+            "0 tagged, 0 failed before the end; kept in out.json.journal: --resume goes on from there",
+        ),
+        ("tag", "0 tagged, 0 failed before the end"),
+        ("embed -o v.npz", "0 embedded, 0 failed before the end; v.npz is not written"),
+        ("report -o r.html", "0 tagged, 0 failed before the end; r.html is not written"),
+    ],
+)
+def test_an_interruption_says_what_is_done_even_if_nothing_is(
+    command: str, said: str, here: Path, known: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[None]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(Tagger, "tag_many", interrupted)
+    monkeypatch.setattr(Tagger, "embed", interrupted)
+    name, *rest = command.split()
+    done = ast_tag(name, "clip.wav", "-m", known, *rest)
+    assert (done.code, done.errors) == (ExitCode.INTERRUPTED, [said, "ast-tag: interrupted"])
+    assert not Path(rest[-1] if rest else "none").exists()
 
 
 @pytest.mark.parametrize(

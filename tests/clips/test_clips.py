@@ -378,6 +378,7 @@ HARD = (
         "-rf",
         "~root",
     ),
+    *("CON", "nul", "Aux.wav", "com1", "LPT¹ .x", "prn."),
     *(
         "manifest.csv",
         "Manifest.csv.part",
@@ -392,6 +393,16 @@ HARD = (
 )
 
 
+# Whatever stands behind a dot after these, Windows opens a device.
+DEVICES = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{digit}" for port in ("com", "lpt") for digit in "0123456789¹²³"),
+}
+
+
 def assert_safe(labels: Sequence[str]) -> None:
     folders = class_folders(labels)
     assert len({unicodedata.normalize("NFKC", folder).casefold() for folder in folders}) == len(labels)
@@ -403,6 +414,7 @@ def assert_safe(labels: Sequence[str]) -> None:
         assert not set(folder) & set('/\\:*?"<>|')
         assert folder[0] not in " .-~"
         assert folder[-1] not in " ."
+        assert folder.partition(".")[0].strip().casefold() not in DEVICES
         assert not folder.casefold().startswith(MANIFEST) or folder.endswith(")")
 
 
@@ -439,6 +451,7 @@ def test_a_full_disk_leaves_no_clip_of_the_recording(monkeypatch: pytest.MonkeyP
         pytest.skip("no device here is always full")
     for name in ("a.wav", "b.wav"):
         write(name, noise())
+    monkeypatch.setattr("ast_cli.files.part_of", lambda path: Path(f"{path}.part"))
     full = Path("clips/Dog/b.wav_1.000-2.000.wav.part")
     full.parent.mkdir(parents=True)
     full.symlink_to("/dev/full")

@@ -113,7 +113,7 @@ def test_a_run_on_ray_has_the_rows_of_one_machine(
     again = start(
         folder, "--model", checkpoint, "--ray", "local", "--out", out, "--shard-size", "25", "--resume"
     )
-    assert "60 inputs: 25 tagged, 0 failed, 35 skipped" in again.communicate(timeout=200)[1]
+    assert "60 inputs: 25 tagged, 2 failed, 33 skipped" in again.communicate(timeout=200)[1]
     assert_same(rows_of(parts(out)), expected)
     same = {one for one, time_ns in before.items() if one.stat().st_mtime_ns == time_ns}
     assert {one.name for one in same} == {"part-000000.jsonl", "part-000002.jsonl"}

@@ -203,6 +203,35 @@ def test_what_has_its_file_is_not_tagged_again(checkpoint: Path, folder: Path, t
     assert [report.tagged for report in run_here(again)] == [2]
 
 
+@pytest.mark.parametrize("format_", ["jsonl", "parquet"])
+def test_what_failed_is_tried_again_and_told_again(
+    format_: str, checkpoint: Path, folder: Path, tmp_path: Path
+) -> None:
+    for file in folder.iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    job = job_of(checkpoint, tmp_path / "out", format_)
+    first = run_here(prepare(job, lambda: discover([tmp_path]), NOTHING_ASKED, shard_size=4))
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+
+    def again() -> list[ShardReport]:
+        run = prepare(job, never, NOTHING_ASKED, shard_size=4, resume=True)
+        assert (run.left, run.skipped) == ([], 6)
+        tagger = ShardTagger(run.job, 1)
+        return [tagger.tag(shard) for shard in run.to_do]
+
+    [told] = again()
+    assert (told.tagged, told.again, told.failures) == (0, 1, first[1].failures)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == whole
+    (tmp_path / "text.wav").unlink()
+    (tmp_path / "text.wav").symlink_to(folder / "0.wav")
+    [told] = again()  # with the whole shard, whose file is one
+    assert (told.tagged, told.again, told.failures) == (2, 2, [])
+    assert [Path(row["file"]).name for row in rows_of(tmp_path / "out" / f"part-000001.{format_}")][
+        -1
+    ] == "text.wav"
+    assert again() == []
+
+
 def test_a_run_that_died_before_all_was_written_down_begins_anew(
     checkpoint: Path, folder: Path, tmp_path: Path
 ) -> None:

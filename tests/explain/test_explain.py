@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -363,3 +364,52 @@ def test_names_of_strangers_are_text(nano: Tagger, tmp_path: Path) -> None:
     assert "https:" not in page
     write_explanation(tmp_path / "a.png", dataclasses.replace(found), 'a<b>"\n$\\frac.wav')
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def drawn(found: Explanation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The axes of a picture: those of the labels, then that of the color bar."""
+    from matplotlib.figure import Figure
+
+    figures: list[Any] = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **b: (figures.append(self), save(self, *a, **b)))
+    write_explanation(tmp_path / "a.png", found, "clip.wav")
+    return list(figures[0].axes)
+
+
+def test_all_labels_have_one_scale_with_a_bar(
+    nano: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    frames, length = waves(nano)
+    found = explain(nano, frames, length, labels=[4, 2])
+    strong, weak = found.labels
+    weak = dataclasses.replace(weak, heat=strong.heat / 2)
+    axes = drawn(dataclasses.replace(found, labels=(strong, weak)), tmp_path, monkeypatch)
+    opacities = [one.collections[0].get_facecolor()[:, 3].max() for one in axes[:2]]
+    assert opacities[1] == pytest.approx(opacities[0] / 2)
+    assert axes[2].get_ylabel() == "log-odds lost without the patch"
+    assert axes[2].get_ylim()[1] == pytest.approx(float(np.abs(strong.heat).max()))
+
+
+def test_what_is_lost_has_one_sign(nano: Tagger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the picture as in the table: above zero is lost."""
+    pytest.importorskip("matplotlib")
+    frames, length = waves(nano)
+    found = explain(nano, frames, length, labels=[4], method="rollout")
+    one = dataclasses.replace(found.labels[0], lost=0.25, random=-0.01)
+    axes = drawn(dataclasses.replace(found, labels=(one,)), tmp_path, monkeypatch)
+    told = axes[0].get_title(loc="left")
+    assert "lost without the hottest tenth 0.250, without a random one -0.010" in told
+
+
+@pytest.mark.parametrize("method", ["occlusion", "gradient", "rollout"])
+def test_how_far_it_is_is_told(method: Any, nano: Tagger) -> None:
+    frames, length = waves(nano)
+    told: list[tuple[int, int]] = []
+    found = explain(
+        nano, frames, length, method=method, top_k=2, on_pass=lambda done, total: told.append((done, total))
+    )
+    assert told[-1] == (found.passes, found.passes)
+    assert [done for done, _ in told] == sorted({done for done, _ in told})
+    assert {total for _, total in told[1:]} == {found.passes}

@@ -332,6 +332,14 @@ def test_rttm_has_ten_fields_whatever_is_in_them(events: tuple[Event, ...], name
     assert [len(line.split()) for line in text.splitlines()] == [10] * len(events)
 
 
+def test_recordings_stay_apart_in_rttm_whose_names_differ_in_blanks_alone() -> None:
+    files = ("a b.wav", "a_b.wav", "a b.wav", "a\tb.wav", "a_b.wav~2")
+    lines = written("rttm", *(of_events(EVENTS[0], file=file) for file in files)).splitlines()
+    assert [line.split()[1] for line in lines] == [
+        *("a_b.wav", "a_b.wav~2", "a_b.wav", "a_b.wav~3", "a_b.wav~2~2"),
+    ]
+
+
 def test_rttm_durations_end_where_events_end() -> None:
     [line] = written("rttm", of_events(Event(0.0007, 0.0032, 0, "", "Speech", 0.5, 0.5))).splitlines()
     assert line.split()[3:5] == ["0.001", "0.002"]  # to 0.003; its 0.0025 would be 0.003, to 0.004

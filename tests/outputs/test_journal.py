@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import ntpath
 import os
+import re
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,11 +19,14 @@ from hypothesis import strategies as st
 from ast_cli.errors import OutputError, UsageError
 from ast_cli.outputs.destination import (
     Destination,
+    _common,
     common_folder,
     is_complete,
+    is_folder,
     journal_of,
     open_destination,
     place_in_folder,
+    windows_name,
 )
 from ast_cli.outputs.journal import Header, Journal, read_journal
 from ast_cli.outputs.journal_records import from_record, to_record
@@ -380,6 +385,18 @@ def test_a_run_that_ends_while_another_one_begins_keeps_its_results(
     assert not journal_of(out).exists()
 
 
+def test_where_there_can_be_no_journal_no_lock_is_left(here: Path) -> None:
+    Path("out.csv.journal").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write out\.csv: Is a directory"):
+        run([], "out.csv", "csv")
+    assert [path.name for path in here.iterdir()] == ["out.csv.journal"]
+    with pytest.raises(
+        OutputError, match=r"cannot write gone/out\.csv: No such file .*Make its folder first"
+    ):
+        run([], "gone/out.csv", "csv")
+    assert not Path("gone").exists()
+
+
 @pytest.mark.parametrize("text", ["dear diary\n", "dear diary"])
 def test_what_is_no_journal_is_not_touched(text: str, here: Path) -> None:
     Path("out.jsonl.journal").write_text(text)
@@ -468,6 +485,34 @@ def test_every_recording_has_a_place_of_its_own(here: Path) -> None:
         assert not place.is_absolute()
         assert ".." not in place.parts
         assert max(len(os.fsencode(part)) for part in place.parts) <= 250
+
+
+@given(
+    st.text(st.characters(codec="utf-8"), min_size=1)
+    | st.sampled_from(["NUL.wav", "con", "%con", "a.", "s3:"])
+)
+def test_windows_takes_every_name_for_one_and_for_no_others(name: str) -> None:
+    found = windows_name(name)
+    assert not set(found) & set('<>:"/\\|?*\0\n')
+    assert found[-1] not in ". "
+    assert found.partition(".")[0].strip().casefold() not in ("con", "prn", "aux", "nul", "com1", "lpt¹")
+    before = found.removeprefix("%") if re.match("%(?![0-9A-F]{2})", found) else found
+    assert re.sub("%([0-9A-F]{2})", lambda code: chr(int(code[1], 16)), before) == name
+
+
+def test_what_lies_on_two_drives_of_windows_has_a_place_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "path", ntpath)
+        on_one = _common("C:\\x\\y", "C:\\x\\z")
+        on_two = _common("C:\\x", "D:\\x")
+    assert (on_one, on_two) == ("C:\\x", "\\")
+
+
+def test_both_separators_of_windows_end_a_folder(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not is_folder("out\\")
+    monkeypatch.setattr("ast_cli.outputs.destination.SEPARATORS", ("\\", "/"))
+    assert is_folder("out\\")
+    assert is_folder("out/")
 
 
 def test_what_a_journal_holds_can_be_read_by_others(here: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import os
 import re
 import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -202,8 +204,14 @@ def test_a_run_in_which_everything_failed_has_its_failures(tmp_path: Path) -> No
 def test_standard_input_is_read_as_often_as_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = write(tmp_path / "r.jsonl", OUTCOMES).read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(raw)))
+    (tmp_path / "copies").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "copies"))
     stored = read_results("-")
     assert [*stored.outcomes()] == [*stored.outcomes()] == [*OUTCOMES]
+    assert len([*(tmp_path / "copies").iterdir()]) == 1
+    del stored
+    gc.collect()
+    assert not [*(tmp_path / "copies").iterdir()]
 
 
 def test_a_journal_may_come_through_standard_input_too(

@@ -218,6 +218,7 @@ def test_a_table_is_drawn_for_a_person_only() -> None:
         ("json", "a.csv", "json"),
         ("csv", "-", "csv"),
         ("csv", "no-suffix", "csv"),
+        (None, os.devnull, "table"),  # to nowhere
     ],
 )
 def test_the_format_is_the_one_asked_for_or_the_suffix(asked: str | None, out: str, format_: str) -> None:
@@ -277,6 +278,22 @@ def test_no_course_is_wider_than_a_bar_and_none_hides_its_peak(scores: list[floa
     line = sparkline(scores)
     assert len(line) == min(len(scores), BAR_WIDTH)
     assert max(line) == sparkline([max(scores)])
+
+
+def test_who_wants_no_color_gets_nothing_bold_or_dim_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    tags = (Tag(1, 0, "", "Speech", 0.375),)
+
+    def drawn() -> str:
+        stream = Terminal()
+        with TableWriter(stream, not_told) as writer:
+            writer.write(FileResult("a.wav", 4.0, 4.0, 8_000, 1, tags))
+        return stream.getvalue()
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[1m" in drawn()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b" not in drawn()
 
 
 def test_the_labels_of_a_timeline_are_drawn_with_their_course() -> None:
@@ -420,10 +437,12 @@ def write_to(out: Path, text: str = "first\n", error: BaseException | None = Non
 
 
 def test_a_file_appears_under_its_name_only_when_it_is_complete(tmp_path: Path) -> None:
-    out, part = tmp_path / "out.csv", tmp_path / "out.csv.part"
+    out = tmp_path / "out.csv"
     with open_sink(str(out)) as stream:
         stream.write("first é\n")
         stream.flush()
+        [part] = tmp_path.iterdir()
+        assert (part.name[:8], part.suffix) == ("out.csv.", ".part")
         assert part.read_bytes() == "first é\n".encode()
         assert not out.exists()
         stream.write("second\n")
@@ -458,7 +477,7 @@ def test_a_file_that_is_there_stays_until_its_successor_is_complete(tmp_path: Pa
     assert out.read_text() == "new"
 
 
-@pytest.mark.parametrize("name", ["nowhere/out.csv", "file/out.csv", ".", "x" * 300, "x" * 253])
+@pytest.mark.parametrize("name", ["nowhere/out.csv", "file/out.csv", ".", "x" * 300, "x" * 256])
 def test_where_no_file_can_be_is_an_error_of_ours(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,11 +499,18 @@ def test_a_folder_that_may_not_be_looked_into_is_an_error_of_ours(monkeypatch: p
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
-def test_a_full_disk_is_an_error_of_ours(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ast_cli.files.part_of", lambda path: Path(f"{path}.part"))
     (tmp_path / "out.csv.part").symlink_to("/dev/full")
     with pytest.raises(OutputError, match=r"No space left on device\. Free some space"):
         write_to(tmp_path / "out.csv")
-    assert not (tmp_path / "out.csv").exists()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_a_name_may_be_as_long_as_names_can_be(name: str, tmp_path: Path) -> None:
+    write_to(tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_an_error_about_another_file_is_not_blamed_on_the_output(tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ from tests.cli.runner import environment
 from tests.made_up import SAMPLES, made_up, window
 from tests.pipeline.test_readahead import wait_until
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="on threads only, on this system")
+pytestmark = [
+    pytest.mark.posix("processes that share memory"),
+    pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="on threads only, on this system"),
+]
 
 MORE_THAN_FIT = MEMORY_BYTES // (4 * SAMPLES) * 2 + 3  # windows
 FACTS = Facts(1.5, 150, 16_000, 2, ("a warning",))

@@ -19,7 +19,10 @@ from tests.cli.runner import start
 from tests.pipeline.test_decoding_processes import is_there
 from tests.pipeline.test_readahead import wait_until
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="on threads only, on this system")
+pytestmark = [
+    pytest.mark.posix("processes that share memory"),
+    pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="on threads only, on this system"),
+]
 
 WORKERS = 4
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ast_cli import ASTConfig, ASTForAudioClassification, Tagger
@@ -60,6 +60,12 @@ def test_a_cropped_window_covers_all_frames_with_as_few_patches_as_can_be(
     patches = (length - config.patch_size) // config.time_stride + 1
     shorter = length - config.time_stride
     assert patches == 1 or shorter < frames, "a patch less would leave frames out"
+
+
+def test_a_busy_machine_fails_no_property() -> None:
+    """The one above failed once under load, by Hypothesis' deadline of 0.2 s, which held for all of them."""
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
 
 
 def test_a_second_takes_a_tenth_of_the_tokens() -> None:

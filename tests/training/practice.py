@@ -16,8 +16,8 @@ from ast_cli.features.extractor import ASTFeatureExtractor
 from ast_cli.networks.ast import ASTForAudioClassification
 from ast_cli.training.examples import AS_IT_IS, Batch, Collate, Example
 from ast_cli.training.loop import Trainer
-from ast_cli.training.result import TrainingResult
 from ast_cli.training.settings import TrainSettings
+from ast_cli.training.state import TrainingResult
 from tests.random_checkpoint import random_config, random_model
 
 FRAMES, CLASSES = 64, 5  # 8 × 4 patches at stride 16

@@ -12,6 +12,7 @@ import pytest
 from ast_cli.errors import ExitCode, UsageError
 from ast_cli.scoring.labels import audioset_classes, speech_commands_names
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
+from ast_cli.training.tables import open_table
 
 SPEECH, DOG, MUSIC = "/m/09x0r", "/m/0bt9lr", "/m/04rlf"
 HEAD = (
@@ -93,6 +94,53 @@ def test_what_other_programs_write_is_read(tmp_path: Path) -> None:
     table = tmp_path / "d.csv"
     table.write_bytes(b'\xef\xbb\xbffile, labels\r\n"a, b.wav" , Dog ; Cat ;Dog\r\n\r\n./c.wav,Cat\r\n')
     assert [clip.labels for clip in read_dataset(table).clips] == [(1, 0), (0,)]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("header", ["file,labels,start", "File,Labels,START"])
+def test_what_spreadsheets_separate_otherwise_is_read(tmp_path: Path, separator: str, header: str) -> None:
+    touch(tmp_path, "a.wav", "b, c.wav")
+    rows = f'{header}\na.wav,"Dog;Cat",\n"b\0 c.wav",Cat,1.5\n'
+    path = write(tmp_path / "d.tsv", rows.replace(",", separator).replace("\0", ","))
+    dataset = read_dataset(path)
+    assert heard(dataset, tmp_path) == {"a.wav": ["Dog", "Cat"], "b, c.wav#t=1.5": ["Cat"]}
+    assert dataset.multi_label
+
+
+def test_labels_that_are_not_quoted_are_not_dropped(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    for separator in ",;":
+        path = write(tmp_path / "d.csv", "file,labels\na.wav,Dog,Cat\n".replace(",", separator))
+        error = error_of(lambda path=path: read_dataset(path))
+        assert "line 2: 3 cells are more than the columns. Quote" in str(error)
+    assert read_dataset(write(tmp_path / "d.csv", "file,labels\na.wav,Dog, ,\n")).labels == ("Dog",)
+
+
+def test_a_header_is_not_recommended_to_itself(tmp_path: Path) -> None:
+    error = error_of(lambda: read_dataset(write(tmp_path / "d.csv", "file|labels\na.wav|Dog\n")))
+    assert "Did you mean" not in str(error)
+    assert "The header should be file,labels" in str(error)
+
+
+def test_paths_that_windows_wrote_are_found(tmp_path: Path) -> None:
+    touch(tmp_path, "sub/a.wav", r"odd\name.wav")
+    rows = "file,labels\nsub\\a.wav,x\nodd\\name.wav,y\nC:\\data\\a.wav,y\n"
+    dataset = read_dataset(write(tmp_path / "d.csv", rows))
+    # A file that is called so is meant.
+    assert [clip.file for clip in dataset.clips] == [f"{tmp_path}/sub/a.wav", f"{tmp_path}/odd\\name.wav"]
+    assert len(dataset.missing) == 1
+    moved = read_dataset(tmp_path / "d.csv", audio=tmp_path / "sub")
+    assert [clip.file for clip in moved.clips] == [f"{tmp_path}/sub/a.wav"] * 2
+
+
+def test_a_table_may_come_through_a_pipe(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    reading, writing = os.pipe()
+    os.write(writing, f"\ufefffile;labels\n{tmp_path}/a.wav;Dog\n".encode())
+    os.close(writing)
+    with open_table(Path(f"/dev/fd/{reading}")) as table:
+        assert table.header() == ["file", "labels"]
+    os.close(reading)
 
 
 def test_names_that_are_not_utf8_come_through(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from ast_cli.results import FileFailure, FileResult
 from ast_cli.tagger import Tagger
 from ast_cli.training.datasets import Dataset, LabelledClip, read_dataset
 from ast_cli.training.evaluate import document, evaluate, read_clips, score_clips, write_classes
-from ast_cli.training.labelled_audio import open_clip
 from ast_cli.training.scores import ScoredClips, read_scores, write_scores
+from ast_cli.training.waveforms import open_clip
 from tests.random_checkpoint import random_config, save_random_checkpoint
 
 RATE = 16_000

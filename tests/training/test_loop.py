@@ -106,6 +106,17 @@ def test_narrow_networks_are_for_muon_unless_another_optimiser_is_asked_for() ->
     assert TrainSettings(optimizer="adamw").fitted(192).optimizer == "adamw"
 
 
+@pytest.mark.parametrize(("falling", "epochs"), [(3, 13), (20, 20)])
+def test_it_stops_by_itself_where_neither_score_nor_loss_gets_better(
+    falling: int, epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([max(1 - 0.01 * epoch, 1 - 0.01 * falling) for epoch in range(1, 21)])
+    monkeypatch.setattr(Trainer, "_predict", lambda *_: (torch.ones(2, 2), torch.ones(2, 2), next(losses)))
+    settings = dataclasses.replace(QUICK, epochs=20, batch_size=10)
+    outcome = train(tmp_path, settings, validate=lambda *_: {"accuracy": 1.0})
+    assert (outcome.steps, outcome.stopped_early) == (epochs, epochs < 20)
+
+
 def test_the_average_forgets_over_a_twentieth_of_the_steps() -> None:
     assert TrainSettings().ema_decay(2000) == pytest.approx(0.99)
     assert TrainSettings().ema_decay(10) == 0
@@ -305,6 +316,7 @@ def test_a_cpu_that_computes_in_bfloat16_trains_in_it(
 ) -> None:
     from ast_cli.training.processes import make_accelerator
 
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has}, raising=False)
     assert make_accelerator(TrainSettings(), "cpu").mixed_precision == precision
 

@@ -54,6 +54,7 @@ def settings(seed: int, epochs: int, dtype: str) -> TrainSettings:
         whole_from=0.9,
         column_weight=0.5,
         keep="last",
+        patience=0,
         dtype=dtype,
         seed=seed,
         save_minutes=5,
