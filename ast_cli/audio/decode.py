@@ -104,8 +104,9 @@ class Recording:
             some = _some_of(block)
             peak = max(peak, float(np.abs(some).max()))
             if channel is None and self.channels > 1:
-                products = some.T @ some
-                mixed, apart = mixed + float(products.sum()), apart + float(products.trace())
+                with np.errstate(over="ignore", invalid="ignore"):  # then nothing is said
+                    products = some.T @ some
+                    mixed, apart = mixed + float(products.sum()), apart + float(products.trace())
             seconds += len(block) / self.sample_rate
             yield mono
         if peak > LOUDEST:
