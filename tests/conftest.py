@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -12,6 +13,12 @@ import pytest
 
 from tests.random_checkpoint import save_random_checkpoint
 from tests.stores import ENVIRONMENT, S3Server, WebServer
+
+# A job in the background inherits that these are ignored, and so would all that the tests start and interrupt.
+for name in ("SIGINT", "SIGHUP"):
+    number = getattr(signal, name, None)
+    if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if name == "SIGINT" else signal.SIG_DFL)
 
 if find_spec("hypothesis"):
     from hypothesis import HealthCheck, settings

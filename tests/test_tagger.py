@@ -669,7 +669,7 @@ def test_what_results_were_made_with_can_be_told(checkpoint: Path, tagger: Tagge
         "attn": fastest_attention(),
         "batch_size": 3,
     }
-    for part in (str(checkpoint), "sigmoid", "heads", "float32", "cpu"):
+    for part in (str(checkpoint), "sigmoid", fastest_attention(), "float32", "cpu"):
         assert part in tagger.description
 
 

@@ -102,7 +102,7 @@ class Recording:
                     "Whatever wrote the file divided by zero or overflowed; export it again",
                 )
             some = _some_of(block)
-            peak = max(peak, float(np.abs(some).max()))
+            peak = max(peak, float(np.abs(some).max(initial=0.0)))
             if channel is None and self.channels > 1:
                 with np.errstate(over="ignore", invalid="ignore"):  # then nothing is said
                     products = some.T @ some

@@ -263,7 +263,7 @@ def _walk(system: Any, folder: str, passed_over: Counter[str]) -> Iterator[str |
         listed = _s3_entries(system, name) if name.scheme in S3 else _entries(system, name)
         entries = []
         for below, is_file in listed:
-            if below.startswith(".") or not below:
+            if below.startswith(".") or (is_file and not below):  # a key that ends in a slash marks a folder
                 continue
             if not is_file or counts(below):
                 entries.append((below, is_file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ def test_the_machine_is_named() -> None:
     assert machine.cores >= 1
     assert machine.threads == torch.get_num_threads()
     assert (machine.gpu, machine.gpu_memory_mb) == (None, None)
-    assert machine.versions["torch"] == torch.__version__.partition("+")[0]
+    assert machine.versions["torch"] == version("torch")
     assert machine.versions["Python"] == platform.python_version()
 
 

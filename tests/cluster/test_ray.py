@@ -104,7 +104,7 @@ def test_a_run_on_ray_has_the_rows_of_one_machine(
     *failures, closing = messages.splitlines()
     assert [line.split(": ")[2] for line in failures] == ["empty", "unsupported-format"]
     assert closing.startswith("60 inputs: 58 tagged, 2 failed, 0 skipped")
-    assert closing.endswith("sigmoid scores")
+    assert closing.endswith("sigmoid scores · --resume tries the failed again")
     assert [one.name for one in parts(out)] == [f"part-00000{n}.jsonl" for n in range(3)]
     assert_same(rows_of(parts(out)), expected)
 
