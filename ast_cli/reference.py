@@ -15,6 +15,7 @@ from ast_cli.extras import install, require_extra
 from ast_cli.text import first_line
 
 NOT_NEEDED = "Features are only compared with it"
+_why_hidden: list[str] = []  # cause and remedy of a torchaudio that is there, but hidden from transformers
 
 
 def load_torchaudio() -> Any:
@@ -23,6 +24,8 @@ def load_torchaudio() -> Any:
     Raises:
         EngineError: It is not installed, or does not load, for whatever reason.
     """
+    if sys.modules.get("torchaudio", sys) is None and _why_hidden:
+        raise EngineError(*_why_hidden)
     if find_spec("torchaudio") is None:
         raise EngineError("torchaudio is not installed", f"{NOT_NEEDED}: {install('verify')}")
     try:
@@ -47,7 +50,8 @@ def load_transformers() -> Any:
     require_extra("verify", "transformers")
     try:
         load_torchaudio()
-    except EngineError:
+    except EngineError as error:
+        _why_hidden[:] = [error.cause, error.remedy]
         sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]  # as if it were not installed
     import transformers
 

@@ -14,7 +14,7 @@ import pytest
 from tests.random_checkpoint import save_random_checkpoint
 from tests.stores import ENVIRONMENT, S3Server, WebServer
 
-# A job in the background inherits that these are ignored, and so would all that the tests start and interrupt.
+# A job in the background inherits that these are ignored, as would all that the tests start and interrupt.
 for name in ("SIGINT", "SIGHUP"):
     number = getattr(signal, name, None)
     if number is not None and signal.getsignal(number) is signal.SIG_IGN:
