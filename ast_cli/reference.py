@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,6 +22,9 @@ _why_hidden: list[str] = []  # cause and remedy of a torchaudio that is there, b
 def load_torchaudio() -> Any:
     """The package torchaudio, with `compliance.kaldi` and `functional`.
 
+    One that does not load is hidden from then on: transformers takes torchaudio for its features where that is
+    installed, and numpy where not.
+
     Raises:
         EngineError: It is not installed, or does not load, for whatever reason.
     """
@@ -34,25 +38,21 @@ def load_torchaudio() -> Any:
             import torchaudio
             import torchaudio.compliance.kaldi
     except Exception as error:
-        raise EngineError(f"torchaudio does not load: {first_line(error)}", NOT_NEEDED) from error
+        _why_hidden[:] = f"torchaudio does not load: {first_line(error)}", NOT_NEEDED
+        sys.modules["torchaudio"] = None  # type: ignore[assignment]  # as if it were not installed
+        raise EngineError(*_why_hidden) from error
     return torchaudio
 
 
 def load_transformers() -> Any:
     """The package transformers, quiet: what fails, our errors say.
 
-    It takes torchaudio for its features where that is installed, and numpy where not. So one that does not
-    load is hidden from it.
-
     Raises:
         EngineError: It is not installed.
     """
     require_extra("verify", "transformers")
-    try:
+    with suppress(EngineError):
         load_torchaudio()
-    except EngineError as error:
-        _why_hidden[:] = [error.cause, error.remedy]
-        sys.modules.setdefault("torchaudio", None)  # type: ignore[arg-type]  # as if it were not installed
     import transformers
 
     transformers.logging.set_verbosity_error()
