@@ -22,7 +22,7 @@ _why_hidden: list[str] = []  # cause and remedy of a torchaudio that is there, b
 def load_torchaudio() -> Any:
     """The package torchaudio, with `compliance.kaldi` and `functional`.
 
-    One that does not load is hidden from then on: transformers takes torchaudio for its features where that is
+    One that does not load is hidden from then on: transformers takes torchaudio for its features where it is
     installed, and numpy where not.
 
     Raises:

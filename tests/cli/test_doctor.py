@@ -109,7 +109,8 @@ def test_what_is_optional_may_be_missing(
 
         monkeypatch.setattr("importlib.metadata.version", version)
     else:
-        monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.setattr("ast_cli.reference._why_hidden", [])
+    monkeypatch.setitem(sys.modules, module, None)
     done = ast_tag("doctor")
     assert done.code == 0
     assert findings(done) == WORKS | {what: "missing"}
