@@ -27,6 +27,7 @@ from ast_cli.checkpoints.checkpoint import Checkpoint
 from ast_cli.engines.factory import open_engine
 from ast_cli.errors import UsageError
 from ast_cli.features.extractor import FRAME_SECONDS, FRAMES_PER_SECOND, ASTFeatureExtractor
+from ast_cli.reference import load_transformers
 from ast_cli.results import FileResult
 from ast_cli.settings import Attention
 from ast_cli.tagger import Tagger
@@ -109,7 +110,7 @@ class TransformersPipeline(FolderTagger):
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, batch_size: int
     ) -> None:
-        from transformers import pipeline
+        pipeline = load_transformers().pipeline
 
         super().__init__(batch_size)
         network, extractor = load_network(checkpoint, device, dtype), load_extractor(checkpoint)

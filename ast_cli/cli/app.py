@@ -169,8 +169,8 @@ def main() -> None:
     except KeyboardInterrupt:  # before or after the command itself
         sys.exit(ExitCode.INTERRUPTED)
     except OSError as error:  # of the help and the version, which come before any command
-        if error.filename is not None:
-            raise
+        if error.filename is not None or error.errno is None:
+            raise  # not of writing
         abandon_stdout()
         error_line(f"cannot write to standard output: {error.strerror}")
         sys.exit(ExitCode.CANNOT_RUN)

@@ -12,8 +12,11 @@ from pathlib import Path
 
 import soundfile
 import torch
-import torchaudio
-import transformers
+
+from ast_cli.audio.sinc_filter import resample  # equal to torchaudio's, which not every torch loads
+from ast_cli.reference import load_transformers
+
+transformers = load_transformers()
 
 RATE = 16_000
 
@@ -24,7 +27,7 @@ def waveforms(paths: list[Path]) -> Iterator[dict[str, object]]:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
         mono = torch.from_numpy(samples.mean(axis=1))
         yield {
-            "raw": torchaudio.functional.resample(mono, rate, RATE).numpy(),
+            "raw": resample(mono, rate, RATE).numpy(),
             "sampling_rate": RATE,
         }
 
