@@ -268,8 +268,8 @@ class EngineOptions:
     )
     attn: Attention = option(
         "auto",
-        "Attention: auto, heads, sdpa, eager; flash, efficient, cudnn or math. auto is heads, one "
-        "at a time, on the CPU, else sdpa, for which torch chooses among the last four.",
+        "Attention: auto, heads, sdpa, eager; flash, efficient, cudnn or math. auto is the fastest on this "
+        "processor: heads, one at a time, or sdpa, for which torch chooses among the last four.",
         metavar="NAME",
     )
     engine: EngineName = option(
